@@ -1,0 +1,94 @@
+"""Ed25519 keys (RFC 8032) of boxes: whoever holds the public key can check every byte a box sent.
+
+A private key lives in one file that only its owner can read; it is written nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+SIGNATURE_BYTES = 64
+
+
+class KeyFileError(Exception):
+    """A key file that is missing, malformed or readable by others; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """The public half of a box key."""
+
+    raw: bytes
+
+    @classmethod
+    def from_b64(cls, text: str) -> PublicKey:
+        """Read 32 raw bytes in base64; raises ValueError."""
+        try:
+            raw = base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise ValueError("the public key is not base64") from error
+        if len(raw) != 32:
+            raise ValueError(f"an Ed25519 public key has 32 bytes, not {len(raw)}")
+        return cls(raw)
+
+    @property
+    def b64(self) -> str:
+        return base64.b64encode(self.raw).decode()
+
+    def verify(self, signature: bytes, data: bytes) -> bool:
+        """Whether *signature* was made over exactly *data* by this key's owner."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+class Signer:
+    """The private key of a box."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public_key = PublicKey(key.public_key().public_bytes_raw())
+
+    @classmethod
+    def generate(cls) -> Signer:
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> Signer:
+        """Read a key file (32 raw bytes in base64); raises KeyFileError."""
+        try:
+            mode = path.stat().st_mode
+            text = path.read_text("ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyFileError(f"{path}: cannot read the box key ({error}); enrol the box") from error
+        if stat.S_IMODE(mode) & 0o077:
+            raise KeyFileError(f"{path}: others may read the box key; run: chmod 600 {path}")
+        try:
+            return cls(Ed25519PrivateKey.from_private_bytes(base64.b64decode(text.strip(), validate=True)))
+        except ValueError as error:
+            raise KeyFileError(f"{path}: not an Ed25519 key; enrol the box again") from error
+
+    def save(self, path: Path) -> None:
+        """Write the key for its owner alone; raises FileExistsError rather than replace a key."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(base64.b64encode(self._key.private_bytes_raw()) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    @property
+    def public_key_b64(self) -> str:
+        return self.public_key.b64
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data)
