@@ -5,17 +5,16 @@ Plain HTTP is refused except to this machine itself: records are signed, but nob
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import ValidationError
 
 from telemetry.messages import Message, Receipt
 from telemetry.outbox import Pending
+from telemetry.server_url import check_server_url
 
 CONTENT_TYPE = "application/vnd.brightline.batch"
 TIMEOUT = httpx.Timeout(15, connect=5)
@@ -36,25 +35,6 @@ class UplinkRefused(Exception):
 
 class _Receipts(Message):
     receipts: list[Receipt]
-
-
-def check_server_url(url: str) -> str:
-    """The URL without its trailing slash; raises ValueError with the remedy."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an address such as https://centre.example")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a password")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError("must be https:// (http:// is allowed to this machine itself only)")
-    return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class HttpsUplink:

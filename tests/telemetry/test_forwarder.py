@@ -23,9 +23,10 @@ from telemetry.batch import open_batch, split_batches
 from telemetry.forwarder import Forwarder
 from telemetry.messages import Event, Reading, Receipt
 from telemetry.outbox import Outbox
+from telemetry.server_url import check_server_url
 from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
-from telemetry.uplink import HttpsUplink, UplinkUnavailable, check_server_url
+from telemetry.uplink import HttpsUplink, UplinkUnavailable
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 SIGNER = Signer.generate()

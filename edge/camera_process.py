@@ -1,0 +1,187 @@
+"""The parent's side of one camera: starts the camera process, turns its lines into events, restarts it when it dies.
+
+Open incidents are saved with the events that opened them and handed to the next camera process, so neither a
+crash in native code nor a restart of the box opens an incident twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.config import Camera
+from edge.rules import new_id
+from telemetry.messages import Event, EventType, Scalar, Severity
+
+if TYPE_CHECKING:
+    from edge.camera import CameraReport
+
+logger = logging.getLogger(__name__)
+LINE_BYTES_MAX = 64 * 1024
+END_S = 6.0
+SILENT_S = 30.0  # statistics come every ten seconds while pictures do, a lost camera says so within five
+COMMAND = (sys.executable, "-m", "edge.camera")
+Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
+
+
+class CameraProcess:
+    """One camera; ``run`` is a supervised service."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        *,
+        box_id: str,
+        key_file: Path,
+        spool_dir: Path,
+        saved: str | None,
+        record: Record,
+        wake: Callable[[], None],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._camera = camera
+        self._box_id = box_id
+        self._key_file = key_file
+        self._spool_dir = spool_dir
+        self._record = record
+        self._wake = wake
+        self._command = command
+        self.open: dict[str, str] = json.loads(saved) if saved else {}  # kind → incident id
+
+    @property
+    def state_key(self) -> str:
+        return f"camera/{self._camera.id}"
+
+    async def run(self) -> None:
+        """Run one camera process to its end; raises OSError when it dies or falls silent."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE_BYTES_MAX
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(self._task().encode() + b"\n")
+            await process.stdin.drain()
+            while line := await asyncio.wait_for(process.stdout.readline(), SILENT_S):
+                await self._take(line)
+            raise OSError(f"camera {self._camera.id}: its process ended with status {await process.wait()}")
+        except (TimeoutError, ValueError, OSError) as error:
+            await self._tell_blind(error)
+            raise OSError(f"camera {self._camera.id}: {error or 'its process fell silent'}") from error
+        finally:
+            process.stdin.close()
+            await _end(process)
+
+    def _task(self) -> str:
+        from edge.camera import CameraTask
+
+        camera = self._camera
+        return CameraTask(
+            box_id=self._box_id,
+            camera_id=camera.id,
+            place=camera.place,
+            source=camera.source,
+            model=camera.model,
+            dwell_s=camera.dwell_s,
+            recover_s=camera.recover_s,
+            rate_fps=camera.rate_fps,
+            confidence=camera.confidence,
+            key_file=self._key_file,
+            spool_dir=self._spool_dir,
+            open_incidents={kind: incident for kind, incident in self.open.items() if kind != "camera_blind"},
+        ).model_dump_json()
+
+    async def _take(self, line: bytes) -> None:
+        from edge.camera import CameraReport
+
+        report = CameraReport.model_validate_json(line)
+        if report.type == "stats":
+            return
+        before = dict(self.open)
+        events = self._events(report)
+        if events:
+            try:
+                await self._record(events, {self.state_key: json.dumps(self.open)})
+            except BaseException:
+                self.open = before
+                raise
+            self._wake()
+
+    def _events(self, report: CameraReport) -> list[Event]:
+        at = report.at or datetime.now(UTC)
+        if report.type == "violation_opened":
+            assert report.kind is not None
+            assert report.incident_id is not None
+            self.open[report.kind] = report.incident_id
+            logger.warning(
+                "camera %s: %s confirmed (%.0f %%)", self._camera.id, report.kind, 100 * (report.confidence or 0)
+            )
+            data: dict[str, Scalar | list[str]] = {
+                "confidence": report.confidence,
+                "duration_s": report.duration_s,
+                "model_sha256": report.model_sha256,
+                "evidence": report.evidence,
+            }
+            return [self._event("violation_opened", report.incident_id, report.kind, "warning", at, data)]
+        if report.type == "violation_closed":
+            assert report.kind is not None
+            assert report.incident_id is not None
+            self.open.pop(report.kind, None)
+            return [self._event("violation_closed", report.incident_id, report.kind, "info", at, {})]
+        if report.type == "camera_blind":
+            return self._blind(at, report.reason or "")
+        incident = self.open.pop("camera_blind", None)
+        if incident is None:
+            return []
+        logger.info("camera %s sees again", self._camera.id)
+        return [self._event("camera_recovered", incident, "camera_blind", "info", at, {})]
+
+    def _blind(self, at: datetime, reason: str) -> list[Event]:
+        if "camera_blind" in self.open:
+            return []
+        self.open["camera_blind"] = new_id()
+        logger.warning("camera %s is blind: %s", self._camera.id, reason)
+        return [
+            self._event("camera_blind", self.open["camera_blind"], "camera_blind", "warning", at, {"reason": reason})
+        ]
+
+    async def _tell_blind(self, error: Exception) -> None:
+        events = self._blind(datetime.now(UTC), f"camera process: {error or 'silent'}"[:200])
+        if events:
+            await self._record(events, {self.state_key: json.dumps(self.open)})
+
+    def _event(
+        self,
+        kind: EventType,
+        incident_id: str,
+        violation: str,
+        severity: Severity,
+        at: datetime,
+        data: dict[str, Scalar | list[str]],
+    ) -> Event:
+        return Event(
+            event_id=f"{incident_id}.{kind.rpartition('_')[2]}",
+            incident_id=incident_id,
+            type=kind,
+            severity=severity,
+            source_id=self._camera.id,
+            at=at,
+            data={"kind": violation, "camera_name": self._camera.name, "place": self._camera.place, **data},
+        )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for the process to notice that its input closed; kill it when it does not."""
+    try:
+        await asyncio.wait_for(process.wait(), END_S)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,125 @@
+"""`brightline-edge`: check, enrol and run a box, and look into its outbox. Exit status: 0 well, 1 fault, 2 configuration."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from edge.config import ConfigurationError, EdgeConfig, load
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="brightline-edge", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="say what is wrong with a configuration, as file:line: path: problem")
+    enrol = commands.add_parser("enrol", help="make this box known at the centre with a one-time code")
+    enrol.add_argument("--code", required=True, help="the code that the centre's operator gave you")
+    commands.add_parser("run", help="run the box until SIGTERM")
+    outbox = commands.add_parser("outbox", help="what waits for the centre")
+    outbox.add_argument("action", choices=("status", "verify"))
+    for command in commands.choices.values():
+        command.add_argument("config", type=Path, help="the box's YAML file")
+    args = parser.parse_args(argv)
+    try:
+        config = load(args.config)
+        if args.command == "check":
+            sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
+            return 0
+        if args.command == "enrol":
+            return _enrol(config, args.code)
+        if args.command == "outbox":
+            return _outbox(config, args.action)
+        return _run(config)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _enrol(config: EdgeConfig, code: str) -> int:
+    from edge.enrolment import EnrolmentError, enrol
+
+    try:
+        identity = enrol(config, code)
+    except EnrolmentError as error:
+        sys.stderr.write(f"brightline-edge: {error}\n")
+        return 1
+    sys.stdout.write(f"enrolled as box {identity.box_id} of {identity.site}\n")
+    return 0
+
+
+def _outbox(config: EdgeConfig, action: str) -> int:
+    from edge.clock import boot_id
+    from edge.enrolment import load_identity
+    from telemetry.outbox import Outbox, OutboxError
+
+    identity, signer = load_identity(config)
+    try:
+        with Outbox.open(config.box.data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id()) as outbox:
+            if action == "status":
+                sys.stdout.write(outbox.status().model_dump_json(indent=2) + "\n")
+                return 0
+            problems = outbox.verify()
+    except OutboxError as error:
+        sys.stderr.write(f"brightline-edge: {error}\n")
+        return 1
+    sys.stdout.write("".join(f"{problem}\n" for problem in problems) or "ok\n")
+    return 1 if problems else 0
+
+
+def _run(config: EdgeConfig) -> int:
+    from edge.gateway import Gateway
+    from telemetry.outbox import OutboxError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # the driver tells a loss once, as a reading
+
+    async def run() -> None:
+        gateway = Gateway(config)
+        task = asyncio.create_task(gateway.run(lambda: _notify("READY=1")))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        watchdog = asyncio.create_task(_watchdog())
+        try:
+            await task
+        finally:
+            watchdog.cancel()
+            _notify("STOPPING=1")
+
+    try:
+        asyncio.run(run())
+    except asyncio.CancelledError:
+        return 0
+    except OutboxError as error:
+        sys.stderr.write(f"brightline-edge: {error}\n")
+        return 1
+    return 0
+
+
+def _notify(message: str) -> None:
+    """Tell systemd (sd_notify protocol) if it listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+            notifier.connect("\0" + address[1:] if address.startswith("@") else address)
+            notifier.send(message.encode())
+
+
+async def _watchdog() -> None:
+    """Tell systemd's watchdog twice per period that the event loop turns."""
+    period_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+    while period_s:
+        _notify("WATCHDOG=1")
+        await asyncio.sleep(period_s / 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

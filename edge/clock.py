@@ -1,0 +1,24 @@
+"""What the box knows about its clock: which boot this is, and whether the time was set by NTP."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+from functools import cache
+from pathlib import Path
+
+TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+TIMEX_BYTES = 512  # larger than struct timex on every Linux
+
+
+@cache
+def boot_id() -> str:
+    """The kernel's id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def clock_synced() -> bool:
+    """Whether the kernel says that its clock is synchronised (adjtimex with nothing to change)."""
+    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    state = libc.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    return bool(0 <= state < TIME_ERROR)

@@ -1,0 +1,152 @@
+"""The box as a whole: drivers → rules → outbox → centre, each camera in its own process beside them.
+
+Order at stop: producers first, then what they handed over is committed, then the forwarder gets a last bounded
+chance, then the outbox closes. A reading, the events that it caused and the rule's new state are one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from importlib import import_module
+
+from edge.camera_process import CameraProcess
+from edge.clock import boot_id, clock_synced
+from edge.config import EdgeConfig, ModbusSensor, SerialPort
+from edge.drivers.port import Driver
+from edge.enrolment import key_file, load_identity
+from edge.recorder import Recorder
+from edge.rules import ExcursionState, SensorHealth, ThresholdLimit, ThresholdRule
+from edge.supervisor import supervise
+from telemetry.forwarder import Forwarder
+from telemetry.messages import Event, Reading
+from telemetry.outbox import Outbox
+from telemetry.spool import EvidenceSpool
+
+logger = logging.getLogger(__name__)
+DRIVERS = {"modbus": "edge.drivers.modbus:ModbusDriver"}
+FLUSH_S = 5.0
+
+
+class SensorDesk:
+    """Judges one sensor's readings and keeps the state of its rules."""
+
+    def __init__(self, sensor: ModbusSensor, limits: Sequence[ThresholdLimit], saved: dict[str, str]) -> None:
+        self._sensor = sensor
+        self._health = SensorHealth.model_validate_json(saved.get(self._health_key, "{}"))
+        self._rules = {}
+        for number, limit in enumerate(limits):
+            key = f"rule/{sensor.id}/{number}"
+            self._rules[key] = ThresholdRule(limit, ExcursionState.model_validate_json(saved.get(key, "{}")))
+
+    @property
+    def _health_key(self) -> str:
+        return f"health/{self._sensor.id}"
+
+    def judge(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
+        """The events and the changed states that this reading gives rise to."""
+        before = {self._health_key: self._health.model_dump_json()}
+        before |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+        events = self._health.feed(reading, self._sensor.name, self._sensor.place)
+        for rule in self._rules.values():
+            events += rule.feed(reading)
+        after: dict[str, str | None] = {self._health_key: self._health.model_dump_json()}
+        after |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+        return events, {key: value for key, value in after.items() if before[key] != value}
+
+
+class Gateway:
+    """`run()` until cancelled; raises ConfigurationError when the box cannot start as configured."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        identity, signer = load_identity(config)
+        self._config = config
+        data_dir = config.box.data_dir
+        self._outbox = Outbox.open(data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id())
+        self._spool = EvidenceSpool(data_dir / "spool")
+        self._forwarder = Forwarder(self._outbox, self._spool, config.server.url, ca_file=config.server.ca_file)
+        self._recorder = Recorder(self._outbox, self._forwarder.wake)
+        self._box_id = identity.box_id
+        saved = self._outbox.load_state("")
+        self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
+        self._cameras = [
+            CameraProcess(
+                camera,
+                box_id=identity.box_id,
+                key_file=key_file(data_dir),
+                spool_dir=data_dir / "spool",
+                saved=saved.get(f"camera/{camera.id}"),
+                record=self._record_events,
+                wake=self._forwarder.wake,
+            )
+            for camera in config.cameras
+        ]
+
+    def _limits(self, sensor: ModbusSensor) -> list[ThresholdLimit]:
+        return [
+            ThresholdLimit(
+                sensor.id, sensor.name, sensor.place, limit.high_c, limit.low_c, limit.delay_s, limit.hysteresis_c,
+                limit.severity,
+            )
+            for limit in self._config.limits
+            if limit.sensor == sensor.id
+        ]  # fmt: skip
+
+    async def _record_events(self, events: Sequence[Event], state: dict[str, str | None]) -> None:
+        await self._recorder.record(events=events, state=state)
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Run the box; *ready* is called once everything is started."""
+        recorder = asyncio.create_task(self._recorder.run(), name="recorder")
+        forwarder = asyncio.create_task(supervise("forwarder", self._forwarder.run), name="forwarder")
+        producers = [asyncio.create_task(supervise(name, service), name=name) for name, service in self._services()]
+        logger.info("box %s runs: %d sensors, %d cameras", self._box_id, len(self._desks), len(self._cameras))
+        ready()
+        try:
+            done, _ = await asyncio.wait([recorder, forwarder, *producers], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await _cancel(producers)
+            await _cancel([recorder])
+            self._forwarder.wake()
+            await self._flush()
+            await _cancel([forwarder])
+            self._recorder.close()
+            self._outbox.close()
+
+    def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        for port in self._config.serial_ports:
+            sensors = [sensor for sensor in self._config.sensors if sensor.port == port.id]
+            if sensors:
+                services.append((f"serial port {port.id}", partial(self._poll, port, sensors)))
+        services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
+        return services
+
+    async def _poll(self, port: SerialPort, sensors: Sequence[ModbusSensor]) -> None:
+        module, _, name = DRIVERS[sensors[0].type].partition(":")
+        driver: Driver = getattr(import_module(module), name)(port, sensors, clock_synced)
+        async with driver:
+            async for reading in driver.readings():
+                events, state = self._desks[reading.sensor_id].judge(reading)
+                for event in events:
+                    logger.warning("sensor %s: %s", event.source_id, event.type)
+                await self._recorder.record([reading], events, state)
+
+    async def _flush(self) -> None:
+        """Give the forwarder a bounded time to empty the outbox."""
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                while any(lane.pending_batches for lane in self._outbox.status().lanes.values()):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

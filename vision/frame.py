@@ -1,0 +1,21 @@
+"""One picture of a camera and when it was taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """``image`` is (height, width, 3) in BGR; ``monotonic_s`` orders and times, ``captured_at`` (UTC) is for people."""
+
+    image: Image
+    captured_at: datetime
+    monotonic_s: float
+    index: int

@@ -1,0 +1,78 @@
+"""Follows objects from frame to frame: two-stage association by overlap, as ByteTrack does (Zhang et al., 2022).
+
+Confident boxes are matched first, doubtful ones only to tracks that would otherwise be lost. A track moves with
+its own smoothed velocity while unseen. Ids belong to one tracker; nothing is shared in the process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vision.detections import NO_TRACK, Detections, Floats, Ints, iou_matrix
+
+IOU_MIN = 0.2
+VELOCITY_SMOOTHING = 0.5
+
+
+@dataclass
+class _Track:
+    track_id: int
+    xyxy: Floats
+    seen_s: float
+    velocity: Floats = field(default_factory=lambda: np.zeros(4, np.float32))
+
+    def predicted(self, now_s: float) -> Floats:
+        return np.asarray(self.xyxy + self.velocity * (now_s - self.seen_s), np.float32)
+
+    def observe(self, xyxy: Floats, now_s: float) -> None:
+        elapsed_s = max(now_s - self.seen_s, 1e-3)
+        fresh = (xyxy - self.xyxy) / elapsed_s
+        self.velocity = np.asarray(VELOCITY_SMOOTHING * self.velocity + (1 - VELOCITY_SMOOTHING) * fresh, np.float32)
+        self.xyxy, self.seen_s = xyxy, now_s
+
+
+class Tracker:
+    """One per camera; call `update` with each frame's detections."""
+
+    def __init__(self, *, confident: float = 0.5, lost_s_max: float = 3.0) -> None:
+        self._confident = confident
+        self._lost_s_max = lost_s_max
+        self._tracks: list[_Track] = []
+        self._next_id = 1
+
+    def update(self, found: Detections, now_s: float) -> Detections:
+        """The same detections with their track ids; doubtful ones that fit no track have -1."""
+        self._tracks = [track for track in self._tracks if now_s - track.seen_s <= self._lost_s_max]
+        ids = np.full(len(found), NO_TRACK, np.int64)
+        high = np.flatnonzero(found.confidence >= self._confident)
+        low = np.flatnonzero(found.confidence < self._confident)
+        free = self._match(found, high, self._tracks, ids, now_s)
+        self._match(found, low, free, ids, now_s)
+        for index in high[ids[high] == NO_TRACK]:
+            ids[index] = self._next_id
+            self._tracks.append(_Track(self._next_id, found.xyxy[index], now_s))
+            self._next_id += 1
+        return found.tracked(ids)
+
+    def _match(
+        self, found: Detections, candidates: Ints, tracks: list[_Track], ids: Ints, now_s: float
+    ) -> list[_Track]:
+        """Greedy matching, best overlap first; fills *ids* and returns the tracks left over."""
+        if not tracks or not len(candidates):
+            return tracks
+        predicted = np.stack([track.predicted(now_s) for track in tracks])
+        overlap = iou_matrix(predicted, found.xyxy[candidates])
+        taken: set[int] = set()
+        for flat in np.argsort(-overlap, axis=None, kind="stable"):
+            row, column = divmod(int(flat), len(candidates))
+            if overlap[row, column] < IOU_MIN:
+                break
+            index = int(candidates[column])
+            if row in taken or ids[index] != NO_TRACK:
+                continue
+            taken.add(row)
+            tracks[row].observe(found.xyxy[index], now_s)
+            ids[index] = tracks[row].track_id
+        return [track for row, track in enumerate(tracks) if row not in taken]
