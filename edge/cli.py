@@ -1,4 +1,4 @@
-"""`brightline-edge`: check, enrol and run a box, and look into its outbox. Exit status: 0 well, 1 fault, 2 configuration."""
+"""`brightline-edge`: check, enrol and run a box, look into its outbox. Exit status 0 well, 1 fault, 2 configuration."""
 
 from __future__ import annotations
 

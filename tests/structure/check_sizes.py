@@ -27,7 +27,13 @@ def too_large(path: Path) -> list[str]:
 
 
 def main() -> int:
-    found = [line for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")) for line in too_large(path)]
+    found = [
+        line
+        for folder in FOLDERS
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "versions" not in path.parts
+        for line in too_large(path)
+    ]
     sys.stdout.write("".join(f"{line}\n" for line in found))
     return 1 if found else 0
 

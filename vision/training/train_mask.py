@@ -34,7 +34,7 @@ def main() -> None:
     model.train(
         data=str(data), epochs=args.epochs, fraction=args.fraction, imgsz=args.size, seed=args.seed, device="cpu",
         batch=32, workers=1, project=str(args.out.resolve()), name="run", exist_ok=True, cos_lr=True, warmup_epochs=1,
-        close_mosaic=2, optimizer="AdamW", lr0=0.001, scale=0.7, degrees=8, plots=False, amp=False, cache="ram",
+        close_mosaic=2, optimizer="AdamW", lr0=0.001, scale=0.9, degrees=8, plots=False, amp=False, cache="ram",
         save_period=1,
     )  # fmt: skip
     best = YOLO(args.out / "run" / "weights" / "best.pt")

@@ -1,0 +1,117 @@
+"""People and their log-ins: Argon2id passwords, lock-out, sessions whose tokens are kept as digests only."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.alert_state import ROLES
+from server.models import EnrolmentCode, LoginSession, Site, User
+
+FAILED_LOGINS_MAX = 5
+LOCK_OUT = timedelta(minutes=15)
+SESSION_LIFE = timedelta(hours=12)
+CODE_LIFE = timedelta(hours=24)
+PASSWORD_CHARACTERS_MIN = 10
+_hasher = PasswordHasher()
+_DUMMY_HASH = _hasher.hash(secrets.token_hex(8))  # spent on unknown names, so that timing tells nothing
+
+
+class AccountError(Exception):
+    """What is wrong with an account that somebody wants to make."""
+
+
+class LoginRefused(Exception):
+    """``code`` is ``wrong_login`` or ``locked_out``."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def ensure_site(db: Session, name: str, time_zone: str = "Asia/Shanghai") -> Site:
+    """The site of that name, made if there is none."""
+    site = db.scalar(select(Site).where(Site.name == name))
+    if site is None:
+        site = Site(name=name, time_zone=time_zone)
+        db.add(site)
+        db.flush()
+    return site
+
+
+def add_user(db: Session, username: str, display_name: str, password: str, role: str, site: Site | None) -> User:
+    """Make an account; raises AccountError."""
+    if role not in ROLES:
+        raise AccountError(f"the role {role!r} is none of {', '.join(ROLES)}")
+    if (role == "staff") != (site is not None):
+        raise AccountError("staff need a site (--site); other roles have none")
+    if len(password) < PASSWORD_CHARACTERS_MIN:
+        raise AccountError(f"the password needs at least {PASSWORD_CHARACTERS_MIN} characters")
+    if db.scalar(select(User.id).where(User.username == username)) is not None:
+        raise AccountError(f"there is a user {username!r} already")
+    user = User(
+        username=username,
+        display_name=display_name,
+        password_hash=_hasher.hash(password),
+        role=role,
+        site_id=site.id if site else None,
+    )
+    db.add(user)
+    db.flush()
+    return user
+
+
+def log_in(db: Session, username: str, password: str) -> tuple[str, LoginSession]:
+    """A fresh session and its secret token; raises LoginRefused (the count of failures must still be committed)."""
+    now = datetime.now(UTC)
+    user = db.scalar(select(User).where(User.username == username))
+    if user is not None and user.locked_until is not None and user.locked_until > now:
+        raise LoginRefused("locked_out")
+    try:
+        _hasher.verify(user.password_hash if user else _DUMMY_HASH, password)
+    except VerifyMismatchError:
+        if user is not None:
+            user.failed_logins += 1
+            if user.failed_logins >= FAILED_LOGINS_MAX:
+                user.failed_logins, user.locked_until = 0, now + LOCK_OUT
+        raise LoginRefused("wrong_login") from None
+    if user is None:
+        raise LoginRefused("wrong_login")
+    user.failed_logins, user.locked_until = 0, None
+    token = secrets.token_urlsafe(32)
+    session = LoginSession(
+        token_sha256=digest(token), user=user, csrf_token=secrets.token_urlsafe(24), expires_at=now + SESSION_LIFE
+    )
+    db.add(session)
+    db.flush()
+    return token, session
+
+
+def find_session(db: Session, token: str) -> LoginSession | None:
+    """The live session of a token."""
+    session = db.get(LoginSession, digest(token))
+    return session if session is not None and session.expires_at > datetime.now(UTC) else None
+
+
+def log_out(db: Session, token: str) -> None:
+    session = db.get(LoginSession, digest(token))
+    if session is not None:
+        db.delete(session)
+
+
+def make_enrolment_code(db: Session, site: Site) -> str:
+    """A one-time code for one box of *site*, good for a day."""
+    code = "-".join(secrets.token_hex(3) for _ in range(3))
+    db.add(EnrolmentCode(code_sha256=digest(code), site_id=site.id, expires_at=datetime.now(UTC) + CODE_LIFE))
+    db.flush()
+    return code

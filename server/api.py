@@ -1,0 +1,241 @@
+"""The JSON API for people's programs and pages; every object is checked against who asks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
+from sqlalchemy.orm import Session
+
+from server import queries, service
+from server.accounts import LoginRefused, log_in
+from server.alert_state import MoveRefused, State
+from server.deps import (
+    COOKIE,
+    AppState,
+    CsrfDep,
+    RemoteDep,
+    StateDep,
+    UserDep,
+    in_thread,
+    transact,
+    transaction,
+)
+from server.live import Change, viewer_site
+from server.models import Alert, User
+from server.photo import PHOTO_BYTES_MAX, PhotoRefused
+from server.problems import Problem
+
+router = APIRouter(prefix="/api/v1", tags=["alerts"])
+SERIES_SPAN_MAX = timedelta(days=31)
+
+
+def alert_json(alert: Alert) -> dict[str, Any]:
+    """An alert as the API shows it."""
+    return {
+        "id": alert.id,
+        "incident_id": alert.incident_id,
+        "kind": alert.kind,
+        "tier": alert.tier,
+        "state": alert.state,
+        "site": alert.site.name,
+        "source_id": alert.source_id,
+        "source_name": alert.source_name,
+        "place": alert.place,
+        "opened_at": alert.opened_at,
+        "ended_at": alert.ended_at,
+        "deadline_at": alert.deadline_at,
+        "data": alert.data,
+    }
+
+
+@router.post("/login")
+def login(
+    username: Annotated[str, Form(max_length=64)],
+    password: Annotated[str, Form(max_length=200)],
+    response: Response,
+    state: StateDep,
+) -> dict[str, str]:
+    """Log in; gives the CSRF token for the header ``X-CSRF-Token`` and sets the session cookie."""
+    csrf_token, token = _log_in(state, username, password)
+    set_cookie(response, state, token)
+    return {"csrf_token": csrf_token}
+
+
+def _log_in(state: AppState, username: str, password: str) -> tuple[str, str]:
+    refused: LoginRefused | None = None
+    with transaction(state) as db:
+        try:
+            token, session = log_in(db, username, password)
+            return session.csrf_token, token
+        except LoginRefused as error:
+            refused = error  # the count of failures is committed first
+    assert refused is not None
+    raise Problem(403, refused.code, "wrong name or password, or too many tries; wait 15 minutes") from refused
+
+
+def set_cookie(response: Response, state: AppState, token: str) -> None:
+    response.set_cookie(
+        COOKIE, token, max_age=12 * 3600, httponly=True, samesite="lax", secure=state.settings.secure_cookies
+    )
+
+
+@router.get("/alerts")
+def alerts(
+    user: UserDep,
+    state: StateDep,
+    status: Annotated[State | None, Query(alias="state")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: int | None = None,
+) -> dict[str, Any]:
+    """The caller's alerts, newest first."""
+    with transaction(state) as db:
+        found = queries.list_alerts(db, user, status, limit, before)
+        return {"alerts": [alert_json(alert) for alert in found], "counts": queries.counts(db, user)}
+
+
+@router.get("/alerts/{alert_id}")
+def alert(alert_id: int, user: UserDep, state: StateDep) -> dict[str, Any]:
+    """One alert with its pictures, rectifications and moves."""
+    with transaction(state) as db:
+        detail = queries.get_alert(db, user, alert_id)
+        if detail is None:
+            raise Problem(404, "unknown_alert", "there is no such alert for you")
+        return {
+            **alert_json(detail.alert),
+            "evidence": [{"sha256": item.sha256, "role": item.role} for item in detail.evidence],
+            "rectifications": [
+                {
+                    "note": item.note,
+                    "photo": item.photo_sha256,
+                    "submitted_at": item.submitted_at,
+                    "accepted": item.accepted,
+                }
+                for item in detail.rectifications
+            ],
+            "moves": [
+                {
+                    "at": item.at,
+                    "by": item.user.username if item.user else None,
+                    "move": item.move,
+                    "to": item.new_state,
+                }
+                for item in detail.moves
+            ],
+        }
+
+
+def make_move(state: AppState, user: User, kind: str, alert_id: int, note: str, remote: str) -> Alert:
+    """One of the moves without a photo; raises Problem."""
+
+    def move(db: Session) -> Alert:
+        if kind == "acknowledge":
+            return service.acknowledge(db, user, alert_id, remote)
+        return service.decide(db, user, alert_id, kind == "accept", note, remote)
+
+    return guarded(state, lambda: transact(state, move))
+
+
+def guarded(state: AppState, act: Any) -> Alert:
+    """Run a move and tell the pages; its refusals become problems."""
+    try:
+        changed: Alert = act()
+    except service.UnknownAlert as error:
+        raise Problem(404, "unknown_alert", "there is no such alert for you") from error
+    except MoveRefused as error:
+        raise Problem(403 if error.code == "not_allowed" else 409, error.code, "this move is not possible") from error
+    except service.NoteMissing as error:
+        raise Problem(422, "note_missing", "say why it is rejected") from error
+    except PhotoRefused as error:
+        status = 413 if error.code == "photo_too_large" else 422
+        raise Problem(status, error.code, "send one JPEG, PNG or WebP photo of at most 10 MiB") from error
+    state.broadcaster.publish([Change.of(changed)])
+    return changed
+
+
+@router.post("/alerts/{alert_id}/moves/{kind}", dependencies=[CsrfDep])
+def move(
+    alert_id: int,
+    kind: Literal["acknowledge", "accept", "reject"],
+    user: UserDep,
+    state: StateDep,
+    remote: RemoteDep,
+    note: Annotated[str, Form(max_length=2000)] = "",
+) -> dict[str, str]:
+    """Acknowledge, accept or reject (a rejection needs a note)."""
+    return {"state": make_move(state, user, kind, alert_id, note, remote).state}
+
+
+async def rectify(state: AppState, user: User, alert_id: int, note: str, photo: UploadFile, remote: str) -> Alert:
+    """Submit a rectification; raises Problem."""
+    data = await photo.read(PHOTO_BYTES_MAX + 1)
+
+    def submit(db: Session) -> Alert:
+        return service.submit_rectification(db, user, alert_id, note, data, state.blobs, remote)
+
+    return await in_thread(lambda: guarded(state, lambda: transact(state, submit)))
+
+
+@router.post("/alerts/{alert_id}/rectifications", status_code=201, dependencies=[CsrfDep])
+async def rectifications(
+    alert_id: int,
+    user: UserDep,
+    state: StateDep,
+    remote: RemoteDep,
+    photo: Annotated[UploadFile, File()],
+    note: Annotated[str, Form(max_length=2000)] = "",
+) -> dict[str, str]:
+    """Submit a rectification with its photo."""
+    return {"state": (await rectify(state, user, alert_id, note, photo, remote)).state}
+
+
+@router.get("/evidence/{sha256}")
+def picture(sha256: str, user: UserDep, state: StateDep) -> Response:
+    """A snapshot or proof photo that belongs to an alert of the caller."""
+    if not transact(state, lambda db: queries.may_see_picture(db, user, sha256)):
+        raise Problem(404, "unknown_picture", "there is no such picture for you")
+    try:
+        data = state.blobs.get(sha256)
+    except KeyError as error:
+        raise Problem(404, "unknown_picture", "the picture is on record but its bytes are missing") from error
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+
+@router.get("/alerts/{alert_id}/series")
+def series(
+    alert_id: int,
+    user: UserDep,
+    state: StateDep,
+    start: AwareDatetime | None = None,
+    end: AwareDatetime | None = None,
+) -> dict[str, Any]:
+    """The temperature of the alert's sensor, by default from an hour before it to now; at most 31 days."""
+    with transaction(state) as db:
+        found = queries.visible_alert(db, user, alert_id)
+        if found is None:
+            raise Problem(404, "unknown_alert", "there is no such alert for you")
+        last = end or datetime.now(UTC)
+        first = start or max(found.opened_at - timedelta(hours=1), last - SERIES_SPAN_MAX)
+        if not timedelta(0) < last - first <= SERIES_SPAN_MAX:
+            raise Problem(422, "span", "start must be before end, by at most 31 days")
+        points = queries.temperature_series(db, found.box_id, found.source_id, first, last)
+    return {"sensor_id": found.source_id, "unit": "°C", "points": points}
+
+
+@router.get("/boxes/{box_id}/stats", tags=["box"])
+def stats(box_id: str, user: UserDep, state: StateDep) -> dict[str, int]:
+    """What the centre holds of one box; not for staff."""
+    if user.role == "staff":
+        raise Problem(403, "not_allowed", "only regulators and administrators see this")
+    return transact(state, lambda db: queries.box_stats(db, box_id))
+
+
+@router.get("/stream")
+async def stream(request: Request, user: UserDep, state: StateDep) -> StreamingResponse:
+    """Server-sent events: one ``alert`` event for every change of an alert that the caller may see."""
+    del request
+    source = state.broadcaster.stream(viewer_site(user))
+    return StreamingResponse(source, media_type="text/event-stream", headers={"cache-control": "no-store"})

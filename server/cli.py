@@ -1,0 +1,155 @@
+"""`brightline-server`: serve, manage people and boxes, prove the record. Exit status 0 well, 1 fault, 2 settings."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from server.settings import Settings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    from server.accounts import AccountError
+    from server.settings import Settings
+
+    settings = Settings(data_dir=args.data.resolve(), secure_cookies=not getattr(args, "insecure_cookies", False))
+    try:
+        if args.command == "serve":
+            return _serve(settings, args)
+        if args.command == "verify":
+            return _verify(settings, args.json)
+        if args.command == "migrate":
+            from server.database import migrate
+
+            migrate(settings)
+            return 0
+        return _with_database(settings, args)
+    except (AccountError, ValueError) as error:
+        sys.stderr.write(f"brightline-server: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"brightline-server: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="brightline-server", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="serve the centre")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000, help="0 = a free one")
+    serve.add_argument("--insecure-cookies", action="store_true", help="plain HTTP to this machine itself only")
+    serve.add_argument("--tls-cert", type=Path, help="certificate chain in PEM")
+    serve.add_argument("--tls-key", type=Path, help="its private key in PEM")
+    serve.add_argument("--demo-broker", type=int, metavar="PORT", help="embedded MQTT broker, for the demo only")
+    commands.add_parser("migrate", help="bring the database to the newest version")
+    user = commands.add_parser("user", help="manage accounts").add_subparsers(dest="action", required=True)
+    add = user.add_parser("add", help="make an account; the password is read from standard input")
+    add.add_argument("username")
+    add.add_argument("--name", required=True, help="the name that people see")
+    add.add_argument("--role", required=True, choices=("staff", "regulator", "administrator"))
+    add.add_argument("--site", help="the staff's site; made if there is none of that name")
+    enrol = commands.add_parser("enrol", help="print a one-time code for a new box")
+    enrol.add_argument("--site", required=True, help="made if there is none of that name")
+    enrol.add_argument("--time-zone", default="Asia/Shanghai")
+    verify = commands.add_parser("verify", help="check every signature, chain, picture and alert of the record")
+    verify.add_argument("--json", action="store_true")
+    for command in (serve, commands.choices["migrate"], add, enrol, verify):
+        command.add_argument("--data", type=Path, required=True, help="folder of the record")
+    return parser
+
+
+def _serve(settings: Settings, args: argparse.Namespace) -> int:
+    import socket
+
+    import uvicorn
+
+    from server.app import create_app
+
+    loopback = args.host in ("127.0.0.1", "::1", "localhost")
+    if args.insecure_cookies and not loopback:
+        raise ValueError("--insecure-cookies is for 127.0.0.1 only; give --tls-cert and --tls-key")
+    if not loopback and not args.tls_cert:
+        raise ValueError("beyond this machine the centre is served over TLS only; give --tls-cert and --tls-key")
+    listener = socket.create_server((args.host, args.port))
+    scheme = "https" if args.tls_cert else "http"
+    url = f"{scheme}://{args.host}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        create_app(settings, url=url, demo_broker_port=args.demo_broker),
+        log_level="warning",
+        ssl_certfile=args.tls_cert,
+        ssl_keyfile=args.tls_key,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _with_database(settings: Settings, args: argparse.Namespace) -> int:
+    from sqlalchemy.orm import Session
+
+    from server.database import make_engine, migrate
+
+    migrate(settings)
+    engine = make_engine(settings)
+    try:
+        with Session(engine) as db, db.begin():
+            _administer(db, args)
+    finally:
+        engine.dispose()
+    return 0
+
+
+def _administer(db: Session, args: argparse.Namespace) -> None:
+    from server.accounts import add_user, ensure_site, make_enrolment_code
+
+    if args.command == "enrol":
+        code = make_enrolment_code(db, ensure_site(db, args.site, args.time_zone))
+        sys.stdout.write(code + "\n")
+        return
+    site = ensure_site(db, args.site) if args.site else None
+    add_user(db, args.username, args.name, sys.stdin.readline().rstrip("\n"), args.role, site)
+    sys.stdout.write(f"user {args.username} added\n")
+
+
+def _verify(settings: Settings, as_json: bool) -> int:
+    from sqlalchemy.orm import Session
+
+    from server.blobs import FolderBlobStore
+    from server.database import make_engine
+    from server.verify import verify
+
+    if not (settings.data_dir / "record.sqlite").exists():
+        raise ValueError(f"{settings.data_dir} holds no record; give the folder of brightline-server serve")
+    engine = make_engine(settings)
+    try:
+        with Session(engine) as db:
+            found = verify(db, FolderBlobStore(settings.blob_dir))
+    finally:
+        engine.dispose()
+    if as_json:
+        sys.stdout.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
+    else:
+        for line in found.problems:
+            sys.stdout.write(f"WRONG {line}\n")
+        for line in found.gaps:
+            sys.stdout.write(f"gap   {line}\n")
+        sys.stdout.write(
+            f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
+            f"{sum(found.alerts_by_kind.values())} alerts: {len(found.problems)} wrong\n"
+        )
+    return 1 if found.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

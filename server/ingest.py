@@ -1,0 +1,226 @@
+"""Takes what boxes send: verified, deduplicated, and committed before the receipt.
+
+One transaction holds the journal row, the points, the events and the alerts of a batch. Whatever cannot be
+verified leaves no trace. The same batch twice is a duplicate; other bytes under a known identity are a conflict.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from server.accounts import digest
+from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, SeriesPoint, StoredBatch, StoredEvent
+from telemetry.batch import FIRST_PREVIOUS, Batch
+from telemetry.evidence import SealedEvidence
+from telemetry.messages import Event, Reading, Receipt
+from telemetry.signing import PublicKey
+
+# tier and hours to rectify per kind (DOMAIN.md's catalogue)
+CATALOGUE: dict[str, tuple[int, int]] = {
+    "no_mask": (2, 2),
+    "temperature_excursion": (1, 2),
+    "sensor_fault": (2, 24),
+    "camera_blind": (2, 24),
+}
+DEFAULT_TIER, DEFAULT_HOURS = 2, 24
+OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind"}
+UPDATES = {"excursion_updated", "violation_updated"}
+CLOSES = {"excursion_closed", "violation_closed", "sensor_recovered", "camera_recovered"}
+
+
+class EnrolmentRefused(Exception):
+    """The code is unknown, used or too old; which of them is not told."""
+
+
+def enrol_box(db: Session, code: str, public_key: str, name: str) -> Box:
+    """Make a box known; the code is used up by it. Raises EnrolmentRefused or ValueError (the key)."""
+    key = PublicKey.from_b64(public_key)
+    now = datetime.now(UTC)
+    row = db.get(EnrolmentCode, digest(code))
+    if row is None or row.used_at is not None or row.expires_at < now:
+        raise EnrolmentRefused
+    row.used_at = now
+    box = Box(id=f"box-{secrets.token_hex(6)}", name=name, site_id=row.site_id, public_key=key.b64, enrolled_at=now)
+    db.add(box)
+    db.flush()
+    return box
+
+
+def key_of(db: Session, box_id: str) -> PublicKey | None:
+    """The public key of an enrolled box."""
+    box = db.get(Box, box_id)
+    return PublicKey.from_b64(box.public_key) if box else None
+
+
+def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
+    """Store one verified batch; gives its receipt and the alerts that changed."""
+    header = batch.header
+    stored = _find(db, batch, header.seq)
+    if stored is not None:
+        if stored.sha256 == batch.sha256:
+            return _receipt(batch, "duplicate", None), []
+        return _receipt(batch, "rejected", "conflict: other bytes are stored under this identity"), []
+    if not _fits(db, batch):
+        return _receipt(batch, "rejected", "chain: it does not follow the batch stored before it"), []
+    now = datetime.now(UTC)
+    db.add(
+        StoredBatch(
+            box_id=header.box_id,
+            epoch=header.epoch,
+            lane=header.lane,
+            seq=header.seq,
+            sha256=batch.sha256,
+            previous_sha256=header.previous_sha256,
+            count=header.count,
+            raw=batch.raw,
+            received_at=now,
+        )
+    )
+    box = db.get_one(Box, header.box_id)
+    box.last_seen_at = now
+    db.flush()
+    readings = [record for _, record in batch.records if isinstance(record, Reading)]
+    events = [record for _, record in batch.records if isinstance(record, Event)]
+    _write_points(db, box, readings)
+    changed = [alert for event in events if (alert := _take_event(db, box, event)) is not None]
+    db.flush()
+    return _receipt(batch, "accepted", None), changed
+
+
+def _find(db: Session, batch: Batch, seq: int) -> StoredBatch | None:
+    header = batch.header
+    return db.scalar(
+        select(StoredBatch).where(
+            StoredBatch.box_id == header.box_id,
+            StoredBatch.epoch == header.epoch,
+            StoredBatch.lane == header.lane,
+            StoredBatch.seq == seq,
+        )
+    )
+
+
+def _fits(db: Session, batch: Batch) -> bool:
+    """Whether the chain holds towards the stored neighbours; a missing neighbour is a gap, not a break."""
+    header = batch.header
+    if header.seq == 1:
+        return header.previous_sha256 == FIRST_PREVIOUS and _next_fits(db, batch)
+    before = _find(db, batch, header.seq - 1)
+    return (before is None or before.sha256 == header.previous_sha256) and _next_fits(db, batch)
+
+
+def _next_fits(db: Session, batch: Batch) -> bool:
+    after = _find(db, batch, batch.header.seq + 1)
+    return after is None or after.previous_sha256 == batch.sha256
+
+
+def _receipt(batch: Batch, status: str, reason: str | None) -> Receipt:
+    header = batch.header
+    return Receipt.model_validate(
+        {
+            "box_id": header.box_id,
+            "epoch": header.epoch,
+            "lane": header.lane,
+            "seq": header.seq,
+            "status": status,
+            "reason": reason,
+            "rejected_records": batch.rejected if status == "accepted" else [],
+        }
+    )
+
+
+def _write_points(db: Session, box: Box, readings: list[Reading]) -> None:
+    rows = [
+        {
+            "box_id": box.id,
+            "sensor_id": reading.sensor_id,
+            "quantity": reading.quantity,
+            "observed_at_ms": round(reading.observed_at.timestamp() * 1000),
+            "value": reading.value,
+            "quality": reading.quality,
+        }
+        for reading in readings
+    ]
+    if rows:
+        db.execute(insert(SeriesPoint).on_conflict_do_nothing(), rows)
+
+
+def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
+    """Store an event once and carry it to its alert; gives the alert if it changed."""
+    if db.get(StoredEvent, event.event_id) is not None:
+        return None
+    db.add(
+        StoredEvent(
+            event_id=event.event_id,
+            incident_id=event.incident_id,
+            box_id=box.id,
+            type=event.type,
+            source_id=event.source_id,
+            at=event.at,
+            data=dict(event.data),
+        )
+    )
+    db.flush()
+    alert = db.scalar(select(Alert).where(Alert.incident_id == event.incident_id))
+    if alert is None:
+        return _open_alert(db, box, event) if event.type in OPENS | UPDATES | CLOSES else None
+    if alert.box_id != box.id:
+        return None  # an incident belongs to the box that opened it
+    if event.type in CLOSES:
+        alert.ended_at = event.at
+    merged: dict[str, Any] = {**alert.data, **event.data}
+    if event.type in OPENS:  # it came after its own end
+        merged = {**event.data, **alert.data}
+        alert.opened_at = event.at
+    alert.data = merged
+    return alert
+
+
+def _open_alert(db: Session, box: Box, event: Event) -> Alert:
+    kind = str(event.data.get("kind", event.type))
+    tier, hours = CATALOGUE.get(kind, (DEFAULT_TIER, DEFAULT_HOURS))
+    now = datetime.now(UTC)
+    alert = Alert(
+        incident_id=event.incident_id,
+        site_id=box.site_id,
+        box_id=box.id,
+        kind=kind[:40],
+        tier=tier,
+        state="open",
+        source_id=event.source_id,
+        source_name=str(event.data.get("sensor_name") or event.data.get("camera_name") or event.source_id)[:80],
+        place=str(event.data.get("place") or "")[:80],
+        opened_at=event.at,
+        ended_at=event.at if event.type in CLOSES else None,
+        deadline_at=now + timedelta(hours=hours),
+        data=dict(event.data),
+    )
+    db.add(alert)
+    db.flush()
+    db.add(AlertMove(alert_id=alert.id, at=now, move="raise", old_state=None, new_state="open"))
+    return alert
+
+
+def take_evidence(db: Session, evidence: SealedEvidence) -> Alert | None:
+    """Store a verified picture's manifest (its blob is in the blob store already); gives its alert."""
+    manifest = evidence.manifest
+    if db.get(Evidence, manifest.sha256) is None:
+        db.add(
+            Evidence(
+                sha256=manifest.sha256,
+                box_id=manifest.box_id,
+                incident_id=manifest.incident_id,
+                role=manifest.role,
+                size_bytes=manifest.size_bytes,
+                signed_manifest=evidence.signed,
+                signature=evidence.signature,
+                received_at=datetime.now(UTC),
+            )
+        )
+        db.flush()
+    return db.scalar(select(Alert).where(Alert.incident_id == manifest.incident_id))

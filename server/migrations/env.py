@@ -1,0 +1,17 @@
+"""Alembic's entry: migrates the database that `server.database.migrate` names."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import create_engine
+
+from server.models import Base
+
+url = context.config.get_main_option("sqlalchemy.url")
+assert url is not None, "run migrations through brightline-server migrate"
+engine = create_engine(url)
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()

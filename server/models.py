@@ -1,0 +1,206 @@
+"""The tables of the record. Times are naive UTC in the database and aware UTC in Python."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes; a naive one is a programming error."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
+
+
+class Site(Base):
+    """A canteen or cold store."""
+
+    __tablename__ = "site"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    time_zone: Mapped[str] = mapped_column(String(64))
+
+
+class User(Base):
+    """A person who logs in; staff belong to one site, regulators and administrators to none."""
+
+    __tablename__ = "user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(64), unique=True)
+    display_name: Mapped[str] = mapped_column(String(80))
+    password_hash: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(20))
+    site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
+    failed_logins: Mapped[int] = mapped_column(default=0)
+    locked_until: Mapped[datetime | None]
+
+
+class LoginSession(Base):
+    """A log-in; only the digest of its token is kept."""
+
+    __tablename__ = "login_session"
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    csrf_token: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[datetime]
+    user: Mapped[User] = relationship(lazy="joined")
+
+
+class EnrolmentCode(Base):
+    """A one-time code for one box; only its digest is kept."""
+
+    __tablename__ = "enrolment_code"
+    code_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    site: Mapped[Site] = relationship()
+
+
+class Box(Base):
+    """An enrolled box and its public key (Ed25519, base64)."""
+
+    __tablename__ = "box"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
+    public_key: Mapped[str] = mapped_column(String(64))
+    enrolled_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime | None]
+    site: Mapped[Site] = relationship(lazy="joined")
+
+
+class StoredBatch(Base):
+    """The journal: the exact bytes of every batch taken. All else can be derived from it."""
+
+    __tablename__ = "batch"
+    __table_args__ = (UniqueConstraint("box_id", "epoch", "lane", "seq"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    epoch: Mapped[str] = mapped_column(String(64))
+    lane: Mapped[str] = mapped_column(String(16))
+    seq: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    previous_sha256: Mapped[str] = mapped_column(String(64))
+    count: Mapped[int]
+    raw: Mapped[bytes]
+    received_at: Mapped[datetime]
+
+
+class StoredEvent(Base):
+    """An event once, however often it arrives."""
+
+    __tablename__ = "event"
+    event_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    incident_id: Mapped[str] = mapped_column(String(64), index=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    type: Mapped[str] = mapped_column(String(32))
+    source_id: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+
+
+class SeriesPoint(Base):
+    """One point of a series: once per sensor, quantity and time (milliseconds since 1970 UTC)."""
+
+    __tablename__ = "series_point"
+    __table_args__ = {"sqlite_with_rowid": False}
+    box_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sensor_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    quantity: Mapped[str] = mapped_column(String(64), primary_key=True)
+    observed_at_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    value: Mapped[float | None]
+    quality: Mapped[str] = mapped_column(String(8))
+
+
+class Alert(Base):
+    """What somebody has to see to; one per incident."""
+
+    __tablename__ = "alert"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    incident_id: Mapped[str] = mapped_column(String(64), unique=True)
+    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"), index=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    kind: Mapped[str] = mapped_column(String(40))
+    tier: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    source_id: Mapped[str] = mapped_column(String(64))
+    source_name: Mapped[str] = mapped_column(String(80))
+    place: Mapped[str] = mapped_column(String(80))
+    opened_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]  # when the box saw it end; the alert itself is closed by a reviewer
+    deadline_at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+    version: Mapped[int] = mapped_column(default=0)
+    site: Mapped[Site] = relationship()
+    __mapper_args__ = {"version_id_col": version}
+
+
+class Evidence(Base):
+    """A picture: the manifest as it was signed, the signature, and where the blob is (by its digest)."""
+
+    __tablename__ = "evidence"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    incident_id: Mapped[str] = mapped_column(String(64), index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    size_bytes: Mapped[int]
+    signed_manifest: Mapped[bytes]
+    signature: Mapped[bytes]
+    received_at: Mapped[datetime]
+
+
+class Rectification(Base):
+    """A claim that the fault is repaired, with its photo, and the reviewer's decision."""
+
+    __tablename__ = "rectification"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    alert_id: Mapped[int] = mapped_column(ForeignKey("alert.id"), index=True)
+    note: Mapped[str] = mapped_column(Text)
+    original_sha256: Mapped[str] = mapped_column(String(64))
+    photo_sha256: Mapped[str] = mapped_column(String(64))  # what is shown: without EXIF
+    submitted_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    submitted_at: Mapped[datetime]
+    accepted: Mapped[bool | None]
+    decided_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
+    decided_at: Mapped[datetime | None]
+    decision_note: Mapped[str | None] = mapped_column(Text)
+    submitted_by: Mapped[User] = relationship(foreign_keys=[submitted_by_id])
+    decided_by: Mapped[User | None] = relationship(foreign_keys=[decided_by_id])
+
+
+class AlertMove(Base):
+    """Every change of an alert: who, when, from where, old and new state. Rows are only ever added."""
+
+    __tablename__ = "alert_move"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    alert_id: Mapped[int] = mapped_column(ForeignKey("alert.id"), index=True)
+    at: Mapped[datetime]
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
+    move: Mapped[str] = mapped_column(String(16))
+    old_state: Mapped[str | None] = mapped_column(String(16))
+    new_state: Mapped[str] = mapped_column(String(16))
+    note: Mapped[str] = mapped_column(Text, default="")
+    remote_addr: Mapped[str] = mapped_column(String(64), default="")
+    user: Mapped[User | None] = relationship()

@@ -1,0 +1,177 @@
+"""The pages: rendered on the server, usable without JavaScript, made for a phone first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from server import api, queries
+from server.accounts import log_out
+from server.alert_state import STATES, Role, State, moves
+from server.chart import make_chart
+from server.deps import COOKIE, AppState, RemoteDep, SessionDep, StateDep, check_csrf, in_thread, transact, transaction
+from server.i18n import LANGUAGES, choose, translate
+from server.models import LoginSession
+from server.problems import Problem
+
+router = APIRouter(include_in_schema=False)
+LANGUAGE_COOKIE = "bl_language"
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def local_time(value: datetime, zone: str) -> str:
+    """A time in the site's zone, to the second."""
+    return value.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+_templates.filters["local"] = local_time
+
+
+def render(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """A page in the caller's language."""
+    language = choose(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"))
+    text = _templates.get_template(name).render(
+        language=language,
+        other_language=next(item for item in LANGUAGES if item != language),
+        path=request.url.path,
+        t=lambda key: translate(language, key),
+        **context,
+    )
+    return HTMLResponse(text, status, headers={"cache-control": "no-store"})
+
+
+@router.get("/login")
+def login_form(request: Request) -> HTMLResponse:
+    return render(request, "login.html", error=None, session=None)
+
+
+@router.post("/login")
+def login(
+    request: Request,
+    state: StateDep,
+    username: Annotated[str, Form(max_length=64)] = "",
+    password: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    answer = RedirectResponse("/", 303)
+    try:
+        api.login(username, password, answer, state)
+    except Problem as problem:
+        return render(request, "login.html", status=problem.status, error=problem.code, session=None)
+    return answer
+
+
+@router.post("/logout")
+def logout(request: Request, state: StateDep, session: SessionDep, csrf: Annotated[str, Form()] = "") -> Response:
+    check_csrf(session, csrf)
+    transact(state, lambda db: log_out(db, request.cookies[COOKIE]))
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@router.get("/language/{language}")
+def set_language(language: Literal["zh-CN", "en"], state: StateDep, next: str = "/") -> Response:
+    target = next if next.startswith("/") and not next.startswith(("//", "/\\")) else "/"
+    answer = RedirectResponse(target, 303)
+    answer.set_cookie(
+        LANGUAGE_COOKIE, language, max_age=31_536_000, samesite="lax", secure=state.settings.secure_cookies
+    )
+    return answer
+
+
+@router.get("/")
+def alert_list(request: Request, state: StateDep, session: SessionDep, status: str = "") -> HTMLResponse:
+    return _list(request, state, session, status, "list.html")
+
+
+@router.get("/partials/alerts")
+def alert_list_partial(request: Request, state: StateDep, session: SessionDep, status: str = "") -> HTMLResponse:
+    return _list(request, state, session, status, "_alerts.html")
+
+
+def _list(request: Request, state: AppState, session: LoginSession, status: str, template: str) -> HTMLResponse:
+    wanted = status if status in STATES else None
+    with transaction(state) as db:
+        found = queries.list_alerts(db, session.user, wanted)
+        counts = queries.counts(db, session.user)
+    return render(
+        request, template, session=session, alerts=found, counts=counts, wanted=wanted or "", states=STATES,
+        total=sum(counts.values()), now=datetime.now(UTC),
+    )  # fmt: skip
+
+
+@router.get("/alerts/{alert_id}")
+def alert_page(
+    alert_id: int, request: Request, state: StateDep, session: SessionDep, error: str | None = None, status: int = 200
+) -> HTMLResponse:
+    return _detail(alert_id, request, state, session, None)
+
+
+def _detail(
+    alert_id: int, request: Request, state: AppState, session: LoginSession, problem: Problem | None
+) -> HTMLResponse:
+    with transaction(state) as db:
+        detail = queries.get_alert(db, session.user, alert_id)
+        if detail is None:
+            return render(request, "error.html", status=404, session=session, error="unknown_alert")
+        alert = detail.alert
+        chart = None
+        if alert.kind == "temperature_excursion":
+            end = (alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10)
+            start = alert.opened_at - timedelta(hours=1)
+            points = queries.temperature_series(db, alert.box_id, alert.source_id, start, end)
+            chart = make_chart(points, alert.data.get("limit_c"), alert.opened_at, alert.ended_at, alert.site.time_zone)
+    state_now: State = alert.state  # type: ignore[assignment]
+    role: Role = session.user.role  # type: ignore[assignment]
+    return render(
+        request, "detail.html", status=problem.status if problem else 200, session=session, alert=alert,
+        detail=detail, chart=chart, moves=moves(state_now, role), error=problem.code if problem else None,
+        annotated=next((item for item in detail.evidence if item.role == "annotated"), None),
+        original=next((item for item in detail.evidence if item.role == "snapshot"), None),
+        now=datetime.now(UTC), zone=alert.site.time_zone,
+    )  # fmt: skip
+
+
+@router.post("/alerts/{alert_id}/{kind}")
+async def act(
+    alert_id: int,
+    kind: Literal["acknowledge", "submit", "accept", "reject"],
+    request: Request,
+    state: StateDep,
+    session: SessionDep,
+    remote: RemoteDep,
+    csrf: Annotated[str, Form()] = "",
+    note: Annotated[str, Form(max_length=2000)] = "",
+    photo: Annotated[UploadFile | None, File()] = None,
+) -> Response:
+    """One move from a form; what is refused comes back as the page with a sentence."""
+    try:
+        check_csrf(session, csrf)
+        if kind == "submit":
+            if photo is None:
+                raise Problem(422, "photo_missing", "a rectification needs a photo")
+            await api.rectify(state, session.user, alert_id, note, photo, remote)
+        else:
+            await in_thread(lambda: api.make_move(state, session.user, kind, alert_id, note, remote))
+    except Problem as problem:
+        refused = problem
+        return await in_thread(lambda: _detail(alert_id, request, state, session, refused))
+    return RedirectResponse(f"/alerts/{alert_id}", 303)
+
+
+@router.get("/api/docs")
+def docs(request: Request) -> HTMLResponse:
+    """The API for people to read, from its OpenAPI document; no script and nothing from elsewhere."""
+    return render(request, "docs.html", session=None, api=request.app.openapi())

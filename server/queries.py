@@ -1,0 +1,113 @@
+"""Reads. What a person may see is decided here, once: staff see their own site, the others see all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, joinedload
+
+from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch, User
+
+LIST_MAX = 200
+
+
+@dataclass(frozen=True)
+class AlertDetail:
+    """Everything that the page of one alert shows."""
+
+    alert: Alert
+    box: Box
+    evidence: list[Evidence]
+    rectifications: list[Rectification]
+    moves: list[AlertMove]
+
+
+def _visible(viewer: User) -> Select[Alert]:
+    query = select(Alert).options(joinedload(Alert.site))
+    return query.where(Alert.site_id == viewer.site_id) if viewer.role == "staff" else query
+
+
+def visible_alert(db: Session, viewer: User, alert_id: int) -> Alert | None:
+    return db.scalar(_visible(viewer).where(Alert.id == alert_id))
+
+
+def list_alerts(
+    db: Session, viewer: User, state: str | None = None, limit: int = 50, before: int | None = None
+) -> list[Alert]:
+    """Newest first; *before* is the id to go on from."""
+    query = _visible(viewer).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX))
+    if state is not None:
+        query = query.where(Alert.state == state)
+    if before is not None:
+        query = query.where(Alert.id < before)
+    return list(db.scalars(query))
+
+
+def counts(db: Session, viewer: User) -> dict[str, int]:
+    """Alerts per state."""
+    query = select(Alert.state, func.count()).group_by(Alert.state)
+    if viewer.role == "staff":
+        query = query.where(Alert.site_id == viewer.site_id)
+    return {row[0]: row[1] for row in db.execute(query)}
+
+
+def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
+    """One alert with all that belongs to it, or None when this viewer may not see it."""
+    alert = visible_alert(db, viewer, alert_id)
+    if alert is None:
+        return None
+    evidence = select(Evidence).where(Evidence.incident_id == alert.incident_id, Evidence.box_id == alert.box_id)
+    people = (joinedload(Rectification.submitted_by), joinedload(Rectification.decided_by))
+    rectifications = select(Rectification).options(*people).where(Rectification.alert_id == alert.id)
+    moves = select(AlertMove).options(joinedload(AlertMove.user)).where(AlertMove.alert_id == alert.id)
+    return AlertDetail(
+        alert,
+        db.get_one(Box, alert.box_id),
+        list(db.scalars(evidence.order_by(Evidence.role))),
+        list(db.scalars(rectifications.order_by(Rectification.id))),
+        list(db.scalars(moves.order_by(AlertMove.id))),
+    )
+
+
+def may_see_picture(db: Session, viewer: User, sha256: str) -> bool:
+    """Whether the picture belongs to an alert that this viewer may see."""
+    incident = select(Evidence.incident_id).where(Evidence.sha256 == sha256)
+    alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
+    query = _visible(viewer).where(Alert.incident_id.in_(incident) | Alert.id.in_(alert_id)).limit(1)
+    return db.scalar(query) is not None
+
+
+def temperature_series(
+    db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime, points_max: int = 2000
+) -> list[tuple[datetime, float | None]]:
+    """The points of one sensor in order of time; None is a reading without a value. Thinned evenly to *points_max*."""
+    rows = db.execute(
+        select(SeriesPoint.observed_at_ms, SeriesPoint.value)
+        .where(
+            SeriesPoint.box_id == box_id,
+            SeriesPoint.sensor_id == sensor_id,
+            SeriesPoint.quantity == "temperature",
+            SeriesPoint.observed_at_ms >= start.timestamp() * 1000,
+            SeriesPoint.observed_at_ms <= end.timestamp() * 1000,
+        )
+        .order_by(SeriesPoint.observed_at_ms)
+    ).all()
+    step = max(1, len(rows) // points_max)
+    return [(datetime.fromtimestamp(at_ms / 1000, UTC), value) for at_ms, value in rows[::step]]
+
+
+def box_stats(db: Session, box_id: str) -> dict[str, int]:
+    """What the centre holds of one box: batches and records per lane, points, alerts, pictures."""
+    stats: dict[str, int] = {}
+    for lane in ("events", "readings"):
+        row = db.execute(
+            select(func.count(), func.coalesce(func.sum(StoredBatch.count), 0)).where(
+                StoredBatch.box_id == box_id, StoredBatch.lane == lane
+            )
+        ).one()
+        stats[f"{lane}_batches"], stats[lane] = row[0], row[1]
+    for name, table in (("points", SeriesPoint), ("alerts", Alert), ("evidence", Evidence)):
+        stats[name] = db.scalar(select(func.count()).select_from(table).where(table.box_id == box_id)) or 0
+    return stats

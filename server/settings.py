@@ -1,0 +1,24 @@
+"""How a server instance is set up: where it keeps its data and how it is reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """``secure_cookies`` is off only behind plain HTTP on this machine itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data_dir: Path
+    secure_cookies: bool = True
+
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.data_dir / 'record.sqlite'}"
+
+    @property
+    def blob_dir(self) -> Path:
+        return self.data_dir / "blobs"
