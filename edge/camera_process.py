@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LINE_BYTES_MAX = 64 * 1024
 END_S = 6.0
-SILENT_S = 30.0  # statistics come every ten seconds while pictures do, a lost camera says so within five
+SILENT_S = 30.0  # statistics come every ten to fifteen seconds, pictures or not
 COMMAND = (sys.executable, "-m", "edge.camera")
 Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
@@ -71,10 +71,11 @@ class CameraProcess:
             await process.stdin.drain()
             while line := await asyncio.wait_for(process.stdout.readline(), SILENT_S):
                 await self._take(line)
-            raise OSError(f"camera {self._camera.id}: its process ended with status {await process.wait()}")
+            raise OSError(f"its process ended with status {await process.wait()}")
         except (TimeoutError, ValueError, OSError) as error:
-            await self._tell_blind(error)
-            raise OSError(f"camera {self._camera.id}: {error or 'its process fell silent'}") from error
+            reason = str(error) or f"its process was silent for {SILENT_S:.0f} s"
+            await self._tell_blind(reason)
+            raise OSError(f"camera {self._camera.id}: {reason}") from error
         finally:
             process.stdin.close()
             await _end(process)
@@ -152,8 +153,8 @@ class CameraProcess:
             self._event("camera_blind", self.open["camera_blind"], "camera_blind", "warning", at, {"reason": reason})
         ]
 
-    async def _tell_blind(self, error: Exception) -> None:
-        events = self._blind(datetime.now(UTC), f"camera process: {error or 'silent'}"[:200])
+    async def _tell_blind(self, reason: str) -> None:
+        events = self._blind(datetime.now(UTC), f"camera process: {reason}"[:200])
         if events:
             await self._record(events, {self.state_key: json.dumps(self.open)})
 

@@ -4,8 +4,11 @@ Usage: python3 rtsp_server.py PORT (0 = a free one); prints one JSON line with t
 """
 
 import json
+import os
 import signal
 import sys
+import threading
+from typing import Any
 
 import gi  # type: ignore[import-not-found]
 
@@ -20,10 +23,29 @@ server.set_address("127.0.0.1")
 server.set_service(sys.argv[1])
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(
-    "( fdsrc fd=0 ! tsdemux ! h264parse config-interval=1 ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    "( appsrc name=source is-live=true format=time do-timestamp=true caps=video/mpegts,systemstream=true,packetsize=188"
+    " ! tsdemux ! h264parse config-interval=1 ! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
 factory.set_shared(True)
 factory.set_suspend_mode(GstRtspServer.RTSPSuspendMode.NONE)
+sources: list[Any] = []  # the one appsrc, once somebody watches
+
+
+def on_configure(_factory: Any, media: Any) -> None:
+    source = media.get_element().get_by_name_recurse_up("source")
+    sources[:] = [source]
+    media.connect("unprepared", lambda _media: sources.clear())
+
+
+def read_input() -> None:
+    """Always drain standard input: what nobody watches is dropped, so the encoder is never held up."""
+    while data := os.read(0, 65536):
+        for source in sources[:1]:
+            source.emit("push-buffer", Gst.Buffer.new_wrapped(data))
+    GLib.idle_add(loop.quit)
+
+
+factory.connect("media-configure", on_configure)
 server.get_mount_points().add_factory("/kitchen", factory)
 if server.attach(None) == 0:
     sys.exit("the port is taken")
@@ -31,4 +53,5 @@ for number in (signal.SIGTERM, signal.SIGINT):
     GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, number, loop.quit)
 sys.stdout.write(json.dumps({"source": f"rtsp://127.0.0.1:{server.get_bound_port()}/kitchen"}) + "\n")
 sys.stdout.flush()
+threading.Thread(target=read_input, daemon=True).start()
 loop.run()

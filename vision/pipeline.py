@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vision.close_look import CloseLookDetector
 from vision.detections import NO_TRACK, Detections
 from vision.detector import DEFAULT_MODEL, Detector, OnnxDetector
 from vision.frame import Frame
@@ -91,7 +92,7 @@ class CameraStatus:
 
 @dataclass(frozen=True)
 class FrameStats:
-    """Every ten seconds: pictures judged and dropped since the start."""
+    """Every ten seconds, blind or not: pictures judged and dropped since the start."""
 
     camera_id: str
     judged: int
@@ -112,7 +113,7 @@ class Watch:
     def __post_init__(self) -> None:
         settings = self.settings
         if self.detector is None:
-            self.detector = OnnxDetector(settings.model_path, confidence=0.15)
+            self.detector = CloseLookDetector(OnnxDetector(settings.model_path, confidence=0.15))
         rule = ViolationRule(settings.kind, settings.dwell_s, settings.recover_s, settings.window_share)
         resumed = [item.incident_id for item in settings.open_incidents if item.kind == settings.kind]
         self._machine = ViolationMachine(rule, resumed[0] if resumed else None)
@@ -129,10 +130,10 @@ class Watch:
                     return
                 if isinstance(item, SourceLost):
                     yield from self._lost("offline: " + item.reason)
-                    continue
-                yield from self.judge(item)
-                judged += 1
-                if item.monotonic_s >= stats_due_s:
+                else:
+                    yield from self.judge(item)
+                    judged += 1
+                if item.monotonic_s >= stats_due_s:  # while blind too: it says that this process lives
                     stats_due_s = item.monotonic_s + STATS_INTERVAL_S
                     yield FrameStats(settings.camera_id, judged, source.dropped)
 
