@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edge.config_ports import ModbusTcpPort, SerialPort
 from edge.config_sensors import ModbusSensor
 from edge.drivers.assessment import assess, bad
-from edge.drivers.modbus_registers import FUNCTIONS, Block, decode_registers, plan_blocks
+from edge.drivers.modbus_registers import Block, Request, Shape, decode_registers, plan_blocks
 from edge.drivers.modbus_unit import Unit
 from edge.drivers.port import Delivery, Driver
 from telemetry.messages import Reading
@@ -136,7 +136,9 @@ class ModbusDriver(Driver):
         now, synced = datetime.now(UTC), self._clock_synced()
         raws = [block.raw(sensor, values) for sensor in block.sensors]
         readings = [
-            assess(sensor, raw[0] * sensor.scale if block.is_bits else decode_registers(raw, sensor), now, synced)
+            assess(
+                sensor, raw[0] * sensor.scale if block.request.is_bits else decode_registers(raw, sensor), now, synced
+            )
             for sensor, raw in zip(block.sensors, raws, strict=True)
         ]
         return readings, list(raws)
@@ -163,19 +165,19 @@ class ModbusDriver(Driver):
     async def _ask(self, block: Block, unit: Unit) -> list[int]:
         """The block's values; raises _NoAnswer, _Refused, or OSError when the line is gone."""
         now_s = asyncio.get_running_loop().time()
-        if isinstance(self._port, SerialPort) and unit.may_mistake(block.shape(), now_s):
-            count = unit.probe_count(block)
-            if count is None:
+        if isinstance(self._port, SerialPort) and unit.may_mistake(block.request, now_s):
+            probe = unit.probe(block)
+            if probe is None:
                 raise _NoAnswer("no answer; waiting until late ones are past")
             try:
-                await self._exchange(block, count, unit, probe=True)
+                await self._exchange(probe, block.unit, unit)
             except _Refused as error:
-                if not unit.exception_is_certain:
-                    raise _NoAnswer("no answer in step") from error
-            unit.answered()
-        return await self._exchange(block, block.count, unit, probe=False)
+                if not unit.refusal_is_certain(probe):
+                    raise _NoAnswer("no answer in step with the requests") from error
+                unit.answered()
+        return await self._exchange(block.request, block.unit, unit)
 
-    async def _exchange(self, block: Block, count: int, unit: Unit, *, probe: bool) -> list[int]:
+    async def _exchange(self, request: Request, number: int, unit: Unit) -> list[int]:
         from pymodbus.exceptions import ModbusException
 
         client = self._client
@@ -186,20 +188,20 @@ class ModbusDriver(Driver):
             "holding": client.read_holding_registers,
             "coil": client.read_coils,
             "discrete": client.read_discrete_inputs,
-        }[block.table]
-        shape = block.shape(count)
+        }[request.table]
+        loop = asyncio.get_running_loop()
         try:
-            answer = await call(block.address, count=count, device_id=block.unit)
+            answer = await call(request.address, count=request.count, device_id=number)
         except ModbusException as error:
-            unit.timed_out(shape, asyncio.get_running_loop().time(), probe=probe)
+            unit.timed_out(request, loop.time())
             raise _NoAnswer("no answer") from error
         self._silent_reads = unit.failures = 0
-        if answer.function_code == FUNCTIONS[block.table] | 0x80:
+        if answer.function_code == request.refusal.function:
             raise _Refused(answer.exception_code)
-        values = [int(value) for value in (answer.bits if block.is_bits else answer.registers)]
-        data_bytes = len(values) // 8 if block.is_bits else 2 * len(values)
-        if answer.function_code != shape.function or data_bytes != shape.data_bytes:
-            unit.timed_out(shape, asyncio.get_running_loop().time(), probe=probe)
+        values = [int(value) for value in (answer.bits if request.is_bits else answer.registers)]
+        data_bytes = len(values) // 8 if request.is_bits else 2 * len(values)
+        if Shape(answer.function_code, data_bytes) != request.shape:
+            unit.timed_out(request, loop.time())
             raise _NoAnswer("an answer to another request came and was rejected")
         unit.answered()
         return values

@@ -14,10 +14,10 @@ from typing import Literal
 from edge.config_ports import RegisterBlocks
 from edge.config_sensors import ModbusSensor
 
-REGISTERS_MAX, BITS_MAX, ADDRESSES = 125, 2000, 65_536
-FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
-_FORMATS = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f"}
 Table = Literal["input", "holding", "coil", "discrete"]
+BITS_MAX = 2000
+FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+_FORMATS = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,29 @@ class Shape:
 
     function: int
     data_bytes: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """A read of *count* registers or bits from *address* on."""
+
+    table: Table
+    address: int
+    count: int
+
+    @property
+    def is_bits(self) -> bool:
+        return self.table in ("coil", "discrete")
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the answer that holds the data."""
+        return Shape(FUNCTIONS[self.table], (self.count + 7) // 8 if self.is_bits else 2 * self.count)
+
+    @property
+    def refusal(self) -> Shape:
+        """The shape of the exception that refuses the request: the function with its highest bit set."""
+        return Shape(FUNCTIONS[self.table] | 0x80, 1)
 
 
 @dataclass(eq=False)
@@ -41,20 +64,20 @@ class Block:
     due_s: float = 0.0
 
     @property
-    def is_bits(self) -> bool:
-        return self.table in ("coil", "discrete")
+    def request(self) -> Request:
+        return Request(self.table, self.address, self.count)
 
-    def shape(self, count: int | None = None) -> Shape:
-        """The shape of the answer to a read of *count* from here."""
-        count = self.count if count is None else count
-        return Shape(FUNCTIONS[self.table], (count + 7) // 8 if self.is_bits else 2 * count)
+    def probes(self) -> Iterable[Request]:
+        """Reads whose answers cannot be mistaken for this block's: shorter ones, then other tables.
 
-    def other_counts(self) -> Iterable[int]:
-        """Counts whose answers cannot be mistaken for this block's, the surely legal ones first."""
-        step = 8 if self.is_bits else 1
-        most = min(BITS_MAX if self.is_bits else REGISTERS_MAX, ADDRESSES - self.address)
-        yield from range(self.count - step, 0, -step)
-        yield from range(self.count + step, most + 1, step)
+        A unit without such a table says so (exception 1 or 2), which is as good an answer.
+        """
+        step = 8 if self.request.is_bits else 1
+        for count in range(self.count - step, 0, -step):
+            yield Request(self.table, self.address, count)
+        for table in FUNCTIONS:
+            if table != self.table:
+                yield Request(table, self.address, 1)
 
     def split(self) -> list[Block]:
         """One block for each sensor, for units that refuse to be read over a gap."""
@@ -86,7 +109,7 @@ def plan_blocks(sensors: Iterable[ModbusSensor], limits: RegisterBlocks) -> list
 def _joins(block: Block, sensor: ModbusSensor, limits: RegisterBlocks) -> bool:
     same = (block.unit, block.table, block.poll_interval_s) == (sensor.unit, sensor.table, sensor.poll_interval_s)
     gap = sensor.register_address - (block.address + block.count)
-    most = BITS_MAX if block.is_bits else limits.block_registers_max
+    most = BITS_MAX if block.request.is_bits else limits.block_registers_max
     return same and gap <= limits.gap_registers_max and sensor.register_address + sensor.width - block.address <= most
 
 

@@ -2,13 +2,13 @@
 
 A serial answer names its unit, its function and its number of bytes, but not its request. So after a time-out the
 same kind of read is not repeated until it is certain that the old answer cannot be taken for the new one: either a
-probe, a read of another length, was answered (a unit answers in the order it was asked, so everything older is
-past), or ``LATE_S_MAX`` have gone by. Pure: the time is handed in.
+probe, a read whose answer looks different, was answered (a unit answers in the order it was asked, so everything older
+is past), or ``LATE_S_MAX`` have gone by. Pure: the time is handed in.
 """
 
 from __future__ import annotations
 
-from edge.drivers.modbus_registers import Block, Shape
+from edge.drivers.modbus_registers import Block, Request, Shape
 
 BACKOFF_S_FIRST = 1.0
 BACKOFF_S_MAX = 60.0
@@ -22,37 +22,34 @@ class Unit:
         self.failures = 0
         self.not_before_s = 0.0
         self._late: dict[Shape, float] = {}
-        self._probes: set[Shape] = set()
 
     def failed(self, now_s: float) -> None:
         """It gave no answer: leave it alone for longer and longer."""
         self.failures += 1
         self.not_before_s = now_s + min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(self.failures - 1, 10))
 
-    def timed_out(self, shape: Shape, now_s: float, *, probe: bool) -> None:
-        """An answer of this shape may still come."""
-        self._late[shape] = now_s + LATE_S_MAX
-        if probe:
-            self._probes.add(shape)
+    def timed_out(self, request: Request, now_s: float) -> None:
+        """The answer to *request* may still come."""
+        self._late[request.shape] = self._late[request.refusal] = now_s + LATE_S_MAX
 
     def answered(self) -> None:
         """The answer to the newest request came, so none of the older ones is still on its way."""
         self.failures = 0
         self.not_before_s = 0.0
         self._late.clear()
-        self._probes.clear()
 
-    def may_mistake(self, shape: Shape, now_s: float) -> bool:
-        """Whether a late answer of this shape may still arrive."""
-        self._late = {item: until_s for item, until_s in self._late.items() if until_s > now_s}
-        self._probes &= self._late.keys()
-        return shape in self._late
+    def may_mistake(self, request: Request, now_s: float) -> bool:
+        """Whether a late answer may still arrive that looks like the answer to *request*."""
+        self._late = {shape: until_s for shape, until_s in self._late.items() if until_s > now_s}
+        return request.shape in self._late
 
-    def probe_count(self, block: Block) -> int | None:
-        """How many registers to ask for so that the answer cannot be an old one; None if there is no such number."""
-        return next((count for count in block.other_counts() if block.shape(count) not in self._late), None)
+    def refusal_is_certain(self, request: Request) -> bool:
+        """Whether an exception can only be the answer to *request*, not to an older one."""
+        return request.refusal not in self._late
 
-    @property
-    def exception_is_certain(self) -> bool:
-        """Whether an exception that answers a probe is this probe's: an older probe's may come late."""
-        return not self._probes
+    def probe(self, block: Block) -> Request | None:
+        """A read whose answer cannot be an old one; None if there is none left."""
+        for request in block.probes():
+            if request.shape not in self._late and (request.table == block.table or self.refusal_is_certain(request)):
+                return request
+        return None
