@@ -96,12 +96,14 @@ class ModbusSensor(Sensor):
 
 class SerialLineSensor(Sensor):
     """One value of a device that talks by itself. ``field``: a regular expression with one group (text), a column
-    number from 0 (csv) or a path such as ``probe.t`` (json). ``key`` selects csv lines by their first column."""
+    number from 0 (csv) or a path such as ``probe.t`` (json). ``key`` selects csv lines by their first column;
+    ``values`` gives words a number."""
 
     type: Literal["serial_line"]
     port: Identifier
     field: FieldPath
     key: Annotated[str, Field(max_length=64)] | None = None
+    values: dict[Annotated[str, Field(max_length=64)], float] = {}
     silence_s: Positive = 60.0
 
     @property
@@ -110,7 +112,8 @@ class SerialLineSensor(Sensor):
 
 
 class MqttSensor(Sensor):
-    """One value in a broker's messages; what ``topic`` and ``field`` mean depends on the decoder, see docs/mqtt.md."""
+    """One value in a broker's messages; what ``topic`` and ``field`` mean depends on the decoder, see
+    edge/drivers/docs/mqtt.md. ``values`` gives words a number."""
 
     type: Literal["mqtt"]
     broker: Identifier
@@ -120,6 +123,7 @@ class MqttSensor(Sensor):
     time_field: FieldPath | None = None
     availability_topic: Topic | None = None
     offline_payload: Annotated[str, Field(min_length=1, max_length=256)] = "offline"
+    values: dict[Annotated[str, Field(max_length=64)], float] = {}
     qos: Literal[0, 1] = 1
     silence_s: Positive = 900.0
 

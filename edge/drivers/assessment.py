@@ -19,7 +19,7 @@ REASON_CHARS_MAX = 200
 def assess(sensor: Sensor, value: float, observed_at: datetime, clock_synced: bool) -> Reading:
     """The reading for *value*, which is scaled but not calibrated; *observed_at* is UTC."""
     if not -VALUE_MAX < value < VALUE_MAX:  # also false for NaN
-        return bad(sensor, "not a finite number of sensible size", observed_at, clock_synced)
+        return bad(sensor, "not a finite number", observed_at, clock_synced)
     value = round(value + sensor.calibration_offset, DECIMALS)
     plausible = sensor.plausible
     inside = plausible is None or plausible.min <= value <= plausible.max

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from serial_device import SerialDevice, serial_device
 
 from edge.config_ports import ModbusTcpPort, SerialPort
 from edge.config_sensors import ModbusSensor
@@ -18,6 +17,7 @@ from edge.drivers.port import Delivery
 from firmware_sim.modbus_slave import Line, Slave, crc16
 from firmware_sim.modbus_tcp import TcpServer
 from telemetry.messages import Reading
+from tests.edge.drivers.serial_device import SerialDevice, serial_device
 
 DEADLINE_S = 30.0
 
