@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -40,6 +41,7 @@ class MqttSession:
         self._connection = 0
         self._told_lost = False
         self._told_refused: set[str] = set()
+        self._thread: threading.Thread | None = None
         self.connected = False
         self._client = self._make_client()
 
@@ -62,6 +64,7 @@ class MqttSession:
             if broker.tls.client_cert_file is not None:
                 context.load_cert_chain(broker.tls.client_cert_file, broker.tls.client_key_file)
             client.tls_set_context(context)
+        client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -89,8 +92,8 @@ class MqttSession:
         await asyncio.to_thread(self._client.loop_stop)
 
     def check(self) -> None:
-        """Raise OSError if paho's thread has died: starting it succeeds only then."""
-        if self._client.loop_start() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+        """Raise OSError if paho's thread has died."""
+        if self._thread is not None and not self._thread.is_alive():
             raise OSError(f"broker {self._broker.id}: the network thread ended")
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
@@ -103,6 +106,9 @@ class MqttSession:
         """Send a command of QoS 0, if connected."""
         if self.connected:
             self._client.publish(topic, payload, qos=0)
+
+    def _on_pre_connect(self, _client: Client, _userdata: object) -> None:
+        self._thread = threading.current_thread()
 
     def _on_connect(self, client: Client, _userdata: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.value >= REFUSED or (self._broker.protocol != "5" and reason.value != 0):

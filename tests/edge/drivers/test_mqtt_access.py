@@ -60,11 +60,14 @@ async def read_one(port: Broker, deadline_s: float = DEADLINE_S) -> Reading:
     async with asyncio.timeout(deadline_s), driver:
         deliveries = driver.deliveries()
         waiting = asyncio.ensure_future(anext(deliveries))
-        while not waiting.done():
-            assert driver._session is not None
-            driver._session.publish("s", b'{"t": 4}')
-            await asyncio.wait([waiting], timeout=0.1)
-        return waiting.result().readings[0]
+        try:
+            while not waiting.done():
+                assert driver._session is not None
+                driver._session.publish("s", b'{"t": 4}')
+                await asyncio.wait([waiting], timeout=0.1)
+            return waiting.result().readings[0]
+        finally:
+            waiting.cancel()
 
 
 # paho leaves the socket of a failed handshake to the garbage collector
