@@ -32,7 +32,8 @@ def read(folder: Path, config: str, *arguments: str) -> subprocess.CompletedProc
 def test_a_modbus_sensor_shows_value_raw_quality_and_latency(tmp_path: Path) -> None:
     with TcpServer({1: Slave(input_registers={0: lambda: 65500, 1: lambda: 0})}) as server:
         config = f"modbus_tcp: [{{id: p, host: 127.0.0.1, port: {server.port}}}]\nsensors:\n"
-        config += " - {type: modbus, id: air, name: 冷藏库, port: p, unit: 1, register: 0, scale: 0.1, calibration_offset: 0.2}\n"
+        config += " - {type: modbus, id: air, name: 冷藏库, port: p, unit: 1, register: 0, scale: 0.1,"
+        config += " calibration_offset: 0.2}\n"
         found = read(tmp_path, config, "air")
         assert found.returncode == 0, found.stderr
         lines = dict(line.split(maxsplit=1) for line in found.stdout.splitlines())

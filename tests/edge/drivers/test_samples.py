@@ -54,7 +54,10 @@ BROKER = "brokers: [{id: b, host: h, client_id: c}]\n"
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: q, unit: 1, register: 0}}", ":5: sensors.0.port: no port"),
+        (
+            f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: q, unit: 1, register: 0}}",
+            ":5: sensors.0.port: no port",
+        ),
         (f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 0, register: 0}}", ":5: sensors.0.unit: "),
         (f"{PORT}sensors:\n - {{id: s}}", ":5: sensors.0: type is missing; it is one of modbus,"),
         (
@@ -68,17 +71,24 @@ BROKER = "brokers: [{id: b, host: h, client_id: c}]\n"
         ),
         (f"{PORT}sensors:\n - {{type: serial_line, id: t, name: n, port: p, field: '('}}", "is no regular expression"),
         (f"{PORT}sensors:\n - {{type: serial_line, id: t, name: n, port: p, field: x}}", "exactly one group"),
-        ("brokers:\n - {id: b, host: h, client_id: c, username: u, password: hunter2}", ":4: brokers.0.password: must not"),
+        (
+            "brokers:\n - {id: b, host: h, client_id: c, username: u, password: hunter2}",
+            ":4: brokers.0.password: must not",
+        ),
         ("brokers:\n - {id: b, host: h, client_id: c, password: {env: HOME}}", "a password needs a username"),
         (f"{BROKER}modbus_tcp: [{{id: b, host: h}}]", ": brokers.0.id: 'b' is used twice"),
-        (f"{BROKER}sensors:\n - {{type: mqtt, id: s, name: n, broker: b, topic: a/#, field: t}}", ":5: sensors.0.topic: "),
+        (
+            f"{BROKER}sensors:\n - {{type: mqtt, id: s, name: n, broker: b, topic: a/#, field: t}}",
+            ":5: sensors.0.topic: ",
+        ),
         (
             f"{BROKER}sensors:\n - {{type: mqtt, id: s, name: n, broker: b, topic: a, field: t, decoder: sparkplug}}",
             "group/node",
         ),
         ("onewire: [{}]\nsensors:\n - {type: onewire, id: s, name: n, device: ../../etc}", ":5: sensors.0.device: "),
         (
-            f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 1, register: 0, plausible: {{min: 2, max: 1}}}}",
+            f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 1, register: 0,"
+            " plausible: {min: 2, max: 1}}",
             "min must be below max",
         ),
     ],
