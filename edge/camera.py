@@ -23,6 +23,8 @@ from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
+END_S = 3.0  # from the end of standard input to the end of the process, whatever a camera does
+
 
 class CameraTask(BaseModel):
     """What the parent tells the camera process."""
@@ -73,7 +75,7 @@ def main() -> int:
     def end_with_parent() -> None:
         sys.stdin.read()
         stop.set()
-        threading.Timer(5, os._exit, (1,)).start()  # a hung native call shall not keep the process alive
+        threading.Timer(END_S, os._exit, (1,)).start()  # a hung native call shall not keep the process alive
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     _watch(task, stop)
