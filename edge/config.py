@@ -161,7 +161,7 @@ def load(path: Path) -> EdgeConfig:
         problems = [_problem(path, lines, item["loc"], _sentence(item, data)) for item in error.errors()]
         raise ConfigurationError("\n".join(problems)) from None  # its cause would show the secrets
     config = _absolute(config, path.parent.resolve())
-    problems = [_problem(path, lines, place, text) for place, text in _cross_check(config)]
+    problems = [_problem(path, lines, place, _with_given(text, place, data)) for place, text in _cross_check(config)]
     if problems:
         raise ConfigurationError("\n".join(problems))
     return config
@@ -243,9 +243,13 @@ def _sentence(item: Any, data: Any) -> str:
         return "unknown key; remove it or check its spelling"
     if item["type"] == "missing":
         return "is missing"
-    message = str(item["msg"]).removeprefix("Value error, ")
+    return _with_given(str(item["msg"]).removeprefix("Value error, "), item["loc"], data)
+
+
+def _with_given(message: str, place: Path_, data: Any) -> str:
+    """*message* and the text at *place* in the file; nothing where a section or a secret's reference stands."""
     given = data
-    for part in item["loc"]:
+    for part in place:
         if isinstance(given, dict | list) and (part in given if isinstance(given, dict) else isinstance(part, int)):
             given = given[part]
     if isinstance(given, dict | list):
@@ -257,18 +261,18 @@ def _cross_check(config: EdgeConfig) -> Iterator[tuple[Path_, str]]:
     ports = {port.id for port in config.serial_ports}
     sensors = {sensor.id for sensor in config.sensors}
     if config.server.ca_file is not None and not config.server.ca_file.is_file():
-        yield ("server", "ca_file"), f"there is no file {config.server.ca_file}"
+        yield ("server", "ca_file"), "is no file"
     for index, sensor in enumerate(config.sensors):
         if sensor.port not in ports:
-            yield ("sensors", index, "port"), f"no serial port {sensor.port!r} in serial_ports"
+            yield ("sensors", index, "port"), "is no id in serial_ports"
     for index, limit in enumerate(config.limits):
         if limit.sensor not in sensors:
-            yield ("limits", index, "sensor"), f"no sensor {limit.sensor!r} in sensors"
+            yield ("limits", index, "sensor"), "is no id in sensors"
     for name in ("serial_ports", "sensors", "cameras"):
         seen: set[str] = set()
         for index, item in enumerate(getattr(config, name)):
             if item.id in seen:
-                yield (name, index, "id"), f"{item.id!r} is used twice"
+                yield (name, index, "id"), "is used twice"
             seen.add(item.id)
 
 
