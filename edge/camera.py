@@ -12,11 +12,10 @@ import os
 import sys
 import threading
 import uuid
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from telemetry.batch import sha256_hex
 from telemetry.evidence import EvidenceManifest, seal_evidence
@@ -51,7 +50,7 @@ class CameraReport(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Literal["violation_opened", "violation_closed", "camera_blind", "camera_recovered", "stats"]
-    at: datetime | None = None
+    at: AwareDatetime | None = None
     incident_id: str | None = None
     kind: str | None = None
     confidence: float | None = None

@@ -229,6 +229,7 @@ async def _end(process: asyncio.subprocess.Process, end_s: float) -> None:
             logger.error("camera process %d is dead or dying, but something holds its output", process.pid)
         finally:
             drain.cancel()
+            process._transport.close()  # type: ignore[attr-defined]  # no public way to let a held pipe go
 
 
 async def _drain(stdout: asyncio.StreamReader | None) -> None:
