@@ -250,10 +250,8 @@ def _with_given(message: str, place: Path_, data: Any) -> str:
     """*message* and the text at *place* in the file; nothing where a section or a secret's reference stands."""
     given = data
     for part in place:
-        if isinstance(given, dict) and part in given:
-            given = given[part]
-        elif isinstance(given, list) and isinstance(part, int):
-            given = given[part]
+        known = part in given if isinstance(given, dict) else isinstance(given, list) and isinstance(part, int)
+        given = given[part] if known else given
     if isinstance(given, dict | list):
         return message
     return f"{message} (it is {_CREDENTIALS.sub('//', repr(given))[:200]})"

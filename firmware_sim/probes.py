@@ -70,6 +70,7 @@ class ProbePair:
             return round(self.room.measured_c(true_c) * 10)
 
         return Slave(
+            # 1: relative humidity in 0.1 %
             input_registers={0: temperature, 1: lambda: 850 if self.room.door_open else 720},
             discrete_inputs={0: lambda: self.room.door_open, 1: lambda: not self.room.compressor_failed},
             holding_registers={0: lambda: DEVICE_ID + unit, 1: lambda: self.reads[unit]},
