@@ -118,3 +118,20 @@ def test_box_that_waits_for_a_dead_probe_stops_at_once(tmp_path: Path, enrolled:
             assert line.requests == [9]
             status, took_s = stop(box)
     assert (status, took_s < 5) == (0, True), took_s
+
+
+def test_systemd_is_told_of_readiness_life_and_stop(tmp_path: Path, enrolled: Path) -> None:
+    del enrolled
+    config = write_config(tmp_path, "http://127.0.0.1:9", "")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(DEADLINE_S)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        with running(tmp_path, config, tmp_path / "script.json", **environment) as box:
+            told = {systemd.recv(100) for _ in range(4)}
+            assert told == {b"READY=1", b"WATCHDOG=1"}
+            box.send_signal(signal.SIGTERM)
+            while (message := systemd.recv(100)) == b"WATCHDOG=1":
+                pass
+            assert message == b"STOPPING=1"
+            assert box.wait(DEADLINE_S) == 0
