@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -52,6 +53,14 @@ def start(config: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "edge.cli", "run", str(config)], cwd=ROOT, stderr=log)
 
 
+def start_connected(config: Path, broker_log: Callable[[], str]) -> subprocess.Popen[bytes]:
+    """Start the box and wait until its broker has seen it, so that it is past its start."""
+    before = broker_log().count(" as box ")
+    box = start(config)
+    wait_until(lambda: broker_log().count(" as box ") > before)
+    return box
+
+
 def recorded(data: Path) -> list[float]:
     signer = Signer.load(data / "box.key")
     with Outbox.open(data / "outbox.sqlite", "box-1", signer, boot_id="test") as outbox:
@@ -81,12 +90,10 @@ def kill_again_and_again(enrolled: Path, tmp_path: Path, kills: int, seed: int) 
             threading.Event().wait(0.3)  # its subscription
             sensor = NumberedSensor(server.port, 0.002)
             for number in range(kills):
-                connected = seen().count(" as box ")
                 threading.Event().wait(chance.uniform(0.02, 0.6))
                 box.kill()
                 box.wait()
-                box = start(config)
-                wait_until(lambda count=connected: seen().count(" as box ") > count)
+                box = start_connected(config, seen)
                 print(f"kill {number}: {sensor.sent} sent")
             sent = sensor.stop()
             until_s = monotonic() + DEADLINE_S
@@ -97,7 +104,7 @@ def kill_again_and_again(enrolled: Path, tmp_path: Path, kills: int, seed: int) 
                 found = recorded(enrolled)
                 if len(found) >= sent or monotonic() > until_s:
                     break
-                box = start(config)
+                box = start_connected(config, seen)
         finally:
             if sensor is not None:
                 sensor.stop()
@@ -108,7 +115,7 @@ def kill_again_and_again(enrolled: Path, tmp_path: Path, kills: int, seed: int) 
     assert sent >= kills * 10
 
 
-def wait_until(happened) -> None:
+def wait_until(happened: Callable[[], bool]) -> None:
     until_s = monotonic() + 30
     while not happened():
         assert monotonic() < until_s
