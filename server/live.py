@@ -62,7 +62,8 @@ class Broadcaster:
             yield "retry: 2000\n\n"
             while True:
                 try:
-                    change = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        change = await queue.get()
                 except TimeoutError:
                     yield ": still here\n\n"
                     continue
