@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from functools import cache
 from pathlib import Path
 
 TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 TIMEX_BYTES = 512  # larger than struct timex on every Linux
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)  # the libc of this very process; asked for at every reading
 
 
 @cache
@@ -19,6 +23,5 @@ def boot_id() -> str:
 
 def clock_synced() -> bool:
     """Whether the kernel says that its clock is synchronised (adjtimex with nothing to change)."""
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    state = libc.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    state = _libc().adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
     return bool(0 <= state < TIME_ERROR)
