@@ -17,6 +17,7 @@ from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
+from server.i18n import catalogue
 from server.live import Broadcaster
 from server.settings import Settings
 from telemetry.batch import FRAME_BYTES_MAX
@@ -39,6 +40,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        catalogue()  # a broken text stops the start, not the first page
         migrate(settings)
         engine = make_engine(settings)
         state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster())
