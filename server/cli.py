@@ -77,6 +77,7 @@ def _serve(settings: Settings, args: argparse.Namespace) -> int:
     import uvicorn
 
     from server.app import create_app
+    from server.database import migrate
 
     loopback = args.host in ("127.0.0.1", "::1", "localhost")
     if args.insecure_cookies and not loopback:
@@ -90,6 +91,7 @@ def _serve(settings: Settings, args: argparse.Namespace) -> int:
     scheme = "https" if args.tls_cert else "http"
     host = f"[{args.host}]" if family == socket.AF_INET6 else args.host
     url = f"{scheme}://{host}:{listener.getsockname()[1]}"
+    migrate(settings)  # here, so that a broken record is told in one line
     config = uvicorn.Config(
         create_app(settings, url=url, demo_broker_port=args.demo_broker),
         log_level="warning",

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from html import unescape
 
 import pytest
 from PIL import Image
@@ -32,7 +33,7 @@ def submit_form(staff: Person, alert_id: int, photo: bytes, language: str) -> tu
         files={"photo": ("照片.jpg", photo, "image/jpeg")},
         headers={"accept-language": language},
     )
-    return answer.status_code, answer.text
+    return answer.status_code, unescape(answer.text)
 
 
 def bomb() -> bytes:
