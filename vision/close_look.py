@@ -12,6 +12,7 @@ from vision.detections import Detections, Floats, iou_matrix
 from vision.detector import Detector, suppress
 from vision.frame import Image
 
+FIRST_LOOK_CONFIDENCE = 0.15  # low: the first look only finds where heads may be
 CROP_FACTOR = 1.2  # side of the square crop over the head's longer side
 HEADS_MAX = 6  # per picture, largest first: a bound on the work
 IOU_SAME_MIN = 0.3

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vision.close_look import CloseLookDetector
+from vision.close_look import FIRST_LOOK_CONFIDENCE, CloseLookDetector
 from vision.detections import NO_TRACK, Detections
 from vision.detector import DEFAULT_MODEL, Detector, ModelError, OnnxDetector
 from vision.frame import Frame
@@ -25,7 +25,6 @@ from vision.tracker import Tracker
 from vision.violation import Closed, Observation, Opened, Verdict, ViolationMachine, ViolationRule
 
 VERDICTS: dict[str, dict[str, Verdict]] = {"no_mask": {"no_mask": "violating", "mask": "compliant"}}  # kind → class
-FIRST_LOOK_CONFIDENCE = 0.15  # low: the first look only finds where heads may be
 BLACK_LEVEL_MAX = 12.0  # mean of all samples, of 255
 BLACK_STEP_PX = 8  # every eighth pixel each way tells black as well as all of them
 STATS_INTERVAL_S = 10.0
