@@ -145,7 +145,7 @@ class Watch:
                     yield from self._lost("offline: " + item.reason)
                 else:
                     yield from self.judge(item)
-                    judged += 1
+                    judged += not self._blind  # a black picture was not judged
                 if item.monotonic_s >= stats_due_s:  # while blind too: it says that this process lives
                     stats_due_s = item.monotonic_s + STATS_INTERVAL_S
                     yield FrameStats(settings.camera_id, judged, source.dropped)
