@@ -15,7 +15,7 @@ from vision.detector import Detector, suppress
 from vision.frame import Image
 
 FIRST_LOOK_CONFIDENCE = 0.15  # low: the first look only finds where heads may be
-SMALL_SHARE_MAX = 0.2  # a head whose longer side is less of the picture's longer side is looked at again
+SMALL_SHARE_MAX = 0.3  # a head whose longer side is less of the picture's longer side is looked at again
 CROP_FACTOR = 2.0  # side of the square crop over the head's longer side
 HEADS_MAX = 6  # per picture, largest first: a bound on the work
 IOU_SAME_MIN = 0.3
