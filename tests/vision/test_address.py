@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from firmware_sim.camera import Schedule, write_file
 from vision.address import CameraAddress, public_name
 
 
@@ -51,3 +56,42 @@ def test_a_playlist_cannot_send_the_reader_to_the_network(tmp_path: Path) -> Non
     with pytest.raises((av.FFmpegError, OSError)) as refused, CameraAddress(str(playlist)).open() as container:
         next(container.decode(video=0))
     assert "refused" not in str(refused.value).lower()  # it never tried to connect
+
+
+@contextmanager
+def playlist_camera(film: Path, place: str) -> Iterator[str]:
+    """A camera that serves *film* and a playlist that names *place*."""
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{place}\n#EXT-X-ENDLIST\n"
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            listed = self.path.endswith(".m3u8")
+            self.send_response(200)
+            self.send_header("content-type", "application/vnd.apple.mpegurl" if listed else "video/mp2t")
+            self.end_headers()
+            self.wfile.write(playlist.encode() if listed else film.read_bytes())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing to say."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/live.m3u8"
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def test_a_playlist_of_a_camera_is_read_but_cannot_name_a_file_of_the_box(tmp_path: Path) -> None:
+    import av
+
+    film = tmp_path / "film.ts"
+    write_file(Schedule("mask:1"), film, 1, fps=5, width=160, height=96)
+    with playlist_camera(film, "film.ts") as url, CameraAddress(url).open() as container:
+        assert next(container.decode(video=0)).width == 160
+    with playlist_camera(film, f"file://{film}") as url:
+        address = CameraAddress(url)
+        with pytest.raises((av.FFmpegError, OSError, StopIteration)), address.open() as container:
+            next(container.decode(video=0))

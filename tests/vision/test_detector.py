@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision.detections import NO_TRACK, Detections, iou_matrix
@@ -61,6 +61,7 @@ def test_letterbox_takes_any_picture_shape(height: int, width: int) -> None:
     assert letterbox(picture(height, width), 320)[0].shape == (1, 3, 320, 320)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(40, 2000), st.integers(40, 2000), st.integers(64, 640))
 def test_a_point_comes_back_from_the_letterbox_within_a_pixel_of_the_input(height: int, width: int, side: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)

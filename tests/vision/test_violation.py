@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision.violation import Closed, Observation, Opened, Verdict, ViolationMachine, ViolationRule
@@ -168,6 +168,7 @@ def test_a_rule_that_cannot_work_is_refused(rule: tuple[float, float, float]) ->
 rates = st.sampled_from([1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 25.0, 30.0])
 
 
+@settings(deadline=None)
 @given(rates, st.floats(1, 8), st.floats(1, 20))
 def test_confirmation_and_recovery_take_the_same_seconds_at_any_frame_rate(
     fps: float, dwell_s: float, recover_s: float
@@ -187,11 +188,13 @@ def scripts(letters: str) -> st.SearchStrategy[str]:
     return st.text(letters, max_size=150)
 
 
+@settings(deadline=None)
 @given(scripts("cu."), rates)
 def test_without_a_violating_judgement_nothing_ever_opens(script: str, fps: float) -> None:
     assert play(machine(), script, fps=fps) == []
 
 
+@settings(deadline=None)
 @given(scripts("vcu."), rates)
 def test_openings_and_closings_take_turns_and_an_opening_needs_a_dwell(script: str, fps: float) -> None:
     happened = play(machine(), script, fps=fps)
@@ -202,6 +205,7 @@ def test_openings_and_closings_take_turns_and_an_opening_needs_a_dwell(script: s
     assert all(later - earlier >= RULE.recover_s for earlier, later in itertools.pairwise(opened_s))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["v", "c", "u", ".", "blind", "gap"]), max_size=200))
 def test_blindness_and_gaps_at_any_time_never_open_or_close_by_themselves(steps: list[str]) -> None:
     target, now_s = machine(), 0.0
