@@ -85,6 +85,13 @@ def test_a_black_picture_is_blindness_and_no_verdict() -> None:
     assert isinstance(opened, ViolationOpened)
 
 
+def test_one_black_picture_forgets_a_half_made_judgement() -> None:
+    target = watch(head(1))
+    items = judge(target, [frame(i, level=3 if i == 8 else 90) for i in range(25)])
+    (opened,) = [item for item in items if isinstance(item, ViolationOpened)]
+    assert opened.at == START + timedelta(seconds=9 / 5 + 2)
+
+
 def test_an_open_incident_does_not_close_in_the_dark() -> None:
     target = watch(head(1))
     (opened,) = judge(target, [frame(i) for i in range(12)])
