@@ -7,6 +7,7 @@ cut in half until the bad batch stands alone; only that one is set aside, with t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -71,10 +72,9 @@ class Forwarder:
                     await asyncio.sleep(pause_s)
 
     async def _wait_for_work(self) -> None:
-        try:
-            await asyncio.wait_for(self._work.wait(), IDLE_S)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_S):  # wait_for may lose a cancellation in Python 3.11
+                await self._work.wait()
 
     async def _attempt(self, uplink: Uplink) -> float | None:
         """Send all there is; returns the pause before the next try after a failure."""

@@ -1,4 +1,4 @@
-"""Real programs that some tests need: a missing one skips the test, unless the machine promised to have them all."""
+"""Programs that tests need and pip does not bring: a missing one skips, except where CI has promised it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import pytest
 
 
 def require(program: str) -> str:
-    """The path of *program*; skips with the reason when it is missing, fails where BRIGHTLINE_REQUIRE_SERVICES is 1."""
-    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+    """The path of *program*; skips the test without it, or fails when BRIGHTLINE_REQUIRE_SERVICES=1."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")  # Debian hides servers there
     if path is None:
-        reason = f"{program} is not installed"
-        if os.environ.get("BRIGHTLINE_REQUIRE_SERVICES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"{program} is not installed")
+    assert path is not None
     return path
+
+
+def missing(reason: str) -> None:
+    """Skip for *reason*, or fail when BRIGHTLINE_REQUIRE_SERVICES=1."""
+    if os.environ.get("BRIGHTLINE_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{reason}, and BRIGHTLINE_REQUIRE_SERVICES=1")
+    pytest.skip(reason)
