@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edge.config_ports import LineFormat
-from edge.config_sensors import SerialLineSensor
+from edge.config_sensors import TCP_DEVICE, ModbusSensor, SerialLineSensor
 
 if TYPE_CHECKING:
     from edge.config import EdgeConfig
@@ -58,6 +58,11 @@ def _references(config: EdgeConfig) -> Iterator[Problem]:
         key, sections = REFERENCES[sensor.type]
         if not any(sensor.source == port.id for section in sections for port in getattr(config, section)):
             yield ("sensors", index, key), f"is no id in {' or '.join(sections)}"
+
+    lines = {port.id for port in config.serial_ports}
+    for index, sensor in enumerate(config.sensors):
+        if isinstance(sensor, ModbusSensor) and sensor.unit == TCP_DEVICE and sensor.port in lines:
+            yield ("sensors", index, "unit"), "is for Modbus TCP only; units on a line are 1 to 247"
 
 
 def _owners(config: EdgeConfig) -> Iterator[Problem]:

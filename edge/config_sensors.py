@@ -9,11 +9,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edge.section import Positive, Section
 from telemetry.messages import Identifier
 
+TCP_DEVICE = 255  # MODBUS Messaging on TCP/IP V1.0b, 4.4.2.1: the server that is no gateway
 FieldPath = Annotated[str, Field(min_length=1, max_length=200)]
 Topic = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^+#\x00]+$")]
 
@@ -51,6 +52,12 @@ class Sensor(Section):
     plausible: Plausible | None = None
 
 
+def _unit(number: int) -> int:
+    if number > 247 and number != TCP_DEVICE:
+        raise ValueError("255 is a Modbus TCP device itself; units on a line are less than or equal to 247")
+    return number
+
+
 class BitField(Section):
     """``bit_count`` bits of the value from ``first_bit`` on; bit 0 is the lowest."""
 
@@ -64,7 +71,7 @@ class ModbusSensor(Sensor):
 
     type: Literal["modbus"]
     port: Identifier
-    unit: Annotated[int, Field(ge=1, le=247)]
+    unit: Annotated[int, Field(ge=1), AfterValidator(_unit)]
     register_address: Annotated[int, Field(ge=0, le=65_535, alias="register")]
     table: Literal["input", "holding", "coil", "discrete"] = "input"
     data_type: Literal["int16", "uint16", "int32", "uint32", "float32"] = "int16"

@@ -57,6 +57,7 @@ class ModbusDriver(Driver):
         self._units = {sensor.unit: Unit() for sensor in sensors}
         self._clock_synced = clock_synced
         self._silent_reads = 0
+        self._pause_s = _frame_pause_s(port.baud) if isinstance(port, SerialPort) else 0.0
         self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
 
     async def __aenter__(self) -> ModbusDriver:
@@ -190,6 +191,7 @@ class ModbusDriver(Driver):
             "discrete": client.read_discrete_inputs,
         }[request.table]
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._pause_s)
         try:
             answer = await call(request.address, count=request.count, device_id=number)
         except ModbusException as error:
@@ -205,6 +207,11 @@ class ModbusDriver(Driver):
             raise _NoAnswer("an answer to another request came and was rejected")
         unit.answered()
         return values
+
+
+def _frame_pause_s(baud: int) -> float:
+    """The silence between frames: 3.5 characters of 11 bits, 1.75 ms above 19,200 baud (Serial Line V1.02, 2.5.1.1)."""
+    return 3.5 * 11 / baud if baud <= 19_200 else 0.001_75
 
 
 def _drop_undecodable(framer: Any) -> None:

@@ -79,6 +79,10 @@ def test_what_no_unit_can_answer_is_refused_in_the_configuration(options: dict[s
         sensor(**options)
 
 
+def test_unit_255_is_the_device_itself_over_tcp() -> None:
+    assert sensor(unit=255).unit == 255
+
+
 def test_neighbours_are_read_together_up_to_the_gap_limit_and_no_further() -> None:
     addresses = [0, 1, 5, 10, 30]
     sensors = [sensor(id=f"s{address}", register=address) for address in addresses]

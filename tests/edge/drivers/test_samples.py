@@ -59,6 +59,10 @@ BROKER = "brokers: [{id: b, host: h, client_id: c}]\n"
             ":5: sensors.0.port: is no id in serial_ports or modbus_tcp",
         ),
         (f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 0, register: 0}}", ":5: sensors.0.unit: "),
+        (
+            f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 255, register: 0}}",
+            ":5: sensors.0.unit: is for Modbus TCP only",
+        ),
         (f"{PORT}sensors:\n - {{id: s}}", ":5: sensors.0: type is missing; it is one of modbus,"),
         (
             f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 1, register: 0}}\n"
