@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
+from edge.outbox_cli import add_outbox_commands, inspect_outbox
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,9 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     enrol = commands.add_parser("enrol", help="make this box known at the centre with a one-time code")
     enrol.add_argument("--code", required=True, help="the code that the centre's operator gave you")
     commands.add_parser("run", help="run the box until SIGTERM")
-    outbox = commands.add_parser("outbox", help="what waits for the centre")
-    outbox.add_argument("action", choices=("status", "verify"))
-    for command in commands.choices.values():
+    actions = add_outbox_commands(commands.add_parser("outbox", help="look into what waits for the centre"))
+    for command in (*(item for name, item in commands.choices.items() if name != "outbox"), *actions):
         command.add_argument("config", type=Path, help="the box's YAML file")
     args = parser.parse_args(argv)
     try:
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "enrol":
             return _enrol(config, args.code)
         if args.command == "outbox":
-            return _outbox(config, args.action)
+            return inspect_outbox(config, args)
         return _run(config)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
@@ -52,25 +52,6 @@ def _enrol(config: EdgeConfig, code: str) -> int:
         return 1
     sys.stdout.write(f"enrolled as box {identity.box_id} of {identity.site}\n")
     return 0
-
-
-def _outbox(config: EdgeConfig, action: str) -> int:
-    from edge.clock import boot_id
-    from edge.enrolment import load_identity
-    from telemetry.outbox import Outbox, OutboxError
-
-    identity, signer = load_identity(config)
-    try:
-        with Outbox.open(config.box.data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id()) as outbox:
-            if action == "status":
-                sys.stdout.write(outbox.status().model_dump_json(indent=2) + "\n")
-                return 0
-            problems = outbox.verify()
-    except OutboxError as error:
-        sys.stderr.write(f"brightline-edge: {error}\n")
-        return 1
-    sys.stdout.write("".join(f"{problem}\n" for problem in problems) or "ok\n")
-    return 1 if problems else 0
 
 
 def _run(config: EdgeConfig) -> int:

@@ -128,7 +128,7 @@ def serving(centre: Centre, certificate: Path) -> Iterator[str]:
 
 
 def filled(folder: Path, readings: int = 3) -> Outbox:
-    outbox = Outbox.open(folder / "outbox.sqlite", "box-1", SIGNER, boot_id="b")
+    outbox = Outbox.open(folder / "outbox.sqlite", "box-1", SIGNER, boot_id="b", batch_records=1)
     for number in range(readings):
         outbox.commit([Reading(sensor_id="s", quantity="t", value=number, unit="°C", observed_at=AT)], [])
     outbox.commit(
