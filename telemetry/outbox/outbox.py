@@ -307,20 +307,23 @@ class Outbox:
 
     # -- sending ------------------------------------------------------------------------------------------------
 
-    def pending(self, lane: Lane, *, records_max: int, bytes_max: int, after_id: int = 0) -> list[Pending]:
-        """The oldest waiting batches of a lane behind *after_id*, at least one if any waits. Seals what is not yet.
+    def pending(
+        self, lane: Lane, *, records_max: int, bytes_max: int, after_id: int = 0, seal: bool = True
+    ) -> list[Pending]:
+        """The oldest waiting batches of a lane behind *after_id*, at least one if any waits.
 
-        A batch whose bytes changed on the disk is set aside and told.
+        With *seal*, readings that make no full batch yet are sealed first. A batch whose bytes changed on the disk is
+        set aside and told.
         """
         with self._lock, self._faults("the outbox gave nothing"):
-            if lane == "readings" and self._store.fresh_records:
+            if seal and lane == "readings" and self._store.fresh_records:
                 self._write(lambda store: store.seal_fresh())
             found, damaged = self._write(lambda store: store.pending(lane, records_max, bytes_max, after_id))
             for item in damaged:
                 logger.error("%s batch %d: its bytes were changed on the disk; set aside", lane, item.seq)
                 self._write(_setting_aside(item, "the bytes on the disk were changed"))
         if damaged and not found:
-            return self.pending(lane, records_max=records_max, bytes_max=bytes_max, after_id=after_id)
+            return self.pending(lane, records_max=records_max, bytes_max=bytes_max, after_id=after_id, seal=seal)
         return found
 
     def newest_id(self, lane: Lane) -> int:
