@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edge.config_uplink import UplinkSection
 from telemetry.messages import Identifier, Severity
 from telemetry.server_url import check_server_url
 
@@ -135,6 +136,7 @@ class EdgeConfig(Section):
     sensors: tuple[ModbusSensor, ...] = ()
     limits: tuple[Limit, ...] = ()
     cameras: tuple[Camera, ...] = ()
+    uplink: UplinkSection = UplinkSection()
 
 
 Path_ = tuple[str | int, ...]

@@ -48,9 +48,9 @@ def load_identity(config: EdgeConfig) -> tuple[Identity, Signer]:
 
 def enrol(config: EdgeConfig, code: str) -> Identity:
     """Show the code to the centre and keep what it answers; raises EnrolmentError."""
-    import ssl
-
     import httpx
+
+    from telemetry.pinning import client_context
 
     data_dir = config.box.data_dir
     path = data_dir / "identity.json"
@@ -60,11 +60,12 @@ def enrol(config: EdgeConfig, code: str) -> Identity:
     signer = Signer.load(key_file(data_dir)) if key_file(data_dir).exists() else Signer.generate()
     if not key_file(data_dir).exists():
         signer.save(key_file(data_dir))
-    ca_file = config.server.ca_file
-    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    uplink = config.uplink
+    context = client_context(config.server.ca_file, uplink.pins)
     request = {"code": code, "public_key": signer.public_key_b64, "name": config.box.name}
     try:
-        answer = httpx.post(f"{config.server.url}/api/v1/enrol", json=request, timeout=15, verify=context)
+        with httpx.Client(verify=context, proxy=uplink.proxy, trust_env=False, timeout=15) as client:
+            answer = client.post(f"{config.server.url}/api/v1/enrol", json=request)
     except httpx.HTTPError as error:
         raise EnrolmentError(
             f"{config.server.url} cannot be reached ({error}); check the address and the network"

@@ -7,22 +7,25 @@ chance, then the outbox closes. A reading, the events that it caused and the rul
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from importlib import import_module
 
 from edge.camera_process import CameraProcess
-from edge.clock import boot_id, clock_synced
+from edge.clock import ClockStep
 from edge.config import EdgeConfig, ModbusSensor, SerialPort
 from edge.drivers.port import Driver
 from edge.enrolment import key_file, load_identity
 from edge.recorder import Recorder
 from edge.rules import ExcursionState, SensorHealth, ThresholdLimit, ThresholdRule
 from edge.supervisor import supervise
-from telemetry.forwarder import Forwarder
+from edge.timekeeping import Timekeeper
+from edge.uplink import make_forwarder, open_outbox, start_clock
 from telemetry.messages import Event, Reading
-from telemetry.outbox import Outbox
+from telemetry.outbox import OutboxFull
 from telemetry.spool import EvidenceSpool
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ class SensorDesk:
         self._sensor = sensor
         self._health = SensorHealth.model_validate_json(saved.get(self._health_key, "{}"))
         self._rules = {}
+        self._unsynced: set[str] = {key for key in saved if key.startswith(f"unsynced/rule/{sensor.id}/")}
         for number, limit in enumerate(limits):
             key = f"rule/{sensor.id}/{number}"
             self._rules[key] = ThresholdRule(limit, ExcursionState.model_validate_json(saved.get(key, "{}")))
@@ -49,12 +53,39 @@ class SensorDesk:
         """The events and the changed states that this reading gives rise to."""
         before = {self._health_key: self._health.model_dump_json()}
         before |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+        since = {key: rule.state.since for key, rule in self._rules.items()}
         events = self._health.feed(reading, self._sensor.name, self._sensor.place)
         for rule in self._rules.values():
             events += rule.feed(reading)
         after: dict[str, str | None] = {self._health_key: self._health.model_dump_json()}
         after |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
-        return events, {key: value for key, value in after.items() if before[key] != value}
+        changed = {key: value for key, value in after.items() if before[key] != value}
+        begun = {key for key, rule in self._rules.items() if rule.state.since != since[key]}
+        return events, changed | self._mark_unsynced(begun, synced=reading.clock_synced)
+
+    def _mark_unsynced(self, begun: set[str], *, synced: bool) -> dict[str, str | None]:
+        """Remember which timers began while the clock was wrong: only they move when it is put right."""
+        marks: dict[str, str | None] = {}
+        for key in begun:
+            mark = f"unsynced/{key}"
+            if not synced and self._rules[key].state.since is not None:
+                self._unsynced.add(mark)
+                marks[mark] = "1"
+            elif mark in self._unsynced:
+                self._unsynced.discard(mark)
+                marks[mark] = None
+        return marks
+
+    def shift(self, step: ClockStep) -> dict[str, str | None]:
+        """The clock was put right: move the timers that began by the wrong one, so that none jumps."""
+        changed: dict[str, str | None] = {}
+        for key, rule in self._rules.items():
+            mark = f"unsynced/{key}"
+            if rule.state.since is not None and (mark in self._unsynced or not step.first):
+                rule.state.since += timedelta(seconds=step.offset_s)
+                changed |= {key: rule.state.model_dump_json(), mark: None}
+            self._unsynced.discard(mark)
+        return changed
 
 
 class Gateway:
@@ -64,10 +95,13 @@ class Gateway:
         identity, signer = load_identity(config)
         self._config = config
         data_dir = config.box.data_dir
-        self._outbox = Outbox.open(data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id())
+        self._outbox = open_outbox(config, identity.box_id, signer)
+        self._clock = start_clock(self._outbox)
         self._spool = EvidenceSpool(data_dir / "spool")
-        self._forwarder = Forwarder(self._outbox, self._spool, config.server.url, ca_file=config.server.ca_file)
-        self._recorder = Recorder(self._outbox, self._forwarder.wake)
+        self._forwarder = make_forwarder(config, self._outbox, self._spool)
+        self._recorder = Recorder(
+            self._outbox, self._forwarder.wake, delay_s=config.uplink.commit_delay_s, synced=self._clock.synced
+        )
         self._box_id = identity.box_id
         saved = self._outbox.load_state("")
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
@@ -123,18 +157,36 @@ class Gateway:
             sensors = [sensor for sensor in self._config.sensors if sensor.port == port.id]
             if sensors:
                 services.append((f"serial port {port.id}", partial(self._poll, port, sensors)))
+        services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
+        if self._config.uplink.metrics_port is not None:
+            services.append(("metrics", self._serve_metrics))
         services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
         return services
 
     async def _poll(self, port: SerialPort, sensors: Sequence[ModbusSensor]) -> None:
         module, _, name = DRIVERS[sensors[0].type].partition(":")
-        driver: Driver = getattr(import_module(module), name)(port, sensors, clock_synced)
+        driver: Driver = getattr(import_module(module), name)(port, sensors, self._clock.synced)
         async with driver:
-            async for reading in driver.readings():
+            async for told in driver.readings():
+                reading = self._clock.restamp(told)
                 events, state = self._desks[reading.sensor_id].judge(reading)
                 for event in events:
                     logger.warning("sensor %s: %s", event.source_id, event.type)
-                await self._recorder.record([reading], events, state)
+                with contextlib.suppress(OutboxFull):  # counted and told by the outbox
+                    await self._recorder.record([reading], events, state)
+
+    def _shift_timers(self, step: ClockStep) -> dict[str, str | None]:
+        changed: dict[str, str | None] = {}
+        for desk in self._desks.values():
+            changed |= desk.shift(step)
+        return changed
+
+    async def _serve_metrics(self) -> None:
+        from edge.metrics import BoxCollector, serving_metrics
+
+        collector = BoxCollector(self._outbox, self._recorder, self._forwarder, self._spool, self._clock)
+        with serving_metrics(collector, self._config.uplink.metrics_port or 0, _tell_metrics_port):
+            await asyncio.get_running_loop().create_future()
 
     async def _flush(self) -> None:
         """Give the forwarder a bounded time to empty the outbox."""
@@ -144,6 +196,10 @@ class Gateway:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
+
+
+def _tell_metrics_port(port: int) -> None:
+    logger.info("metrics: http://127.0.0.1:%d/metrics", port)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -1,7 +1,8 @@
 """The asyncio door of the outbox: `record` returns when its records are on disk. Commits are shared.
 
-Whoever comes while a commit is under way joins the next one, so many sensors cost one fsync. All outbox writes run
-in one thread of their own; the event loop never waits for the disk.
+Readings wait a bounded moment for company, so that many sensors cost one fsync; whoever brings an event makes the
+group go at once, and whoever comes while a commit is under way joins the next one. All outbox writes run in one
+thread of their own; the event loop never waits for the disk.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from telemetry.messages import Event, Reading
-from telemetry.outbox import Outbox
+from telemetry.outbox import Outbox, OutboxError, OutboxFull
 
-QUEUE_MAX = 1_000
-GROUP_MAX = 500
+QUEUE_MAX = 10_000
+GROUP_MAX = 1_000
+DELAY_S = 0.05
 
 
 @dataclass
@@ -25,15 +27,41 @@ class _Entry:
     state: Mapping[str, str | None]
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    def settle(self, error: OutboxError | None) -> None:
+        """Tell the waiting caller; on a full disk only those whose readings were not kept."""
+        if self.done.done():
+            return
+        if error is None or (isinstance(error, OutboxFull) and not self.readings):
+            self.done.set_result(None)
+        elif isinstance(error, OutboxFull):
+            self.done.set_exception(OutboxFull(len(self.readings)))
+        else:
+            self.done.set_exception(error)
+
 
 class Recorder:
-    """Run `run()` as a task; `wake` is called after each commit."""
+    """Run `run()` as a task; `wake` is called after each commit, *synced* says whether the clock is right."""
 
-    def __init__(self, outbox: Outbox, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        wake: Callable[[], None],
+        *,
+        delay_s: float = DELAY_S,
+        synced: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._outbox = outbox
         self._wake = wake
+        self._delay_s = delay_s
+        self._synced = synced
         self._queue: asyncio.Queue[_Entry] = asyncio.Queue(QUEUE_MAX)
+        self._urgent = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._committing: asyncio.Future[None] | None = None
+        self._ended = False
+        self.commits = 0
+        self.committed_readings = 0
+        self.committed_events = 0
 
     async def record(
         self,
@@ -41,21 +69,46 @@ class Recorder:
         events: Sequence[Event] = (),
         state: Mapping[str, str | None] | None = None,
     ) -> None:
-        """Return when all of it is on disk, in one transaction; raises OutboxError when nothing was kept."""
+        """Return when all of it is on disk, in one transaction.
+
+        Raises OutboxFull when only the readings found no room, another OutboxError when nothing was kept.
+        """
+        if self._ended:
+            raise OutboxError("the box is stopping: nothing is recorded any more")
+        if events and not self._synced():
+            events = [event.model_copy(update={"clock_synced": False}) for event in events]
         entry = _Entry(readings, events, state or {})
         await self._queue.put(entry)
+        if events or self._queue.qsize() >= GROUP_MAX:
+            self._urgent.set()
         await entry.done
 
     async def run(self) -> None:
         """Commit until cancelled; what was already queued is still committed then."""
         try:
             while True:
-                group = [await self._queue.get()]
-                await self._commit(self._fill(group))
+                first = await self._queue.get()
+                await self._commit(await self._gather(first))
         finally:
-            rest = self._fill([])
-            if rest:
-                await asyncio.shield(self._commit(rest))
+            self._ended = True
+            if self._committing is not None:
+                await asyncio.wait([self._committing])
+            while not self._queue.empty():
+                await asyncio.shield(self._start(self._fill([])))
+
+    async def _gather(self, first: _Entry) -> list[_Entry]:
+        """Wait a moment for more, unless there is an event; never longer than the bound."""
+        group = [first]
+        try:
+            if self._delay_s and not first.events:
+                await asyncio.wait_for(self._urgent.wait(), self._delay_s)
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            await asyncio.shield(self._start(self._fill(group)))
+            raise
+        self._urgent.clear()
+        return self._fill(group)
 
     def _fill(self, group: list[_Entry]) -> list[_Entry]:
         while len(group) < GROUP_MAX and not self._queue.empty():
@@ -63,23 +116,29 @@ class Recorder:
         return group
 
     async def _commit(self, group: list[_Entry]) -> None:
-        from telemetry.outbox import OutboxError
+        await asyncio.shield(self._start(group))
 
+    def _start(self, group: list[_Entry]) -> asyncio.Future[None]:
+        """Begin a commit that goes on to its end even if whoever waits for it is cancelled."""
+        self._committing = asyncio.ensure_future(self._put(group))
+        return self._committing
+
+    async def _put(self, group: list[_Entry]) -> None:
         readings = [reading for entry in group for reading in entry.readings]
         events = [event for entry in group for event in entry.events]
         state = {key: value for entry in group for key, value in entry.state.items()}
-        loop = asyncio.get_running_loop()
+        error: OutboxError | None = None
         try:
-            await loop.run_in_executor(self._thread, self._outbox.commit, readings, events, state)
-        except OutboxError as error:
-            for entry in group:
-                if not entry.done.done():
-                    entry.done.set_exception(error)
-            return
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._outbox.commit, readings, events, state)
+        except OutboxError as caught:
+            error = caught
         for entry in group:
-            if not entry.done.done():
-                entry.done.set_result(None)
-        self._wake()
+            entry.settle(error)
+        if error is None or isinstance(error, OutboxFull):
+            self.commits += 1
+            self.committed_events += len(events)
+            self.committed_readings += 0 if error else len(readings)
+            self._wake()
 
     def close(self) -> None:
         """Wait for the last commit."""
