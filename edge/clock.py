@@ -10,7 +10,6 @@ does is taken over only when it has lasted.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ def boot_id() -> str:
 
 @cache
 def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    return ctypes.CDLL(None, use_errno=True)  # the libc of this very process; asked for at every reading
 
 
 def clock_synced() -> bool:

@@ -6,6 +6,7 @@ or a connection. Relative paths are relative to the file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from telemetry.messages import Identifier, Severity
 from telemetry.server_url import check_server_url
 
 FILE_BYTES_MAX = 1024 * 1024
+_CREDENTIALS = re.compile(r"//[^/@]*@")
 Positive = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -29,15 +31,15 @@ class ConfigurationError(Exception):
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OSError) as error:  # OSError: a continent alone is a folder
         raise ValueError("is not a time zone such as Asia/Shanghai") from error
     return name
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys."""
+    """Base of all sections: frozen, no unknown keys, no NaN (a limit of NaN would never alarm)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BoxSection(Section):
@@ -71,6 +73,12 @@ class Plausible(Section):
 
     min: float
     max: float
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Plausible:
+        if self.min >= self.max:
+            raise ValueError("min must be below max")
+        return self
 
 
 class ModbusSensor(Section):
@@ -123,7 +131,7 @@ class Camera(Section):
     model: Path | None = None
     dwell_s: Positive = 3.0
     recover_s: Positive = 10.0
-    rate_fps: Annotated[float, Field(gt=0, le=30)] = 5.0
+    rate_fps: Annotated[float, Field(ge=1, le=30)] = 5.0
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.4
 
 
@@ -144,25 +152,7 @@ Path_ = tuple[str | int, ...]
 
 def load(path: Path) -> EdgeConfig:
     """Read and check the file; raises ConfigurationError."""
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigurationError(f"{path}:1: the file has more than {FILE_BYTES_MAX} bytes")
-        text = path.read_text("utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            raise ConfigurationError(f"{path}:1: the file is empty; start from configs/edge-sample.yaml")
-        lines = dict(_lines(node, ()))
-        data = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}:1: cannot be read ({error.strerror}); give the path of a YAML file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}:1: is not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigurationError(f"{path}:{mark.line + 1 if mark else 1}: {problem}") from error
+    data, lines = _read(path)
     from edge.secrets import SecretError, resolve
 
     try:
@@ -170,12 +160,60 @@ def load(path: Path) -> EdgeConfig:
     except SecretError as error:
         raise ConfigurationError(_problem(path, lines, error.place, str(error))) from error
     except ValidationError as error:
-        problems = [_problem(path, lines, item["loc"], _sentence(item)) for item in error.errors()]
-        raise ConfigurationError("\n".join(problems)) from error
-    problems = [_problem(path, lines, place, text) for place, text in _cross_check(config)]
+        problems = [_problem(path, lines, item["loc"], _sentence(item, data)) for item in error.errors()]
+        raise ConfigurationError("\n".join(problems)) from None  # its cause would show the secrets
+    config = _absolute(config, path.parent.resolve())
+    problems = [_problem(path, lines, place, _with_given(text, place, data)) for place, text in _cross_check(config)]
     if problems:
         raise ConfigurationError("\n".join(problems))
-    return _absolute(config, path.parent.resolve())
+    return config
+
+
+def _read(path: Path) -> tuple[Any, dict[Path_, int]]:
+    """The file's data and the line of each place in it; raises ConfigurationError."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigurationError(f"{path}:1: file: has more than {FILE_BYTES_MAX} bytes")
+        text = path.read_text("utf-8")
+        node = yaml.compose(text, Loader=_PlainLoader)
+        if node is None:
+            raise ConfigurationError(f"{path}:1: file: is empty; start from configs/edge-sample.yaml")
+        return yaml.load(text, Loader=_PlainLoader), dict(_lines(node, ()))  # noqa: S506 - it is a SafeLoader
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror}); give the path of a YAML file"
+        raise ConfigurationError(f"{path}:1: file: {problem}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}:1: file: is not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+        raise ConfigurationError(f"{path}:{mark.line + 1 if mark else 1}: file: {problem}") from error
+    except (ValueError, RecursionError) as error:  # a date such as 2026-13-01, brackets thousands deep
+        problem = (
+            "is nested too deeply" if isinstance(error, RecursionError) else f"holds an impossible value ({error})"
+        )
+        raise ConfigurationError(f"{path}:1: file: {problem}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader without aliases (they can grow for ever) and without double keys (YAML would keep the last)."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.get_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "aliases are not allowed; write the value again", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.composer.ComposerError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return node
 
 
 def _lines(node: yaml.Node, place: Path_) -> Iterator[tuple[Path_, int]]:
@@ -201,30 +239,42 @@ def _problem(path: Path, lines: dict[Path_, int], place: Path_, text: str) -> st
     return f"{path}:{lines[known]}: {name}: {text}"
 
 
-def _sentence(item: Any) -> str:
+def _sentence(item: Any, data: Any) -> str:
+    """What is wrong, with the text that stands in the file: never a resolved secret, never an address's password."""
     if item["type"] == "extra_forbidden":
         return "unknown key; remove it or check its spelling"
     if item["type"] == "missing":
         return "is missing"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    given = item.get("input")
-    return message if isinstance(given, dict | list) else f"{message} (it is {given!r})"
+    return _with_given(str(item["msg"]).removeprefix("Value error, "), item["loc"], data)
+
+
+def _with_given(message: str, place: Path_, data: Any) -> str:
+    """*message* and the text at *place* in the file; nothing where a section or a secret's reference stands."""
+    given = data
+    for part in place:
+        known = part in given if isinstance(given, dict) else isinstance(given, list) and isinstance(part, int)
+        given = given[part] if known else given
+    if isinstance(given, dict | list):
+        return message
+    return f"{message} (it is {_CREDENTIALS.sub('//', repr(given))[:200]})"
 
 
 def _cross_check(config: EdgeConfig) -> Iterator[tuple[Path_, str]]:
     ports = {port.id for port in config.serial_ports}
     sensors = {sensor.id for sensor in config.sensors}
+    if config.server.ca_file is not None and not config.server.ca_file.is_file():
+        yield ("server", "ca_file"), "is no file"
     for index, sensor in enumerate(config.sensors):
         if sensor.port not in ports:
-            yield ("sensors", index, "port"), f"no serial port {sensor.port!r} in serial_ports"
+            yield ("sensors", index, "port"), "is no id in serial_ports"
     for index, limit in enumerate(config.limits):
         if limit.sensor not in sensors:
-            yield ("limits", index, "sensor"), f"no sensor {limit.sensor!r} in sensors"
+            yield ("limits", index, "sensor"), "is no id in sensors"
     for name in ("serial_ports", "sensors", "cameras"):
         seen: set[str] = set()
         for index, item in enumerate(getattr(config, name)):
             if item.id in seen:
-                yield (name, index, "id"), f"{item.id!r} is used twice"
+                yield (name, index, "id"), "is used twice"
             seen.add(item.id)
 
 

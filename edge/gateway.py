@@ -1,7 +1,9 @@
 """The box as a whole: drivers → rules → outbox → centre, each camera in its own process beside them.
 
 Order at stop: producers first, then what they handed over is committed, then the forwarder gets a last bounded
-chance, then the outbox closes. A reading, the events that it caused and the rule's new state are one commit.
+chance, then the outbox closes. Each step has a bound: what does not end in its time is left behind, named in the
+log, and the next step goes on; nothing committed is lost by that. A reading,
+the events that it caused and the rule's new state are one commit.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -30,7 +32,9 @@ from telemetry.spool import EvidenceSpool
 
 logger = logging.getLogger(__name__)
 DRIVERS = {"modbus": "edge.drivers.modbus:ModbusDriver"}
-FLUSH_S = 5.0
+FLUSH_S = 3.0
+PRODUCERS_END_S = 6.0  # a camera process gets END_S to end by itself and KILL_S to die
+TASK_END_S = 1.5
 
 
 class SensorDesk:
@@ -49,17 +53,25 @@ class SensorDesk:
     def _health_key(self) -> str:
         return f"health/{self._sensor.id}"
 
+    def state(self) -> dict[str, str]:
+        """What has to be saved, by key."""
+        rules = {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+        return {self._health_key: self._health.model_dump_json(), **rules}
+
+    def go_back(self, state: Mapping[str, str]) -> None:
+        """Forget what was judged since ``state()`` gave *state*: it did not reach the disk, so it must happen again."""
+        self._health = SensorHealth.model_validate_json(state[self._health_key])
+        for key, rule in self._rules.items():
+            rule.state = ExcursionState.model_validate_json(state[key])
+
     def judge(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
         """The events and the changed states that this reading gives rise to."""
-        before = {self._health_key: self._health.model_dump_json()}
-        before |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+        before = self.state()
         since = {key: rule.state.since for key, rule in self._rules.items()}
         events = self._health.feed(reading, self._sensor.name, self._sensor.place)
         for rule in self._rules.values():
             events += rule.feed(reading)
-        after: dict[str, str | None] = {self._health_key: self._health.model_dump_json()}
-        after |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
-        changed = {key: value for key, value in after.items() if before[key] != value}
+        changed: dict[str, str | None] = {key: value for key, value in self.state().items() if before[key] != value}
         begun = {key for key, rule in self._rules.items() if rule.state.since != since[key]}
         return events, changed | self._mark_unsynced(begun, synced=reading.clock_synced)
 
@@ -143,13 +155,15 @@ class Gateway:
             for task in done:
                 task.result()
         finally:
-            await _cancel(producers)
-            await _cancel([recorder])
-            self._forwarder.wake()
-            await self._flush()
-            await _cancel([forwarder])
-            self._recorder.close()
-            self._outbox.close()
+            try:
+                await _end(producers, PRODUCERS_END_S)
+                await _end([recorder], TASK_END_S)
+                self._forwarder.wake()
+                await self._flush()
+            finally:
+                await _end([forwarder], TASK_END_S)
+                self._recorder.close()
+                self._outbox.close()
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -167,13 +181,21 @@ class Gateway:
         module, _, name = DRIVERS[sensors[0].type].partition(":")
         driver: Driver = getattr(import_module(module), name)(port, sensors, self._clock.synced)
         async with driver:
-            async for told in driver.readings():
-                reading = self._clock.restamp(told)
-                events, state = self._desks[reading.sensor_id].judge(reading)
-                for event in events:
-                    logger.warning("sensor %s: %s", event.source_id, event.type)
-                with contextlib.suppress(OutboxFull):  # counted and told by the outbox
-                    await self._recorder.record([reading], events, state)
+            async for reading in driver.readings():
+                await self._take(self._clock.restamp(reading))
+
+    async def _take(self, reading: Reading) -> None:
+        desk = self._desks[reading.sensor_id]
+        before = desk.state()
+        events, state = desk.judge(reading)
+        try:
+            with contextlib.suppress(OutboxFull):  # events and state are kept; the reading is counted and told
+                await self._recorder.record([reading], events, state)
+        except BaseException:
+            desk.go_back(before)
+            raise
+        for event in events:
+            logger.warning("sensor %s: %s", event.source_id, event.type)
 
     def _shift_timers(self, step: ClockStep) -> dict[str, str | None]:
         changed: dict[str, str | None] = {}
@@ -202,7 +224,17 @@ def _tell_metrics_port(port: int) -> None:
     logger.info("metrics: http://127.0.0.1:%d/metrics", port)
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
+async def _end(tasks: Sequence[asyncio.Task[None]], within_s: float) -> None:
+    """Cancel *tasks* and wait at most *within_s*. A second before that the order is given again: it may have got lost
+    (`asyncio.wait_for` of Python 3.11 can swallow it)."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + within_s
+    running = {task for task in tasks if not task.done()}
+    for task in running:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    while running and (rest_s := until_s - loop.time()) > 0:
+        _, running = await asyncio.wait(running, timeout=rest_s - 1 if rest_s > 1 else rest_s)
+        for task in running:
+            task.cancel()
+    for task in running:
+        logger.error("%s did not stop in %.0f s and is left behind", task.get_name(), within_s)

@@ -8,6 +8,7 @@ thread of their own; the event loop never waits for the disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from telemetry.messages import Event, Reading
 from telemetry.outbox import Outbox, OutboxError, OutboxFull
 
-QUEUE_MAX = 10_000
+QUEUE_MAX = 2_000
 GROUP_MAX = 1_000
 DELAY_S = 0.05
 
@@ -36,7 +37,7 @@ class _Entry:
         elif isinstance(error, OutboxFull):
             self.done.set_exception(OutboxFull(len(self.readings)))
         else:
-            self.done.set_exception(error)
+            self.done.set_exception(OutboxError(str(error)))
 
 
 class Recorder:
@@ -57,11 +58,8 @@ class Recorder:
         self._queue: asyncio.Queue[_Entry] = asyncio.Queue(QUEUE_MAX)
         self._urgent = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
-        self._committing: asyncio.Future[None] | None = None
         self._ended = False
         self.commits = 0
-        self.committed_readings = 0
-        self.committed_events = 0
 
     async def record(
         self,
@@ -73,71 +71,75 @@ class Recorder:
 
         Raises OutboxFull when only the readings found no room, another OutboxError when nothing was kept.
         """
-        if self._ended:
-            raise OutboxError("the box is stopping: nothing is recorded any more")
         if events and not self._synced():
             events = [event.model_copy(update={"clock_synced": False}) for event in events]
         entry = _Entry(readings, events, state or {})
         await self._queue.put(entry)
         if events or self._queue.qsize() >= GROUP_MAX:
             self._urgent.set()
+        if self._ended:  # nobody will ever take it, nor the others that waited for a place in the queue
+            self._refuse_queue()
         await entry.done
 
     async def run(self) -> None:
-        """Commit until cancelled; what was already queued is still committed then."""
+        """Commit until cancelled; what was already handed over is still committed then, however much it is."""
+        group: list[_Entry] = []
+        commit: asyncio.Task[None] | None = None
         try:
             while True:
-                first = await self._queue.get()
-                await self._commit(await self._gather(first))
+                group = [await self._queue.get()]
+                await self._wait_for_company(group[0])
+                self._fill(group)
+                commit = asyncio.create_task(self._commit(group), name="commit")
+                group = []
+                await asyncio.shield(commit)  # a commit under way is finished, never torn from its waiters
+        except asyncio.CancelledError:
+            if commit is not None:
+                await commit
+            while self._fill(group):
+                await self._commit(group)
+                group = []
+            raise
         finally:
             self._ended = True
-            if self._committing is not None:
-                await asyncio.wait([self._committing])
-            while not self._queue.empty():
-                await asyncio.shield(self._start(self._fill([])))
+            self._refuse_queue()
 
-    async def _gather(self, first: _Entry) -> list[_Entry]:
-        """Wait a moment for more, unless there is an event; never longer than the bound."""
-        group = [first]
-        try:
-            if self._delay_s and not first.events:
-                await asyncio.wait_for(self._urgent.wait(), self._delay_s)
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            await asyncio.shield(self._start(self._fill(group)))
-            raise
+    async def _wait_for_company(self, first: _Entry) -> None:
+        """A bounded moment for more, unless there is an event."""
+        if self._delay_s and not first.events:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._delay_s):
+                    await self._urgent.wait()
         self._urgent.clear()
-        return self._fill(group)
 
     def _fill(self, group: list[_Entry]) -> list[_Entry]:
         while len(group) < GROUP_MAX and not self._queue.empty():
             group.append(self._queue.get_nowait())
         return group
 
+    def _refuse_queue(self) -> None:
+        while rest := self._fill([]):
+            for entry in rest:
+                entry.settle(OutboxError("the recorder has stopped; nothing was kept"))
+
     async def _commit(self, group: list[_Entry]) -> None:
-        await asyncio.shield(self._start(group))
-
-    def _start(self, group: list[_Entry]) -> asyncio.Future[None]:
-        """Begin a commit that goes on to its end even if whoever waits for it is cancelled."""
-        self._committing = asyncio.ensure_future(self._put(group))
-        return self._committing
-
-    async def _put(self, group: list[_Entry]) -> None:
         readings = [reading for entry in group for reading in entry.readings]
         events = [event for entry in group for event in entry.events]
         state = {key: value for entry in group for key, value in entry.state.items()}
         error: OutboxError | None = None
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._outbox.commit, readings, events, state)
+            await loop.run_in_executor(self._thread, self._outbox.commit, readings, events, state)
         except OutboxError as caught:
             error = caught
+        except BaseException as fault:
+            for entry in group:  # whoever waits learns it; the fault itself ends the recorder and with it the box
+                entry.settle(OutboxError(f"the outbox failed: {type(fault).__name__}: {fault}"))
+            raise
         for entry in group:
             entry.settle(error)
         if error is None or isinstance(error, OutboxFull):
             self.commits += 1
-            self.committed_events += len(events)
-            self.committed_readings += 0 if error else len(readings)
             self._wake()
 
     def close(self) -> None:

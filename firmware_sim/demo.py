@@ -1,26 +1,23 @@
 """The demo: server, box, probes and camera as separate processes on this machine, exactly as they run in the field.
 
-It only starts programs, waits, and asks the server over HTTP what arrived; nothing is staged. Every process it
-starts is ended by it, whatever happens.
+It only starts programs, waits, and asks the centre over HTTP what arrived; nothing is staged.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
 
-START_S = 60.0
-END_S = 20.0
+from firmware_sim.programs import ProgramError, Programs
+
 SITE = "阳光小学 食堂"
 CONFIG = """\
 box: {{name: demo-box, data_dir: box, time_zone: Asia/Shanghai}}
@@ -39,81 +36,6 @@ cameras:
 """
 
 
-class DemoError(Exception):
-    """A link of the chain did not come up; the message says which and where its log is."""
-
-
-class Programs:
-    """The processes of the demo, ended in reverse order."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: dict[str, subprocess.Popen[str]] = {}
-
-    def run(self, name: str, *command: str, text: str = "") -> str:
-        """Run a program to its end; gives what it printed. Raises DemoError."""
-        done = subprocess.run(_python(*command), input=text, capture_output=True, text=True, check=False, timeout=120)
-        if done.returncode != 0:
-            raise DemoError(
-                f"{name} failed with status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
-            )
-        return done.stdout.strip()
-
-    def start(self, name: str, *command: str, announces: bool = True, **environment: str) -> dict[str, str]:
-        """Start a program and, if it announces itself with a JSON line, wait for that line. Raises DemoError."""
-        log = (self._folder / f"{name}.log").open("w")
-        with log:
-            process = subprocess.Popen(
-                _python(*command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if announces else log, stderr=log,
-                text=True, env={**os.environ, **environment}, start_new_session=True,
-            )  # fmt: skip
-        self._running[name] = process
-        if not announces:
-            return {}
-        assert process.stdout is not None
-        line = _first_line(process.stdout, START_S)
-        if not line:
-            raise DemoError(f"{name} did not start; its log is {self._folder / name}.log")
-        answer: dict[str, str] = json.loads(line)
-        return answer
-
-    def dead(self) -> list[str]:
-        """The programs that ended though nobody asked them to."""
-        return [name for name, process in self._running.items() if process.poll() is not None]
-
-    def end(self, name: str) -> None:
-        """SIGTERM, then SIGKILL to its whole group."""
-        process = self._running.pop(name, None)
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            sys.stderr.write(f"{name} did not end in {END_S:.0f} s and was killed\n")
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-    def end_all(self) -> None:
-        for name in reversed(list(self._running)):
-            self.end(name)
-
-
-def _python(*command: str) -> list[str]:
-    return [sys.executable, "-m", *command]
-
-
-def _first_line(stream: IO[str], timeout_s: float) -> str:
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
-    reader.start()
-    reader.join(timeout_s)
-    return lines[0] if lines else ""
-
-
 def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
@@ -129,17 +51,15 @@ def run_demo(folder: Path, duration_s: float | None, camera: str | None, stop: t
     folder.mkdir(parents=True, mode=0o700)
     (folder / "brightline-demo").touch()
     programs = Programs(folder)
-    started_s = time.monotonic()
+    ends_s = None if duration_s is None else time.monotonic() + duration_s
     try:
         passwords, url = _start(folder, camera, programs)
         _tell(folder, url, passwords)
-        while not stop.wait(1) and (duration_s is None or time.monotonic() - started_s < duration_s):
-            if dead := programs.dead():
-                raise DemoError(f"{dead[0]} ended by itself; its log is {folder / dead[0]}.log")
+        _watch(folder, programs, Onlooker(url, passwords["regulator"]), stop, ends_s)
         _say("stopping ...")
         programs.end("box")
         summary = _summary(folder, programs, require_camera=camera is None)
-    except DemoError as error:
+    except ProgramError as error:
         _say(f"demo: {error}")
         return 1
     finally:
@@ -150,28 +70,78 @@ def run_demo(folder: Path, duration_s: float | None, camera: str | None, stop: t
     return 0 if summary["ok"] else 1
 
 
-def _start(folder: Path, camera: str | None, programs: Programs) -> tuple[dict[str, str], str]:
-    data = str(folder / "centre")
+def _watch(folder: Path, programs: Programs, onlooker: Onlooker, stop: threading.Event, ends_s: float | None) -> None:
+    """Say what arrives at the centre until it is time to stop."""
+    while not stop.wait(1) and (ends_s is None or time.monotonic() < ends_s):
+        if dead := programs.dead():
+            raise ProgramError(f"{dead[0]} ended by itself; its log is {folder / dead[0]}.log")
+        for line in onlooker.news():
+            _say(line)
+
+
+class Onlooker:
+    """A regulator's program at the centre's API: tells each new alert and each change of one, once."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self._url = url
+        self._opener = build_opener(HTTPCookieProcessor())
+        form = urlencode({"username": "regulator", "password": password}).encode()
+        self._opener.open(f"{url}/api/v1/login", form, timeout=10).close()
+        self._seen: dict[int, tuple[str, bool]] = {}
+
+    def news(self) -> list[str]:
+        """One line for each alert that changed since the last call."""
+        with self._opener.open(f"{self._url}/api/v1/alerts?limit=50", timeout=10) as answer:
+            alerts = json.load(answer)["alerts"]
+        lines = []
+        for alert in reversed(alerts):
+            now = (alert["state"], alert["ended_at"] is not None)
+            if self._seen.get(alert["id"]) != now:
+                self._seen[alert["id"]] = now
+                over = ", over again" if now[1] else ""
+                lines.append(f"  alert: {alert['kind']} ({now[0]}{over})  {self._url}/alerts/{alert['id']}")
+        return lines
+
+
+def add_people(programs: Programs, data: Path) -> dict[str, str]:
+    """Make one account of staff and one regulator; gives their passwords."""
     passwords = {"staff": secrets.token_urlsafe(9), "regulator": secrets.token_urlsafe(9)}
-    _say("  starting the centre ...")
     people = (("staff", "王师傅", ("--site", SITE)), ("regulator", "李监管", ()))
     for role, name, more in people:
-        account = ("user", "add", role, "--name", name, "--role", role, "--data", data, *more)
+        account = ("user", "add", role, "--name", name, "--role", role, "--data", str(data), *more)
         programs.run(f"{role} account", "server.cli", *account, text=passwords[role] + "\n")
-    code = programs.run("enrolment", "server.cli", "enrol", "--site", SITE, "--data", data)
-    url = programs.start(
-        "centre", "server.cli", "serve", "--data", data, "--port", "0", "--insecure-cookies", "--demo-broker", "0"
-    )["url"]
+    return passwords
+
+
+def start_centre(programs: Programs, data: Path, port: int = 0) -> str:
+    """Serve the record in *data* on loopback; gives the address."""
+    options = ("--data", str(data), "--port", str(port), "--insecure-cookies", "--demo-broker", "0")
+    return programs.start("centre", "server.cli", "serve", *options)["url"]
+
+
+def enrol_box(programs: Programs, data: Path, config: Path) -> None:
+    """Make the box of *config* known at the running centre."""
+    code = programs.run("enrolment", "server.cli", "enrol", "--site", SITE, "--data", str(data))
+    programs.run("box enrolment", "edge.cli", "enrol", str(config), "--code", code)
+
+
+def start_box(programs: Programs, config: Path, camera: str) -> None:
+    programs.start("box", "edge.cli", "run", str(config), announces=False, BRIGHTLINE_DEMO_CAMERA=camera)
+
+
+def _start(folder: Path, camera: str | None, programs: Programs) -> tuple[dict[str, str], str]:
+    data, device, config = folder / "centre", folder / "ttyProbes", folder / "box.yaml"
+    _say("  starting the centre ...")
+    passwords = add_people(programs, data)
+    url = start_centre(programs, data)
     _say("  starting the probes and the camera ...")
-    device = folder / "ttyProbes"
     programs.start("probes", "firmware_sim.cli", "probes", "--link", str(device))
     source = _own_camera(camera) if camera else programs.start("camera", "firmware_sim.cli", "camera")["source"]
     _say("  enrolling and starting the box ...")
-    config = folder / "box.yaml"
     config.write_text(CONFIG.format(url=url, device=device), "utf-8")
     os.environ["BRIGHTLINE_DEMO_CAMERA"] = source
-    programs.run("box enrolment", "edge.cli", "enrol", str(config), "--code", code)
-    programs.start("box", "edge.cli", "run", str(config), announces=False)
+    enrol_box(programs, data, config)
+    start_box(programs, config, source)
     return passwords, url
 
 
@@ -180,7 +150,7 @@ def _own_camera(camera: str) -> str:
         return camera
     path = Path(camera).expanduser().resolve()
     if not path.is_file():
-        raise DemoError(f"there is no video file {path}; give rtsp://…, http://…, a file or /dev/video0")
+        raise ProgramError(f"there is no video file {path}; give rtsp://…, http://…, a file or /dev/video0")
     return str(path)
 
 

@@ -79,7 +79,8 @@ class Broadcaster:
             end = self._loop.time() + STREAM_LIFE_S
             while not self._closed and self._loop.time() < end:
                 try:
-                    change = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        change = await queue.get()
                 except TimeoutError:
                     yield ": still here\n\n"
                     continue

@@ -13,6 +13,7 @@ in half until the bad batch stands alone; only that one is set aside, with the r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -244,10 +245,9 @@ class Forwarder:
 
 
 async def _wait_for(work: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(work.wait(), timeout_s)
-    except TimeoutError:
-        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):  # wait_for may lose a cancellation in Python 3.11
+            await work.wait()
 
 
 async def _in_thread(call: Callable[[], Result]) -> Result:

@@ -95,12 +95,15 @@ class ModbusDriver:
             if loop.time() < unit.not_before_s:
                 continue
             reading = await self._read(item.sensor)
-            if reading.reason == "no answer":
-                unit.failures += 1
-                unit.not_before_s = loop.time() + min(UNIT_BACKOFF_S_MAX, 0.5 * 2 ** min(unit.failures, 8))
-            else:
-                unit.failures = 0
             yield reading
+            if reading.reason != "no answer":
+                unit.failures = 0
+                continue
+            unit.failures += 1
+            unit.not_before_s = loop.time() + min(UNIT_BACKOFF_S_MAX, 0.5 * 2 ** min(unit.failures, 8))
+            for other in self._sensors:  # the unit's other sensors are not asked for now, so they are told too
+                if other.unit == item.sensor.unit and other is not item.sensor:
+                    yield self._reading(other, None, "bad", "no answer")
 
     async def _read(self, sensor: ModbusSensor) -> Reading:
         from pymodbus.exceptions import ModbusException
@@ -122,6 +125,8 @@ class ModbusDriver:
             return self._reading(sensor, None, "bad", "no answer")
         if answer.isError():
             return self._reading(sensor, None, "bad", f"the unit answered with an exception: {answer}"[:200])
+        if len(answer.registers) != (0 if bits else count) or (bits and not answer.bits):
+            return self._reading(sensor, None, "bad", "the unit answered with the wrong number of values")
         value = float(answer.bits[0]) if bits else decode_registers(answer.registers, sensor)
         value = round(value + sensor.calibration_offset, 6)
         if not -1e12 < value < 1e12:
