@@ -14,8 +14,9 @@ from importlib import import_module
 from edge.config import EdgeConfig, Port, Sensor
 from edge.config_checks import REFERENCES
 from edge.drivers.assessment import bad
-from edge.drivers.port import Driver
+from edge.drivers.port import Delivery, Driver
 from telemetry.messages import Reading
+from telemetry.outbox import OutboxFull
 
 DRIVERS = {
     "modbus": "edge.drivers.modbus:ModbusDriver",
@@ -77,9 +78,18 @@ class SensingService:
         try:
             async with make_driver(self.source, self._clock_synced, self._load_state()) as driver:
                 async for delivery in driver.deliveries():
-                    await self._record(delivery.readings, delivery.state)
-                    delivery.confirm()
+                    await self._take(delivery)
         except OSError as error:
             now, synced = datetime.now(UTC), self._clock_synced()
             await self._record([bad(sensor, str(error), now, synced) for sensor in self.source.sensors], {})
             raise
+
+    async def _take(self, delivery: Delivery) -> None:
+        """Record and confirm. With the disk full, a device that can repeat is not confirmed and asked again later."""
+        try:
+            await self._record(delivery.readings, delivery.state)
+        except OutboxFull:
+            if delivery.refuse is not None:
+                await self._record((), delivery.refuse())
+                raise
+        delivery.confirm()

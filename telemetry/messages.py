@@ -29,6 +29,7 @@ EventType = Literal[
     "camera_blind",
     "camera_recovered",
     "box_status",
+    "clock_corrected",
 ]
 
 
@@ -61,7 +62,11 @@ class Message(BaseModel):
 
 
 class Reading(Message):
-    """One value of one sensor. ``value`` is in ``unit`` (°C for temperature); None only with quality ``bad``."""
+    """One value of one sensor. ``value`` is in ``unit`` (°C for temperature); None only with quality ``bad``.
+
+    Without ``clock_synced``, ``observed_at`` counts from a wrong but steady start within one boot (the batch's
+    ``boot_id``); a ``clock_corrected`` event of that boot tells what to add.
+    """
 
     sensor_id: Identifier
     quantity: Identifier
@@ -74,7 +79,11 @@ class Reading(Message):
 
 
 class Event(Message):
-    """Something that happened at the box. All events of one incident share ``incident_id``."""
+    """Something that happened at the box. All events of one incident share ``incident_id``.
+
+    ``clock_synced`` as in Reading. A ``clock_corrected`` event holds ``boot_id`` and ``offset_s``: true time =
+    told time + offset for every record of that boot whose clock was not synchronised.
+    """
 
     event_id: Identifier
     incident_id: Identifier
@@ -82,7 +91,17 @@ class Event(Message):
     severity: Severity
     source_id: Identifier
     at: UtcTime
+    clock_synced: bool = True
     data: Annotated[dict[Name, Scalar | Names], Field(max_length=64)] = Field(default_factory=dict)
+
+
+class SeqRange(Message):
+    """Batches ``first_seq`` to ``last_seq`` (both included) of one lane of one epoch."""
+
+    epoch: Identifier
+    lane: Lane
+    first_seq: Annotated[int, Field(ge=1)]
+    last_seq: Annotated[int, Field(ge=1)]
 
 
 class RejectedRecord(Message):

@@ -119,9 +119,15 @@ class MqttDriver(Driver):
         heard_s = time.monotonic()
         for reading in readings:
             self._silent_at_s[reading.sensor_id] = heard_s + self._sensors[reading.sensor_id].silence_s
-        state = self._taken.add(names) if names else {}
+        state = self._taken.add(names)
         state |= self._router.sparkplug.changes()
-        return Delivery(readings, raws, state, confirm=lambda: session.acknowledge(messages))
+        return Delivery(
+            readings,
+            raws,
+            state,
+            confirm=lambda: session.acknowledge(messages),
+            refuse=self._taken.undo,
+        )
 
     def _silent(self, synced: bool, session: MqttSession) -> list[Reading]:
         now_s, now = time.monotonic(), datetime.now(UTC)

@@ -6,7 +6,7 @@ by the DUP flag and the digest of packet id, topic and payload: a resent message
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from hashlib import blake2b
 
 from edge.drivers.mqtt_inbox import Message
@@ -26,29 +26,41 @@ class TakenMessages:
 
     def __init__(self, prefix: str, count: int, saved: Mapping[str, str]) -> None:
         self._prefix = prefix
-        self._slots = [
-            saved.get(f"{prefix}{number}", "").split() for number in range(count // SLOT_DIGESTS + 2)
-        ]  # fmt: skip
+        numbers = range(count // SLOT_DIGESTS + 2)
+        self._slots = [saved.get(f"{prefix}{number}", "").split() for number in numbers]
         newest = int(saved.get(f"{prefix}newest", "0"))
         self._newest = newest if newest < len(self._slots) else 0
         self._known = {item for slot in self._slots for item in slot}
+        self._before: tuple[int, dict[int, list[str]]] = (self._newest, {})
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
-    def add(self, names: Iterable[str]) -> dict[str, str | None]:
+    def add(self, names: Collection[str]) -> dict[str, str | None]:
         """Remember *names*; gives the states to commit with the readings they stand for."""
         state: dict[str, str | None] = {}
+        self._before = (self._newest, {self._newest: list(self._slots[self._newest])})
         for name in names:
             if len(self._slots[self._newest]) >= SLOT_DIGESTS:
-                state |= self._slot_state()
+                state |= self._slot_state(self._newest)
                 self._newest = (self._newest + 1) % len(self._slots)
+                self._before[1].setdefault(self._newest, list(self._slots[self._newest]))
                 self._known.difference_update(self._slots[self._newest])
                 self._slots[self._newest] = []
                 state[f"{self._prefix}newest"] = str(self._newest)
             self._slots[self._newest].append(name)
             self._known.add(name)
-        return state | self._slot_state()
+        return state | self._slot_state(self._newest) if names else state
 
-    def _slot_state(self) -> dict[str, str | None]:
-        return {f"{self._prefix}{self._newest}": " ".join(self._slots[self._newest])}
+    def undo(self) -> dict[str, str | None]:
+        """Forget the last `add`: its readings were not kept after all; gives the states to commit."""
+        self._newest, slots = self._before
+        state: dict[str, str | None] = {f"{self._prefix}newest": str(self._newest)}
+        for number, slot in slots.items():
+            self._slots[number] = slot
+            state |= self._slot_state(number)
+        self._known = {item for slot in self._slots for item in slot}
+        return state
+
+    def _slot_state(self, number: int) -> dict[str, str | None]:
+        return {f"{self._prefix}{number}": " ".join(self._slots[number])}

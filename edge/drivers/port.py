@@ -25,6 +25,8 @@ class Delivery:
 
     ``raws`` is what the device said for each of them, for commissioning; ``state`` must be committed together with
     the readings (None deletes a key); ``latency_s`` is from request to answer, None for devices that are not asked.
+    ``refuse`` is there if the device repeats what was not confirmed: it gives the state to commit when the readings
+    found no room, after which the driver is entered anew.
     """
 
     readings: Sequence[Reading]
@@ -32,6 +34,7 @@ class Delivery:
     state: Mapping[str, str | None] = field(default_factory=dict)
     latency_s: float | None = None
     confirm: Callable[[], None] = _no_one_waits
+    refuse: Callable[[], Mapping[str, str | None]] | None = None
 
 
 class Driver(ABC):

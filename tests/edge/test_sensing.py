@@ -17,7 +17,7 @@ from edge.drivers.port import Delivery, Driver
 from edge.sensing import SensingService, Source
 from edge.supervisor import supervise
 from telemetry.messages import Reading
-from telemetry.outbox import OutboxError
+from telemetry.outbox import OutboxError, OutboxFull
 
 SENSORS = tuple(
     OneWireSensor.model_validate({"type": "onewire", "id": name, "name": name, "device": "28-0316a2794fff"})
@@ -84,6 +84,24 @@ def test_a_delivery_whose_commit_fails_is_never_confirmed(monkeypatch: pytest.Mo
     with pytest.raises(OutboxError):
         asyncio.run(service(monkeypatch, script, record).run())
     assert not confirmed
+
+
+@pytest.mark.parametrize("can_repeat", [True, False])
+def test_with_the_disk_full_a_device_that_can_repeat_is_not_confirmed_and_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, can_repeat: bool
+) -> None:
+    told: list[object] = []
+
+    async def record(readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
+        told.append(dict(state))
+        if any(item.value is not None for item in readings):
+            raise OutboxFull(len(readings))
+
+    refuse = (lambda: {"k": "0"}) if can_repeat else None
+    script = [Delivery([reading(1.0)], state={"k": "1"}, confirm=lambda: told.append("confirmed"), refuse=refuse)]
+    with pytest.raises(OutboxFull if can_repeat else OSError):
+        asyncio.run(service(monkeypatch, script, record).run())
+    assert told == ([{"k": "1"}, {"k": "0"}] if can_repeat else [{"k": "1"}, "confirmed", {}])
 
 
 def test_a_lost_port_is_a_bad_reading_of_each_sensor_for_each_try_and_logged_once(
