@@ -26,7 +26,16 @@ def main(argv: list[str] | None = None) -> int:
     outbox.add_argument("action", choices=("status", "verify"))
     for command in commands.choices.values():
         command.add_argument("config", type=Path, help="the box's YAML file")
+    replay = commands.add_parser("replay", help="judge a CSV of readings as the box would have")
+    replay.add_argument("readings", type=Path, help="wide CSV: time, then one column per sensor in °C")
+    replay.add_argument("--config", type=Path, required=True, help="limits and sensors; see configs/replay-*.yaml")
+    replay.add_argument("--rules", choices=("plain", "smart"), default="smart", help="plain is a bare threshold")
+    replay.add_argument("--json", action="store_true", help="one JSON object a line")
     args = parser.parse_args(argv)
+    if args.command == "replay":
+        from edge.replay import replay as run_replay
+
+        return run_replay(args.readings, args.config, args.rules, args.json)
     try:
         config = load(args.config)
         if args.command == "check":

@@ -1,0 +1,122 @@
+"""The operational warning of one probe on one side: the trend against the probe's own behaviour, apart from compliance.
+
+It speaks once per trouble, when the air is where it never is and does not turn back: with a forecast when the goods
+will cross
+the limit, without one when it simply stays there. After a warning, calm must last (Holdoff) before the next. Values are
+negated for the low side, so "up" is always "towards the limit".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from telemetry.coldchain.holdoff import Holdoff
+from telemetry.coldchain.product import crossing_s
+from telemetry.coldchain.rise import Rise, Usual
+from telemetry.coldchain.settings import SensorSettings
+from telemetry.coldchain.state import Remembering
+
+CALM_S = 7_200.0
+READINGS_MIN = 3
+COLD_FACTOR = (
+    4.0  # cold is the machine's doing and seldom a danger; it is told when it must be the probe or the set point
+)
+FAR_C = 1_000.0
+
+
+@dataclass(frozen=True)
+class Warned:
+    """``crossing_s`` from now, None when the change itself is the news; ``rate`` in °C/s, upwards."""
+
+    crossing_s: float | None
+    rate_c_per_s: float
+
+
+class Watch(Remembering):
+    """``rise`` is public: the defrost memory judges its shape."""
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("told", "calm_since_s", "rise_state", "holdoff_state")
+
+    def __init__(self, settings: SensorSettings, *, warm: bool) -> None:
+        self.settings, self.warm = settings, warm
+        self.rise = Rise()
+        self.holdoff = Holdoff(CALM_S, settings.close_after_max_s, settings.relapse_s)
+        self.told = False
+        self.calm_since_s: float | None = None
+
+    @property
+    def rise_state(self) -> dict[str, object]:
+        return self.rise.state()
+
+    @rise_state.setter
+    def rise_state(self, state: dict[str, object]) -> None:
+        self.rise.restore(state)
+
+    @property
+    def holdoff_state(self) -> dict[str, object]:
+        return self.holdoff.state()
+
+    @holdoff_state.setter
+    def holdoff_state(self, state: dict[str, object]) -> None:
+        self.holdoff.restore(state)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing rises and nothing must calm down."""
+        return self.rise.since_s is None and not self.told
+
+    def track(self, at_s: float, elapsed_s: float, up_c: float, before_c: float, usual: Usual) -> bool:
+        """Follow the air; True when a rise is over by this reading (its shape is still there until the next call)."""
+        rise = self.rise
+        if rise.since_s is None:
+            if up_c > usual.level_c:
+                rise.begin(at_s, up_c, usual.level_c, before_c)
+                self.calm_since_s = None
+        elif up_c > rise.level_c:
+            rise.feed(at_s, elapsed_s, up_c, before_c, usual)
+        else:
+            return True
+        if rise.since_s is None and self.told:
+            self._calm(at_s)
+        return False
+
+    def finish(self, at_s: float) -> None:
+        """Forget the rise that is over."""
+        self.rise.clear()
+        if self.told:
+            self._calm(at_s)
+
+    def tell(self, at_s: float) -> None:
+        """This trouble has been told (by a warning or by an excursion)."""
+        if not self.told:
+            self.told = True
+            self.holdoff.begin(at_s)
+        self.calm_since_s = None
+
+    def _calm(self, at_s: float) -> None:
+        if self.calm_since_s is None:
+            self.calm_since_s = at_s
+        elif at_s - self.calm_since_s >= self.holdoff.hold_s:
+            self.told, self.calm_since_s = False, None
+            self.holdoff.end(at_s)
+
+    def judge(
+        self, at_s: float, up_c: float, product_c: float, limit_c: float | None, lag_s: float, usual: Usual
+    ) -> Warned | None:
+        """Whether to warn now; *limit_c* None leaves only the change itself."""
+        rise, settings = self.rise, self.settings
+        if self.told or rise.since_s is None or rise.readings < READINGS_MIN or rise.turned(up_c):
+            return None
+        if at_s - rise.since_s < settings.warn_after_s:
+            return None
+        if rise.excess_h >= settings.strange_h * (1.0 if self.warm else COLD_FACTOR):
+            return Warned(None, rise.rate_c_per_s(at_s, up_c))
+        strange = up_c > (usual.alert_c if usual.alert_c < FAR_C else usual.level_c)
+        if limit_c is None or product_c > limit_c or not strange:
+            return None
+        rate = rise.rate_c_per_s(at_s, up_c)
+        after_s = crossing_s(
+            product_c, up_c, rate, limit_c, lag_s, settings.trend_memory_s, settings.forecast_horizon_s
+        )  # fmt: skip
+        return None if after_s is None else Warned(after_s, rate)
