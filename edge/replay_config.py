@@ -27,6 +27,7 @@ from telemetry.coldchain.settings import LimitSpan, SensorSettings
 
 BOX_KEYS = frozenset({"box", "server", "serial_ports", "cameras"})
 SECTION_KEYS = frozenset({"defaults", "sensors", "limits", "twins", "time_zone"})
+OTHER_SECTIONS = {"assets": "sensors", "default": "defaults", "timezone": "time_zone"}
 NAME_KEYS = ("id", "name", "column")
 
 
@@ -67,7 +68,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
         raise ConfigurationError(
             f"{path}:1: needs a `sensors:` or `defaults:` block; see configs/replay-warehouse.yaml"
         )
-    return data, dict(_lines(node, ()))
+    lines = {_ours(place): line for place, line in _lines(node, ())}
+    return {OTHER_SECTIONS.get(str(key), str(key)): value for key, value in data.items()}, lines
+
+
+def _ours(place: Path_) -> Path_:
+    return (OTHER_SECTIONS.get(str(place[0]), place[0]), *place[1:]) if place else place
 
 
 class _Reader:

@@ -14,12 +14,15 @@ Degrees = Annotated[float, Field(ge=-200, le=400)]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
 PositiveS = Annotated[float, Field(gt=0, le=31_536_000)]
 Reason = Annotated[str, Field(max_length=400)]
+HIGH_NAMES = "high max_c max upper_c upper exceed_c upper_limit upper_limit_c high_limit high_limit_c max_temp_c"
+LOW_NAMES = "low min_c min lower_c lower deficit_c lower_limit lower_limit_c low_limit low_limit_c min_temp_c"
 OTHER_NAMES = {
-    **dict.fromkeys(("high", "max_c", "max", "upper_c", "upper", "exceed_c"), "high_c"),
-    **dict.fromkeys(("low", "min_c", "min", "lower_c", "lower", "deficit_c"), "low_c"),
-    **dict.fromkeys(("from", "valid_from", "start", "date", "at"), "since"),
-    **dict.fromkeys(("to", "valid_until", "end"), "until"),
+    **dict.fromkeys(HIGH_NAMES.split(), "high_c"),
+    **dict.fromkeys(LOW_NAMES.split(), "low_c"),
+    **dict.fromkeys(("from", "valid_from", "effective_from", "start", "date", "at"), "since"),
+    **dict.fromkeys(("to", "valid_until", "effective_until", "end"), "until"),
     "defrosts": "defrost_schedule",
+    "defrost": "defrost_schedule",
 }
 SINCE_NAMES = frozenset({"since", *(name for name, ours in OTHER_NAMES.items() if ours == "since")})
 

@@ -21,6 +21,7 @@ RAMP_S_MIN, RAMP_S_MAX = 480.0, 5_400.0
 LENGTH_S_MAX = 9_000.0
 HEIGHT_C_MIN = 3.0
 READINGS_MIN = 8
+SPACING_S_MAX = 330.0
 STEP_SHARE_MAX = 0.5
 STRAIGHT_SHARE_MAX = 0.65
 LONGER = 1.5
@@ -46,6 +47,7 @@ class DefrostMemory(Remembering):
         length_s = ended_s - rise.since_s
         fits = (
             rise.readings >= READINGS_MIN
+            and length_s <= rise.readings * SPACING_S_MAX
             and RAMP_S_MIN <= rise.ramp_s <= RAMP_S_MAX
             and length_s <= LENGTH_S_MAX
             and rise.height_c >= max(HEIGHT_C_MIN, 2 * spread_c)

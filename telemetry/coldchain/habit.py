@@ -19,20 +19,34 @@ HOURS_DOUBTED = 48
 DAYS_KEPT = 21
 QUANTILE = 0.95
 MARGIN_C_MIN = 0.5
+HOURS_RECENT, RECENT_C = 24, 2.0
+SWING_C_MIN = 1.0
 
 
 class Habit(Remembering):
     """Feed it every reading; ``high_c`` and ``low_c`` are None until it knows the probe (one day)."""
 
-    FIELDS: ClassVar[tuple[str, ...]] = ("hours", "days", "hour", "top_c", "bottom_c", "total_c", "count", "doubted")
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "hours",
+        "latest",
+        "days",
+        "hour",
+        "top_c",
+        "bottom_c",
+        "total_c",
+        "count",
+        "doubted",
+    )
 
     def __init__(self) -> None:
         self.hours: list[list[float]] = []
+        self.latest: list[list[float]] = []  # the last day's hours, strange or not
         self.days: list[list[float]] = []  # [day, mean, hours]
         self.hour: int | None = None
         self.top_c = self.bottom_c = self.total_c = 0.0
         self.count = 0
         self.doubted = 0
+        self.day_began = False  # whether the hour completed last was the first of its day
         self._index()
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -60,13 +74,16 @@ class Habit(Remembering):
         assert self.hour is not None
         mean_c = self.total_c / self.count
         self._add_to_day(self.hour // 24, mean_c)
+        this_hour = [self.top_c, self.bottom_c, mean_c]
+        self.latest = [*self.latest[1 - HOURS_RECENT :], this_hour]
         strange = self.high_c is not None and (self.top_c > self.high_alert_c or self.bottom_c < self.low_alert_c)
         if strange and self.doubted < HOURS_DOUBTED:
             self.doubted += 1
+            self._measure()
             return
         if not strange:
             self.doubted = max(0, self.doubted - 1)
-        self.hours.append([self.top_c, self.bottom_c, mean_c])
+        self.hours.append(this_hour)
         for values, value in zip(self._sorted, self.hours[-1], strict=True):
             insort(values, value)
         if len(self.hours) > HOURS_KEPT:
@@ -75,7 +92,8 @@ class Habit(Remembering):
         self._measure()
 
     def _add_to_day(self, day: int, mean_c: float) -> None:
-        if not self.days or self.days[-1][0] != day:
+        self.day_began = not self.days or self.days[-1][0] != day
+        if self.day_began:
             self.days.append([day, mean_c, 1])
             del self.days[:-DAYS_KEPT]
             return
@@ -92,6 +110,7 @@ class Habit(Remembering):
         self.high_c: float | None = None
         self.low_c: float | None = None
         self.middle_c: float | None = None
+        self.swing_up_c = self.swing_down_c = SWING_C_MIN
         self.high_alert_c, self.low_alert_c = float("inf"), float("-inf")
         if count < HOURS_TO_KNOW:
             return
@@ -99,8 +118,16 @@ class Habit(Remembering):
         self.high_c = tops[int(QUANTILE * (count - 1))]
         self.low_c = bottoms[int((1 - QUANTILE) * (count - 1))]
         self.middle_c = means[count // 2]
-        self.high_alert_c = self.high_c + max(MARGIN_C_MIN, (self.high_c - self.middle_c) / 2)
-        self.low_alert_c = self.low_c - max(MARGIN_C_MIN, (self.middle_c - self.low_c) / 2)
+        latest = self.latest
+        top_c, bottom_c = max(hour[0] for hour in latest), min(hour[1] for hour in latest)
+        recent_c = sorted(hour[2] for hour in latest)[len(latest) // 2]
+        self.swing_up_c = max(SWING_C_MIN, tops[int(0.75 * count)] - self.middle_c)
+        self.swing_down_c = max(SWING_C_MIN, self.middle_c - bottoms[int(0.25 * count)])
+        margin_up_c = max(MARGIN_C_MIN, (self.high_c - self.middle_c) / 2)
+        margin_down_c = max(MARGIN_C_MIN, (self.middle_c - self.low_c) / 2)
+        self.high_alert_c = min(self.high_c + margin_up_c, top_c + max(RECENT_C, (top_c - recent_c) / 2))
+        self.low_alert_c = max(self.low_c - margin_down_c, bottom_c - max(RECENT_C, (recent_c - bottom_c) / 2))
+        self.high_c, self.low_c = min(self.high_c, self.high_alert_c), max(self.low_c, self.low_alert_c)
 
     def day_shift_c(self) -> tuple[float, float] | None:
         """The last complete day's mean against the days before (median), and its robust scatter (1.4826 · MAD).

@@ -15,6 +15,7 @@ from telemetry.coldchain.finding import Finding
 from telemetry.coldchain.habit import Habit
 from telemetry.coldchain.kinetic import DANGER_HIGH_C, DANGER_LOW_C, DangerClock
 from telemetry.coldchain.probe_health import Plausibility, Silence, Stillness
+from telemetry.coldchain.product import crossing_s
 from telemetry.coldchain.rise import Usual
 from telemetry.coldchain.settings import LimitSpan, SensorSettings
 from telemetry.coldchain.state import StateError
@@ -24,7 +25,7 @@ from telemetry.coldchain.watch import Watch
 from telemetry.coldchain.wording import Clock, degrees, duration
 
 QUIET: list[Finding] = []
-SHIFT_C_MIN, SHIFT_SCATTERS = 1.0, 5.0
+SHIFT_C_MIN, SHIFT_SCATTERS = 1.0, 6.0
 SHIFT_CALM_S = 604_800.0
 SCALARS = ("first_s", "last_s", "last_c", "product_c", "shift_told_s")
 
@@ -184,12 +185,11 @@ class Probe:
         """Below these values nothing can begin."""
         habit, span, infinite = self.habit, self._span, float("inf")
         high_c, low_c = _or(span.high_c, infinite), _or(span.low_c, -infinite)
-        if habit.high_c is None or habit.low_c is None or habit.middle_c is None:
+        if habit.high_c is None or habit.low_c is None:
             self._usual_high, self._usual_low = Usual(high_c, infinite, 1.0), Usual(-low_c, infinite, 1.0)
         else:
-            swing_high_c, swing_low_c = habit.high_c - habit.middle_c, habit.middle_c - habit.low_c
-            self._usual_high = Usual(habit.high_c, habit.high_alert_c, max(1.0, swing_high_c))
-            self._usual_low = Usual(-habit.low_c, -habit.low_alert_c, max(1.0, swing_low_c))
+            self._usual_high = Usual(habit.high_c, habit.high_alert_c, habit.swing_up_c)
+            self._usual_low = Usual(-habit.low_c, -habit.low_alert_c, habit.swing_down_c)
         self._quiet_high_c = min(high_c, self._usual_high.level_c)
         self._quiet_low_c = max(low_c, -self._usual_low.level_c)
 
@@ -201,10 +201,12 @@ class Probe:
         why = self.thaw.overdue(at_s)
         if why is not None:
             found.append(self.teller.defrost("defrost_late", self.warm, at_s, value_c, self.product_c, why))
-        shift = self.habit.day_shift_c()
+        shift = self.habit.day_shift_c() if self.habit.day_began else None
         if shift is not None and (self.shift_told_s is None or at_s - self.shift_told_s >= SHIFT_CALM_S):
             moved_c, scatter_c = shift
-            if abs(moved_c) >= max(SHIFT_C_MIN, SHIFT_SCATTERS * scatter_c):
+            watch, excursion = (self.warm, self.high) if moved_c > 0 else (self.cold, self.low)
+            known = watch.told or excursion.opened_s is not None
+            if not known and abs(moved_c) >= max(SHIFT_C_MIN, SHIFT_SCATTERS * scatter_c):
                 self.shift_told_s = at_s
                 why = f"its daily mean has moved by {moved_c:+.1f} °C against the days before: drift or a new set point"
                 found.append(self.teller.fault("drift", at_s, value_c, why, "high" if moved_c > 0 else "low"))
@@ -257,6 +259,10 @@ class Probe:
             if excursion.withdraw(at_s):
                 return [self.teller.moved("closed", excursion, at_s, value_c, self.product_c, None)]
             return QUIET
+        sign = excursion.sign
+        inside = sign * (value_c - limit_c) <= 0 and sign * (self.product_c - limit_c) <= 0
+        if inside and excursion.idle:
+            return QUIET
         move = excursion.feed(at_s, value_c, self.product_c, limit_c, deferred)
         if move is None:
             return QUIET
@@ -264,16 +270,23 @@ class Probe:
             return [self.teller.moved(move, excursion, at_s, value_c, self.product_c, limit_c)]
         if watch.rise.since_s is not None:
             watch.tell(at_s)  # one trouble, one message: the open excursion says more than a warning
-        return [self.teller.opened(move, excursion, at_s, value_c, self.product_c, limit_c, watch)]
+        ahead_s = None
+        if move == "opened_air":
+            settings = self.settings
+            rate = watch.rise.rate_c_per_s(at_s, sign * value_c) if watch.rise.points else 0.0
+            ahead_s = crossing_s(
+                sign * self.product_c, sign * value_c, rate, sign * limit_c, self._lag_s,
+                settings.trend_memory_s, settings.forecast_horizon_s,
+            )  # fmt: skip
+        return [self.teller.opened(move, excursion, at_s, value_c, self.product_c, limit_c, watch, ahead_s)]
 
     def _warn(
         self, watch: Watch, excursion: Excursion, limit_c: float | None, sign: int, at_s: float, value_c: float
     ) -> list[Finding]:
         if watch.rise.since_s is None:
             return QUIET
-        limit_up_c = None if limit_c is None or excursion.opened_s is not None else sign * limit_c
-        usual = self._usual_high if sign > 0 else self._usual_low
-        warned = watch.judge(at_s, sign * value_c, sign * self.product_c, limit_up_c, self._lag_s, usual)
+        limit_up_c = None if limit_c is None else sign * limit_c
+        warned = watch.judge(at_s, sign * value_c, sign * self.product_c, limit_up_c, self._lag_s)
         if warned is None:
             return QUIET
         watch.tell(at_s)

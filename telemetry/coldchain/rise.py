@@ -31,7 +31,8 @@ class Rise(Remembering):
     """``since_s`` is None while the air is where it usually is."""
 
     FIELDS: ClassVar[tuple[str, ...]] = (
-        "since_s", "level_c", "from_c", "peak_c", "peak_s", "step_c", "readings", "points", "excess_h",
+        "since_s", "level_c", "alert_c", "unit_c", "from_c", "peak_c", "peak_s", "step_c", "readings", "points",
+        "excess_h",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -40,19 +41,22 @@ class Rise(Remembering):
     def clear(self) -> None:
         """No rise."""
         self.since_s: float | None = None
-        self.level_c = self.from_c = self.peak_c = self.peak_s = self.step_c = 0.0
+        self.level_c = self.alert_c = self.from_c = self.peak_c = self.peak_s = self.step_c = 0.0
+        self.unit_c = 1.0
         self.readings = 0
         self.points: list[list[float]] = []
         self.excess_h = 0.0  # hours above the alert level, each weighed by its depth in the probe's own units
 
-    def begin(self, at_s: float, value_c: float, level_c: float, before_c: float) -> None:
-        """The first reading above *level_c*; *before_c* was the reading before it."""
-        self.since_s, self.level_c, self.from_c = at_s, level_c, min(before_c, level_c)
+    def begin(self, at_s: float, value_c: float, usual: Usual, before_c: float) -> None:
+        """The first reading above the usual, which is what holds for the whole rise; *before_c* was the reading
+        before."""
+        self.level_c, self.alert_c, self.unit_c = usual
+        self.since_s, self.from_c = at_s, min(before_c, self.level_c)
         self.peak_c, self.peak_s, self.step_c, self.readings = value_c, at_s, value_c - before_c, 1
         self.points = [[at_s, value_c]]
         self.excess_h = 0.0
 
-    def feed(self, at_s: float, elapsed_s: float, value_c: float, before_c: float, usual: Usual) -> None:
+    def feed(self, at_s: float, elapsed_s: float, value_c: float, before_c: float) -> None:
         """A further reading above the level."""
         self.readings += 1
         step_c = value_c - before_c
@@ -63,8 +67,8 @@ class Rise(Remembering):
             self.points.append([at_s, value_c])
             if len(self.points) > POINTS_MAX:
                 del self.points[1::2]  # keep the whole course at half the detail
-        if value_c > usual.alert_c:
-            self.excess_h += (value_c - usual.alert_c) / usual.unit_c * min(elapsed_s, HOUR_S) / HOUR_S
+        if value_c > self.alert_c:
+            self.excess_h += (value_c - self.alert_c) / self.unit_c * min(elapsed_s, HOUR_S) / HOUR_S
 
     @property
     def height_c(self) -> float:

@@ -56,7 +56,7 @@ class SensorSettings:
     limits: tuple[LimitSpan, ...] = ()
     delay_s: float = 2_700.0
     hysteresis_c: float = 0.5
-    close_after_s: float = 7_200.0
+    close_after_s: float = 21_600.0
     close_after_max_s: float = 86_400.0
     relapse_s: float = 172_800.0
     cumulative_s: float = 43_200.0
@@ -66,7 +66,7 @@ class SensorSettings:
     forecast_horizon_s: float = 7_200.0
     trend_memory_s: float = 3_600.0
     warn_after_s: float = 900.0
-    strange_h: float = 2.0
+    strange_h: float = 4.0
     interval_s: float | None = None
     gap_s: float | None = None
     stuck_min_s: float = 7_200.0

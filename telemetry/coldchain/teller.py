@@ -36,8 +36,9 @@ class Teller:
         product_c: float,
         limit_c: float,
         watch: Watch,
+        crossing_s: float | None,
     ) -> Finding:
-        """An excursion opens."""
+        """An excursion opens; *crossing_s* from now the goods will be outside too."""
         side: Side = "high" if excursion.sign > 0 else "low"
         limit = f"{beyond(side)} the limit of {degrees(limit_c)}"
         if move == "opened_product":
@@ -49,12 +50,16 @@ class Teller:
         else:
             outside = duration(excursion.outside_s(at_s))
             reason = f"air {limit} for {outside} within a day in all, now {degrees(value_c)}"
-        causes = hint(self._scene(at_s, value_c, watch, False))
+        forecast_at_s = None
+        if crossing_s is not None:
+            forecast_at_s = at_s + crossing_s
+            reason += f"; the product follows at about {self.clock(forecast_at_s)}"
+        causes = hint(self._scene(at_s, value_c, watch, False)) if watch.warm else ()
         if causes:
             reason += f"; {causes[0].evidence}"
         return Finding(
             "excursion_opened", move, at_s, self.sensor, side, value_c, limit_c, reason,
-            severity=excursion.severity, product_c=product_c, causes=causes,
+            severity=excursion.severity, product_c=product_c, forecast_at_s=forecast_at_s, causes=causes,
         )  # fmt: skip
 
     def moved(
