@@ -24,9 +24,10 @@ READINGS_MIN = 8
 SPACING_S_MAX = 330.0
 STEP_SHARE_MAX = 0.5
 STRAIGHT_SHARE_MAX = 0.65
+STRAIGHT_SHARE_LOOSE = 0.75  # while it goes on, the room's own cycle bends a straight ramp
 LONGER = 1.5
 SLACK_S = 600.0
-SLOWEST = 0.5
+SLOWEST, FASTEST = 0.5, 3.0
 KEPT = 12
 OFTEN_SHARE, LATE_SHARE = 0.4, 2.5
 RHYTHM_COUNT = 4
@@ -71,9 +72,12 @@ class DefrostMemory(Remembering):
             return False
         if at_s - rise.since_s < RAMP_S_MIN:
             return True  # too early to tell: the ramp decides within minutes
-        if rise.slope_c_per_s < SLOWEST * median(entry[4] for entry in self.seen):
+        usual = median(entry[4] for entry in self.seen)
+        if not SLOWEST * usual <= rise.slope_c_per_s <= FASTEST * usual:
             return False
-        return at_s > rise.peak_s or rise.early_share(at_s, value_c) <= STRAIGHT_SHARE_MAX
+        if at_s - rise.since_s > max(entry[2] for entry in self.seen):
+            return True  # the top of a defrost is flat; `outlasts` sees to its end
+        return at_s > rise.peak_s or rise.early_share(at_s, value_c) <= STRAIGHT_SHARE_LOOSE
 
     def outlasts(self, rise: Rise, at_s: float, value_c: float) -> bool:
         """Whether it lasts longer than defrosts here do, or does not turn back when they do."""
