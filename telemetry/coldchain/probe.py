@@ -16,7 +16,7 @@ from telemetry.coldchain.habit import Habit
 from telemetry.coldchain.kinetic import DANGER_HIGH_C, DANGER_LOW_C, DangerClock
 from telemetry.coldchain.probe_health import Plausibility, Silence, Stillness
 from telemetry.coldchain.product import crossing_s
-from telemetry.coldchain.rise import Usual
+from telemetry.coldchain.rise import FAR_C, Usual
 from telemetry.coldchain.settings import LimitSpan, SensorSettings
 from telemetry.coldchain.state import StateError
 from telemetry.coldchain.teller import Teller
@@ -51,7 +51,7 @@ class Probe:
         self._keep, self._keep_for_s = 1.0, 0.0
         self._idle = False
         self._quiet_high_c, self._quiet_low_c = float("-inf"), float("inf")
-        self._usual_high = self._usual_low = Usual(float("inf"), float("inf"), 1.0)
+        self._usual_high = self._usual_low = Usual(FAR_C, FAR_C, 1.0)
 
     # -- memory ------------------------------------------------------------------------------------------------------
 
@@ -183,10 +183,10 @@ class Probe:
 
     def _quieten(self) -> None:
         """Below these values nothing can begin."""
-        habit, span, infinite = self.habit, self._span, float("inf")
-        high_c, low_c = _or(span.high_c, infinite), _or(span.low_c, -infinite)
+        habit, span = self.habit, self._span
+        high_c, low_c = _or(span.high_c, FAR_C), _or(span.low_c, -FAR_C)
         if habit.high_c is None or habit.low_c is None:
-            self._usual_high, self._usual_low = Usual(high_c, infinite, 1.0), Usual(-low_c, infinite, 1.0)
+            self._usual_high, self._usual_low = Usual(high_c, FAR_C, 1.0), Usual(-low_c, FAR_C, 1.0)
         else:
             self._usual_high = Usual(habit.high_c, habit.high_alert_c, habit.swing_up_c)
             self._usual_low = Usual(-habit.low_c, -habit.low_alert_c, habit.swing_down_c)

@@ -16,6 +16,7 @@ POINT_SPACING_S = 120.0
 TURNED_SHARE = 0.3
 TREND_S = 1_800.0
 HOUR_S = 3_600.0
+FAR_C = 1e6  # stands for a level that is not known: infinity is no JSON value
 
 
 class Usual(NamedTuple):

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from telemetry.coldchain.holdoff import Holdoff
 from telemetry.coldchain.product import crossing_s
-from telemetry.coldchain.rise import Rise, Usual
+from telemetry.coldchain.rise import FAR_C, Rise, Usual
 from telemetry.coldchain.settings import SensorSettings
 from telemetry.coldchain.state import Remembering
 
@@ -22,7 +22,6 @@ READINGS_MIN = 2
 COLD_FACTOR = (
     4.0  # cold is the machine's doing and seldom a danger; it is told when it must be the probe or the set point
 )
-FAR_C = 1_000.0
 SURE_H = 0.75
 AGAIN_S = 3_600.0
 RISE_S_MAX = 259_200.0  # after three days it is no rise any more but the new usual
