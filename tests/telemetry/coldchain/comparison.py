@@ -139,7 +139,7 @@ def sustained(name: str, readings: Series, settings: SensorSettings) -> list[Sus
                 if outside and since_s is None:
                     since_s = at_s
                 if since_s is not None and not outside:
-                    if by == "product" or at_s - since_s > SUSTAINED_S:
+                    if by == "product" or at_s - since_s >= SUSTAINED_S:
                         runs.append(Sustained(name, side, since_s, last_s, by))
                     since_s = None
                 last_s, before_c = at_s, value_c
@@ -176,3 +176,16 @@ def unfound(runs: list[Sustained], findings: list[Finding]) -> list[Sustained]:
         if not hit:
             missed.append(run)
     return missed
+
+
+def stray(findings: list[Finding], runs: list[Sustained], before_s: float = 14_400.0) -> list[Finding]:
+    """Notifications without a sustained excursion of that probe: none during it, none in the hours before it."""
+    return [
+        finding
+        for finding in findings
+        if finding.notifies
+        and not any(
+            run.sensor == finding.sensor and run.since_s - before_s <= finding.at_s <= run.until_s + SUSTAINED_S
+            for run in runs
+        )
+    ]
