@@ -1,8 +1,7 @@
 """`brightline-edge replay`: judge a file of readings as the box would have, one JSON object per finding.
 
 The same file and configuration give the same output, to the byte: there is no clock and no chance in it. ``plain`` is
-a bare
-threshold without delay, hysteresis or memory, for comparison with other systems.
+a bare threshold without delay, hysteresis or memory, for comparison with other systems.
 """
 
 from __future__ import annotations
@@ -54,7 +53,8 @@ def replay(readings: Path, config_path: Path, rules: Rules, as_json: bool, out: 
 
 def pick_sensors(config: ReplayConfig, names: list[str], readings: Path) -> dict[str, SensorSettings]:
     """The probes to judge: those configured, or all columns when only defaults are given. Tells on stderr what is
-    left out."""
+    left out.
+    """
     if config.sensors is None:
         if not config.defaults.limits:
             raise ConfigurationError(f"no limits for any column of {readings}: name them under sensors or defaults")

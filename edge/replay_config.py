@@ -1,8 +1,7 @@
 """The configuration of `brightline-edge replay`: which columns are probes, and the limits of each over time.
 
 Written to be typed by hand: one block per sensor, a block of defaults, dated limits; a limit not named in a later
-entry stays
-in force, ``null`` ends it. Problems are reported as ``file:line: path: what is wrong``, all at once.
+entry stays in force, ``null`` ends it. Problems are reported as ``file:line: path: what is wrong``, all at once.
 """
 
 from __future__ import annotations
@@ -143,7 +142,8 @@ class _Reader:
 
     def _merge_limits(self, entries: dict[str, Any], places: dict[str, Path_]) -> None:
         """A top-level ``limits:`` block, by sensor or as a list with ``sensor:``, is the same as limits in the
-        sensors."""
+        sensors.
+        """
         raw = self.data.get("limits") or []
         pairs: list[tuple[str, Any, Path_]] = []
         if isinstance(raw, dict):

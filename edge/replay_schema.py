@@ -1,5 +1,6 @@
 """The words of a replay configuration: one entry per column, dated limits, and other people's names for the same
-things."""
+things.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A wide CSV of temperatures as columns of floats, in order of time: the first column is time, each other one probe.
 
 Blank cells are gaps (nan here). Rows may stand in any order; rows of the same time are put in an order of their own,
-so that
-the order in the file never matters. Times: ISO 8601 with or without zone, or seconds (or milliseconds) since 1970.
+so that the order in the file never matters. Times: ISO 8601 with or without zone, or seconds (or milliseconds) since
+1970.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Table:
 
 class _Times:
     """Parses the first column; a second pass through the same hour of a zone's clock change is taken as the later
-    one."""
+    one.
+    """
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone

@@ -1,8 +1,7 @@
 """Root-cause hints: what usually looks like this, each with the fact it rests on. A hint is never a verdict.
 
 Contacts know; shapes suggest. An open door lets the air run up fast and level off; a stopped compressor lets it climb
-steadily
-at the speed of the room's own losses; warm goods lift the mean while the machine still works against it.
+steadily at the speed of the room's own losses; warm goods lift the mean while the machine still works against it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """What the asset's contacts say: door, defrost, mains power, battery. Times come with the calls, timers survive in
-the state."""
+the state.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ ContactNews = Literal["door_open_long", "power_failed", "battery_low", "defrost_
 
 
 class Contacts(Remembering):
-    """``door`` and ``defrost`` are 1 while open or heating, ``power`` is 1 while there is mains, ``battery_pct``
-    is 0-100."""
+    """``door`` and ``defrost`` are 1 while open or heating, ``power`` is 1 while there is mains, ``battery_pct`` is
+    0-100.
+    """
 
     FIELDS: ClassVar[tuple[str, ...]] = (
         "door_since_s", "door_told", "defrost_since_s", "defrost_until_s", "defrost_told", "power_lost_s",

@@ -1,11 +1,9 @@
 """Knows a defrost by its shape and rhythm: a steady ramp by the heater, then the fans' quick return, again and again.
 
 Once one whole defrost has been seen, the next is known while it still goes on: as steep, as straight, not longer.
-What does
-not keep to that is a finding: one that does not end, that comes too often, or that stays away. Shapes need readings at
-most five minutes apart: at fifteen a defrost is three points and cannot be told from a fault, so there only a
-schedule or
-a contact counts.
+What does not keep to that is a finding: one that does not end, that comes too often, or that stays away. Shapes need
+readings at most five minutes apart: at fifteen a defrost is three points and cannot be told from a fault, so there
+only a schedule or a contact counts.
 """
 
 from __future__ import annotations

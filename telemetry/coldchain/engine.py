@@ -1,9 +1,8 @@
 """The judgement of one asset (or one file): many probes and contacts, one state. Pure: no clock, no I/O.
 
-Feed each probe's readings as they come; findings come back at once. Order: a late reading is left out, a clock set back
-is followed so that no timer runs backwards. ``state()`` is JSON and ``restore`` goes on exactly from it, so replaying
-the readings
-after the last saved state gives the findings that would have come.
+Feed each probe's readings as they come; findings come back at once. Order: a late reading is left out, a clock set
+back is followed so that no timer runs backwards. ``state()`` is JSON and ``restore`` goes on exactly from it, so
+replaying the readings after the last saved state gives the findings that would have come.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ STATE_VERSION = 1
 
 class Engine:
     """``sensors`` are the probes by name; ``twins`` pairs of probes that hang side by side; ``zone`` is for
-    sentences."""
+    sentences.
+    """
 
     def __init__(
         self, sensors: Mapping[str, SensorSettings], twins: tuple[tuple[str, str], ...] = (), zone: tzinfo = UTC

@@ -2,9 +2,8 @@
 its business.
 
 Opens when the air was outside for ``delay_s``, when the estimated product is outside, or when the air was outside for
-more than
-``cumulative_s`` of a day. Closes when the limit has been kept for the time that Holdoff asks. Every timer is the
-difference of two reading times, so a restart, a gap or a burst of readings changes none.
+more than ``cumulative_s`` of a day. Closes when the limit has been kept for the time that Holdoff asks. Every timer
+is the difference of two reading times, so a restart, a gap or a burst of readings changes none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What a probe usually reads: the envelope of its last seven days, hour by hour, and its days' means.
 
 An hour outside the envelope is left out for up to two days, so that a fault is not learned as usual; after that it is
-the new
-usual (a changed set point). Quantiles instead of extremes: one door opening does not widen the envelope.
+the new usual (a changed set point). Quantiles instead of extremes: one door opening does not widen the envelope.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Habit(Remembering):
 
     def __init__(self) -> None:
         self.hours: list[list[float]] = []
-        self.latest: list[list[float]] = []  # the last day's hours, strange or not
+        self.latest: list[list[float]] = [[], [], []]  # the last day's hours, strange or not: tops, bottoms, means
         self.days: list[list[float]] = []  # [day, mean, hours]
         self.hour: int | None = None
         self.top_c = self.bottom_c = self.total_c = 0.0
@@ -75,7 +74,10 @@ class Habit(Remembering):
         mean_c = self.total_c / self.count
         self._add_to_day(self.hour // 24, mean_c)
         this_hour = [self.top_c, self.bottom_c, mean_c]
-        self.latest = [*self.latest[1 - HOURS_RECENT :], this_hour]
+        for recent, value in zip(self.latest, this_hour, strict=True):
+            recent.append(value)
+            if len(recent) > HOURS_RECENT:
+                del recent[0]
         strange = self.high_c is not None and (self.top_c > self.high_alert_c or self.bottom_c < self.low_alert_c)
         if strange and self.doubted < HOURS_DOUBTED:
             self.doubted += 1
@@ -118,9 +120,8 @@ class Habit(Remembering):
         self.high_c = tops[int(QUANTILE * (count - 1))]
         self.low_c = bottoms[int((1 - QUANTILE) * (count - 1))]
         self.middle_c = means[count // 2]
-        latest = self.latest
-        top_c, bottom_c = max(hour[0] for hour in latest), min(hour[1] for hour in latest)
-        recent_c = sorted(hour[2] for hour in latest)[len(latest) // 2]
+        top_c, bottom_c = max(self.latest[0]), min(self.latest[1])
+        recent_c = sorted(self.latest[2])[len(self.latest[2]) // 2]
         self.swing_up_c = max(SWING_C_MIN, tops[int(0.75 * count)] - self.middle_c)
         self.swing_down_c = max(SWING_C_MIN, self.middle_c - bottoms[int(0.25 * count)])
         margin_up_c = max(MARGIN_C_MIN, (self.high_c - self.middle_c) / 2)
@@ -132,7 +133,8 @@ class Habit(Remembering):
     def day_shift_c(self) -> tuple[float, float] | None:
         """The last complete day's mean against the days before (median), and its robust scatter (1.4826 · MAD).
 
-        None with fewer than five days to compare. The three days before are left out: a slow drift is in them already.
+        None with fewer than five days to compare. The three days before are left out: a slow drift is in them
+        already.
         """
         complete = [day for day in self.days[:-1] if day[2] >= 12]
         if len(complete) < 9:

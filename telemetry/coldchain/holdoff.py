@@ -1,5 +1,6 @@
-"""How long calm must last before the same trouble may be told anew: it doubles with every relapse, and is
-forgotten in peace."""
+"""How long calm must last before the same trouble may be told anew: it doubles with every relapse, and is forgotten
+in peace.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""One probe's time line: always forwards. A late reading has no place on it; a clock that was set back is followed
-by a shift."""
+"""One probe's time line: always forwards. A late reading has no place on it; a clock that was set back is followed by
+a shift.
+"""
 
 from __future__ import annotations
 

@@ -194,8 +194,9 @@ class Probe:
         self._quiet_low_c = max(low_c, -self._usual_low.level_c)
 
     def _hour(self, at_s: float, value_c: float) -> list[Finding]:
-        """Once an hour: the habit has changed a little; is the probe still where it was for two weeks, is a
-        defrost overdue?"""
+        """Once an hour: the habit has changed a little; is the probe still where it was for two weeks, is a defrost
+        overdue?
+        """
         self._quieten()
         found = []
         why = self.thaw.overdue(at_s)
@@ -216,40 +217,44 @@ class Probe:
 
     def _judge(self, at_s: float, value_c: float) -> list[Finding]:
         found: list[Finding] = []
-        habit, span, warm = self.habit, self._span, self.warm
-        elapsed_s = at_s - self.last_s
-        ended = warm.track(at_s, elapsed_s, value_c, self.last_c, self._usual_high)
-        spread_c = habit.high_c - habit.middle_c if habit.high_c is not None and habit.middle_c is not None else 0.0
-        undamped_c = self.thaw.undamped_c
-        found += self.thaw.judge(self.teller, warm, at_s, value_c, self.product_c, spread_c, ended)
-        if undamped_c is not None and self.thaw.disproved:
-            self.product_c = undamped_c
-        if ended:
-            warm.finish(at_s)
-        if self.cold.track(at_s, elapsed_s, -value_c, -self.last_c, self._usual_low):
-            self.cold.finish(at_s)
-        found += self._excursion(self.high, warm, span.high_c, at_s, value_c, self.thaw.active)
-        found += self._excursion(self.low, self.cold, span.low_c, at_s, value_c, False)
-        if not self.thaw.active:
-            found += self._warn(warm, self.high, span.high_c, 1, at_s, value_c)
-        found += self._warn(self.cold, self.low, span.low_c, -1, at_s, value_c)
-        in_danger = DANGER_LOW_C < self.product_c < DANGER_HIGH_C
-        if (in_danger or self.danger.spent_s) and self.settings.in_danger_zone(span):
-            if self.danger.feed(self.product_c, at_s - self.last_s):
-                found.append(self.teller.danger(at_s, value_c, self.product_c, self.danger.spent_s))
-        else:
-            in_danger = False
+        span, warm, cold, thaw = self._span, self.warm, self.cold, self.thaw
+        if not warm.idle or value_c > self._usual_high.level_c:
+            found += self._follow_warm(at_s, value_c)
+        cold_matters = not cold.idle or -value_c > self._usual_low.level_c
+        if cold_matters and cold.track(at_s, at_s - self.last_s, -value_c, -self.last_c, self._usual_low):
+            cold.finish(at_s)
+        found += self._excursion(self.high, warm, span.high_c, at_s, value_c, thaw.active)
+        found += self._excursion(self.low, cold, span.low_c, at_s, value_c, False)
+        if warm.rise.since_s is not None and not thaw.active:
+            found += self._warn(warm, span.high_c, 1, at_s, value_c)
+        if cold.rise.since_s is not None:
+            found += self._warn(cold, span.low_c, -1, at_s, value_c)
+        endangered = DANGER_LOW_C < self.product_c < DANGER_HIGH_C or self.danger.spent_s > 0
+        zoned = endangered and self.settings.in_danger_zone(span)
+        if zoned and self.danger.feed(self.product_c, at_s - self.last_s):
+            found.append(self.teller.danger(at_s, value_c, self.product_c, self.danger.spent_s))
         self._idle = (
-            not in_danger
-            and not self.danger.spent_s
+            not endangered
             and warm.idle
-            and self.cold.idle
+            and cold.idle
             and self.high.idle
             and self.low.idle
-            and not self.thaw.active
             and not (span.high_c is not None and self.product_c > span.high_c)
             and not (span.low_c is not None and self.product_c < span.low_c)
         )
+        return found
+
+    def _follow_warm(self, at_s: float, value_c: float) -> list[Finding]:
+        """The rise on the warm side, and whether a defrost explains it."""
+        habit, warm, thaw = self.habit, self.warm, self.thaw
+        ended = warm.track(at_s, at_s - self.last_s, value_c, self.last_c, self._usual_high)
+        spread_c = habit.high_c - habit.middle_c if habit.high_c is not None and habit.middle_c is not None else 0.0
+        undamped_c = thaw.undamped_c
+        found = thaw.judge(self.teller, warm, at_s, value_c, self.product_c, spread_c, ended)
+        if undamped_c is not None and thaw.disproved:
+            self.product_c = undamped_c
+        if ended:
+            warm.finish(at_s)
         return found
 
     def _excursion(
@@ -280,11 +285,7 @@ class Probe:
             )  # fmt: skip
         return [self.teller.opened(move, excursion, at_s, value_c, self.product_c, limit_c, watch, ahead_s)]
 
-    def _warn(
-        self, watch: Watch, excursion: Excursion, limit_c: float | None, sign: int, at_s: float, value_c: float
-    ) -> list[Finding]:
-        if watch.rise.since_s is None:
-            return QUIET
+    def _warn(self, watch: Watch, limit_c: float | None, sign: int, at_s: float, value_c: float) -> list[Finding]:
         limit_up_c = None if limit_c is None else sign * limit_c
         warned = watch.judge(at_s, sign * value_c, sign * self.product_c, limit_up_c, self._lag_s)
         if warned is None:

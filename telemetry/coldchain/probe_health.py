@@ -1,8 +1,7 @@
 """Whether a probe can be believed: impossible values, impossible steps, a value that never moves, and silence.
 
 A value that cannot be is not judged; three in a row are a fault, and a step that stays is believed then, because a
-wrong zero
-hides more than a wrong alarm costs.
+wrong zero hides more than a wrong alarm costs.
 """
 
 from __future__ import annotations

@@ -58,8 +58,7 @@ def crossing_s(
     """Seconds until the goods cross *limit_c* upwards, or None within *horizon_s*.
 
     The air's trend fades with *memory_s* (a damped trend, Gardner & McKenzie 1985), because nothing rises linearly
-    for ever:
-    air(t) = air + rate · memory · (1 - exp(-t / memory)). For the lower side negate all temperatures.
+    for ever: air(t) = air + rate · memory · (1 - exp(-t / memory)). For the lower side negate all temperatures.
     """
     step_s = min(lag_s, memory_s) / 20
     elapsed_s, value_c, rise_c = 0.0, product_c, rate_c_per_s * memory_s

@@ -1,8 +1,8 @@
-"""One rise of the air above what is usual, from its first reading to the return: its shape is what tells causes apart.
+"""One rise of the air above what is usual, from its first reading to the return: its shape is what tells causes
+apart.
 
 The level is the top of the probe's own habit when the rise began (the limit while the habit is unknown). For the low
-side all
-values are negated before they come here.
+side all values are negated before they come here.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ FAR_C = 1e6  # stands for a level that is not known: infinity is no JSON value
 
 
 class Usual(NamedTuple):
-    """Where the air usually stays: a rise begins above ``level_c``, is strange above ``alert_c``; ``unit_c`` is
-    its swing."""
+    """Where the air usually stays: a rise begins above ``level_c``, is strange above ``alert_c``; ``unit_c`` is its
+    swing.
+    """
 
     level_c: float
     alert_c: float
@@ -50,7 +51,8 @@ class Rise(Remembering):
 
     def begin(self, at_s: float, value_c: float, usual: Usual, before_c: float) -> None:
         """The first reading above the usual, which is what holds for the whole rise; *before_c* was the reading
-        before."""
+        before.
+        """
         self.level_c, self.alert_c, self.unit_c = usual
         self.since_s, self.from_c = at_s, min(before_c, self.level_c)
         self.peak_c, self.peak_s, self.step_c, self.readings = value_c, at_s, value_c - before_c, 1

@@ -1,6 +1,7 @@
 """When defrosts are due, as the site set its controller: times of day, fixed times or a period. Pure.
 
-A window is lengthened by a margin on both sides, because controllers' clocks run off and the air takes a while to turn.
+A window is lengthened by a margin on both sides, because controllers' clocks run off and the air takes a while to
+turn.
 """
 
 from __future__ import annotations

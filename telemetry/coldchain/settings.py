@@ -29,36 +29,34 @@ class SensorSettings:
     """Times in seconds, temperatures in °C.
 
     delay_s: air this long outside opens an excursion. 45 min is the working alarm of professional warehouse systems:
-      longer than a defrost peak or a delivery, far shorter than the lag of packed goods.
+      longer than a defrost's peak or a delivery, far shorter than the lag of packed goods.
     hysteresis_c: the readings' usual scatter; closing starts to count only this far inside.
-    close_after_s .. close_after_max_s: an incident is over when the limit has been kept this long. It doubles each time
-      the asset relapses within ``relapse_s``, so that a store that lives at its limit has one incident and not thirty.
+    close_after_s .. close_after_max_s: an incident is over when the limit has been kept for a working shift. The time
+      doubles with each relapse within ``relapse_s``: a store that lives at its limit has one incident and not thirty.
     cumulative_s in cumulative_window_s: more than half of a day outside means that the mean is outside, and the goods
-    follow
-      the mean.
+      follow the mean.
     product_lag_s: first-order lag of the goods behind the air. None: 1.5 h for chilled goods (a crate of milk), 6 h for
       frozen (cartons; the melting part of the ice multiplies the heat capacity above -15 °C).
     defrost_coupling: during a defrost the fans stand still and the probe sits in the warm air of the coil; the goods
-    see
-      about a tenth of it.
+      see about a tenth of it.
     forecast_horizon_s: two hours are enough to act; a crossing further away is a guess.
-    warn_after_s: a door that is closed again lets the air turn back within minutes; 15 min without a turn is a trend.
-    strange_h: hours above everything the probe did in its last week, each weighed by its depth in units of the
-    probe's own
-      swing, that make a change, whatever the limit.
+    trend_memory_s: a trend fades with this time constant, because nothing rises linearly for ever.
+    warn_after_s: a door that is closed again lets the air turn back within minutes; 15 min without a turn are a trend.
+    strange_h: hours above everything the probe did in its last week, each weighed by its depth in units of the probe's
+      own swing, that make a change, whatever the limit.
     gap_s: None: three missed readings, at least 30 min.
-    stuck_min_s: identical readings; a probe with 0.1 °C resolution in a cycling room moves within minutes, and the
-    probe's
-      own longest quiet spell is learned on top.
+    stuck_min_s: identical readings; a probe with 0.1 °C resolution in a cycling room moves within minutes, and three
+      times the probe's own longest rest is added to that.
     jump_c, jump_c_per_min: air cannot change faster, not even at an open door.
+    defrost_grace_s: a planned defrost may take so much longer before it is a finding.
     """
 
     limits: tuple[LimitSpan, ...] = ()
     delay_s: float = 2_700.0
     hysteresis_c: float = 0.5
-    close_after_s: float = 21_600.0
+    close_after_s: float = 28_800.0
     close_after_max_s: float = 86_400.0
-    relapse_s: float = 172_800.0
+    relapse_s: float = 259_200.0
     cumulative_s: float = 43_200.0
     cumulative_window_s: float = 86_400.0
     product_lag_s: float | None = None

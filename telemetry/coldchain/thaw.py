@@ -2,8 +2,7 @@
 before.
 
 While it does, the goods are coupled to the air only weakly and nothing is told. When it does not end as it should,
-the weak
-coupling is taken back (``undamped_c``) and the trouble is told.
+the weak coupling is taken back (``undamped_c``) and the trouble is told.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The operational warning of one probe on one side: the trend against the probe's own behaviour, apart from compliance.
+"""The operational warning of one probe on one side: the trend against the probe's own behaviour, apart from
+compliance.
 
 It speaks once per trouble, when the air is where it never is and does not turn back: with a forecast when the goods
-will cross
-the limit, without one when it simply stays there. After a warning, calm must last (Holdoff) before the next. Values are
-negated for the low side, so "up" is always "towards the limit".
+will cross the limit, without one when it simply stays there. After a warning, calm must last (Holdoff) before the
+next. Values are negated for the low side, so "up" is always "towards the limit".
 """
 
 from __future__ import annotations

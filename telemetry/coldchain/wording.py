@@ -1,5 +1,6 @@
 """The sentences of findings: each says what is seen, since when, and what was ruled out. English; codes carry the
-translation."""
+translation.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Compares findings with the truth: the warehouse's own log, and the sustained excursions that a pass over the
-readings shows."""
+readings shows.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +38,7 @@ class Match:
 
 
 def match_log(events: list[Logged], plain: list[Finding]) -> Match:
-    """A logged alarm is reproduced by a crossing at its time or, from July on, 45 min before it: the log's own
-    delay."""
+    """A logged alarm is reproduced by a crossing at its time or, from July on, 45 min before: the log's own delay."""
     runs = _runs(plain)
     match = Match(Counter(), Counter(), Counter())
     for event in events:

@@ -2,9 +2,8 @@
 would have read.
 
 The physics is simple and independent of the judgement: first-order runs towards an outside or door temperature, a
-heater's ramp,
-a linear drift, a value that freezes. Each case starts from the state that the engine had at that time of the clean
-series.
+heater's ramp, a linear drift, a value that freezes. Each case starts from the state that the engine had at that time
+of the clean series.
 """
 
 from __future__ import annotations

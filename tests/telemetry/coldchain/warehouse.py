@@ -1,8 +1,7 @@
 """The real warehouse: its readings, its own event log, and the limits that the events date.
 
 Two probes share one name in the log (freezer_1 there is freezer_1 and freezer_3 of the readings, freezer_2 is 2 and
-4): an event
-belongs to the probe whose reading it quotes. Nothing of the data is part of the repository.
+4): an event belongs to the probe whose reading it quotes. Nothing of the data is part of the repository.
 """
 
 from __future__ import annotations
@@ -87,8 +86,7 @@ def dated_limits(events: list[Logged], series: dict[str, Series]) -> dict[str, t
     """The limits in force as far as the events say, alarms and recoveries alike.
 
     A limit that an alarm names for the first time held already while the readings were inside it: it is dated back so
-    far, but
-    not before the event that named the one before it.
+    far, but not before the event that named the one before it.
     """
     return {
         probe: _spans(_changes([e for e in events if e.probe == probe and e.own], series[probe])) for probe in series
