@@ -7,6 +7,7 @@ a bare threshold without delay, hysteresis or memory, for comparison with other 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from telemetry.coldchain.settings import SensorSettings
 
 Rules = Literal["plain", "smart"]
 NOT_OUTPUT = frozenset({"excursion_updated"})
+NO_TEMPERATURE = re.compile(r"humid|(^|_)rh($|_)|_pct$|percent|door|power|battery|defrost|status|voltage")
 
 
 def replay(readings: Path, config_path: Path, rules: Rules, as_json: bool, out: TextIO | None = None) -> int:
@@ -58,7 +60,10 @@ def pick_sensors(config: ReplayConfig, names: list[str], readings: Path) -> dict
     if config.sensors is None:
         if not config.defaults.limits:
             raise ConfigurationError(f"no limits for any column of {readings}: name them under sensors or defaults")
-        return {name: config.defaults for name in names if name not in config.contacts}
+        others = [name for name in names if name in config.contacts or NO_TEMPERATURE.search(name.lower())]
+        if others:
+            sys.stderr.write(f"note: left out, not temperatures by their names: {', '.join(others)}\n")
+        return {name: config.defaults for name in names if name not in others}
     picked = {name: config.sensors[name] for name in names if name in config.sensors}
     if not picked:
         raise ConfigurationError(

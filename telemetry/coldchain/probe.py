@@ -103,7 +103,7 @@ class Probe:
         if not 0.75 * silence.interval_s <= elapsed_s <= 1.25 * silence.interval_s:
             before = self._after_pause(at_s, elapsed_s)
         if step_c:
-            self.stillness.moved(at_s, self.last_s)
+            self.stillness.moved(at_s, self.last_s, step_c)
         elif self.stillness.rested(at_s):
             before = [*before, self._stuck(at_s, value_c)]
         if at_s >= self._span_until_s:
@@ -136,7 +136,7 @@ class Probe:
             return self._verdict(at_s, value_c, True) or QUIET
         self.first_s = self.last_s = self.high.first_s = self.low.first_s = at_s
         self.last_c = self.product_c = value_c
-        self.stillness.moved(at_s, at_s)
+        self.stillness.moved(at_s, at_s, 0.0)
         self.habit.feed(at_s, value_c)
         self._enter_span(at_s)
         return self._judge(at_s, value_c)

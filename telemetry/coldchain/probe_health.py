@@ -14,7 +14,9 @@ from telemetry.coldchain.state import Remembering
 SUSPECT_READINGS = 3
 GAP_S_MIN = 1_800.0
 GAP_INTERVALS = 3.0
+GAP_UNKNOWN_S = 14_400.0  # while the probe's interval is not known yet
 STUCK_READINGS = 12
+GRAIN_C, GRAIN_C_MAX = 0.1, 0.5  # a probe that reads in halves of a degree rests five times longer
 STUCK_UNKNOWN_S = 21_600.0
 STUCK_LONGER = 3.0
 STUCK_S_MAX = 86_400.0
@@ -61,7 +63,7 @@ class Plausibility(Remembering):
 class Stillness(Remembering):
     """A probe whose value never moves. The probe's own longest rest is learned, so a quiet room is not a fault."""
 
-    FIELDS: ClassVar[tuple[str, ...]] = ("since_s", "readings", "longest_s", "told", "started_s", "aged_s")
+    FIELDS: ClassVar[tuple[str, ...]] = ("since_s", "readings", "longest_s", "grain_c", "told", "started_s", "aged_s")
 
     def __init__(self, settings: SensorSettings) -> None:
         self.settings = settings
@@ -70,10 +72,13 @@ class Stillness(Remembering):
         self.aged_s: float | None = None
         self.readings = 0
         self.longest_s = 0.0
+        self.grain_c = GRAIN_C_MAX
         self.told = False
 
-    def moved(self, at_s: float, last_s: float) -> None:
-        """The value changed at *at_s*; the rest that ended lasted until *last_s*."""
+    def moved(self, at_s: float, last_s: float, step_c: float) -> None:
+        """The value changed by *step_c* at *at_s*; the rest that ended lasted until *last_s*."""
+        if 0.0 < abs(step_c) < self.grain_c:
+            self.grain_c = max(abs(step_c), GRAIN_C)
         if self.started_s is None:
             self.started_s = self.aged_s = at_s
         if self.since_s is not None and last_s - self.since_s > self.longest_s:
@@ -95,9 +100,9 @@ class Stillness(Remembering):
 
     def bound_s(self, at_s: float) -> float:
         """How long this probe may rest."""
-        least_s = self.settings.stuck_min_s
+        least_s = self.settings.stuck_min_s * self.grain_c / GRAIN_C
         if self.started_s is None or at_s - self.started_s < LEARN_S:
-            least_s = max(least_s, STUCK_UNKNOWN_S)
+            least_s = max(least_s, STUCK_UNKNOWN_S * self.grain_c / GRAIN_C)
         return min(max(least_s, STUCK_LONGER * self.longest_s), STUCK_S_MAX)
 
 
@@ -115,7 +120,9 @@ class Silence(Remembering):
     @property
     def gap_s(self) -> float:
         """Silence this long is a finding."""
-        return self.settings.gap_s or max(GAP_S_MIN, GAP_INTERVALS * self.interval_s)
+        if self.settings.gap_s is not None:
+            return self.settings.gap_s
+        return max(GAP_S_MIN, GAP_INTERVALS * self.interval_s) if self.interval_s else GAP_UNKNOWN_S
 
     def learn(self, elapsed_s: float) -> None:
         """An interval that differs from the usual one; three alike make it the usual one."""

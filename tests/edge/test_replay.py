@@ -144,6 +144,27 @@ def test_columns_without_a_sensor_are_named_and_a_file_without_any_is_refused(
     assert "no column is configured; columns: cold, humidity_pct; sensors: other" in capsys.readouterr().err
 
 
+def test_with_defaults_alone_every_temperature_column_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = run(tmp_path, rows(), "plain", "defaults: {high_c: 8}\n")
+    assert {record["sensor"] for record in records} == {"cold"}
+    assert "not temperatures by their names: humidity_pct" in capsys.readouterr().err
+    assert replay(*write(tmp_path, rows(1), "defaults: {delay_s: 60}"), "smart", True, io.StringIO()) == 2
+
+
+def test_a_door_column_is_a_contact_and_its_finding_names_it(tmp_path: Path) -> None:
+    lines = [[*line[:2], str(int(3_600 <= index * 5 < 3_840))] for index, line in enumerate(rows())]
+    readings, config = write(tmp_path, lines, CONFIG + "  humidity_pct: {kind: door}\n")
+    out = io.StringIO()
+    assert replay(readings, config, "smart", True, out) == 0
+    records = [json.loads(line) for line in out.getvalue().splitlines()]
+    door = next(record for record in records if record["sensor"] == "humidity_pct")
+    assert (door["event"], door["at"]) == ("warning", "2024-01-03T12:10:00Z")
+    opened = next(record for record in records if record["event"] == "excursion_opened")
+    assert "the door has been open since 12:00" in opened["reason"]
+
+
 def test_the_command_itself_writes_json_lines(tmp_path: Path) -> None:
     readings, config = write(tmp_path, rows())
     command = [

@@ -10,6 +10,7 @@ import pytest
 from edge.config import ConfigurationError
 from edge.defrost_times import ScheduleError, moment_s, read_schedule
 from edge.replay_config import load_replay
+from edge.replay_schema import SensorEntry
 from telemetry.coldchain.schedule import DailyWindow, FixedWindow, PeriodicWindow
 from telemetry.coldchain.settings import LimitSpan, SensorSettings
 
@@ -33,6 +34,11 @@ def problems(folder: Path, text: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         load_replay(path)
     return [line.removeprefix(f"{path}:") for line in str(caught.value).splitlines()]
+
+
+def test_every_setting_is_documented() -> None:
+    text = (SAMPLES.parent / "telemetry" / "coldchain" / "README.md").read_text("utf-8")
+    assert [name for name in SensorEntry.model_fields if name not in text] == []
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("replay-*.yaml")), ids=lambda path: path.stem)
