@@ -93,17 +93,18 @@ class Teller:
         direction = "rising" if watch.warm else "falling"
         since = self.clock(rise.since_s)
         tail = f"{self._door()}no defrost due"
-        forecast_at_s = None
-        if warned.crossing_s is None:
+        forecast_at_s = None if warned.crossing_s is None else at_s + warned.crossing_s
+        if warned.code == "unusual":
             usual = degrees(rise.level_c if watch.warm else -rise.level_c)
             reason = f"{beyond(side)} its usual {usual} since {since}, now {degrees(value_c)}, {tail}"
         else:
-            forecast_at_s = at_s + warned.crossing_s
             trend = f"{direction} {rate(warned.rate_c_per_s)}" if warned.rate_c_per_s > 0 else f"at {degrees(value_c)}"
-            reason = f"{trend} since {since}, {tail}: product limit at about {self.clock(forecast_at_s)}"
+            reason = f"{trend} since {since}, {tail}"
+        if forecast_at_s is not None:
+            reason += f": product limit at about {self.clock(forecast_at_s)}"
         causes = hint(self._scene(at_s, value_c if watch.warm else -value_c, watch, False)) if watch.warm else ()
         return Finding(
-            "warning", "trend" if warned.crossing_s is not None else "unusual", at_s, self.sensor, side, value_c,
+            "warning", warned.code, at_s, self.sensor, side, value_c,
             limit_c, reason, product_c=product_c, forecast_at_s=forecast_at_s, causes=causes,
         )  # fmt: skip
 

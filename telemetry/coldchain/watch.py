@@ -9,7 +9,7 @@ next. Values are negated for the low side, so "up" is always "towards the limit"
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from telemetry.coldchain.holdoff import Holdoff
 from telemetry.coldchain.product import crossing_s
@@ -22,6 +22,7 @@ READINGS_MIN = 2
 COLD_FACTOR = (
     4.0  # cold is the machine's doing and seldom a danger; it is told when it must be the probe or the set point
 )
+UNUSUAL_HORIZON_S = 86_400.0
 SURE_H = 0.75
 AGAIN_S = 3_600.0
 RISE_S_MAX = 259_200.0  # after three days it is no rise any more but the new usual
@@ -30,8 +31,10 @@ NEAR_SHARE, FAR_FACTOR = 0.6, 4.0
 
 @dataclass(frozen=True)
 class Warned:
-    """``crossing_s`` from now, None when the change itself is the news; ``rate`` in °C/s, upwards."""
+    """``crossing_s`` from now if the goods will be outside; ``unusual``: the change itself is the news. Rates are
+    upwards."""
 
+    code: Literal["trend", "unusual"]
     crossing_s: float | None
     rate_c_per_s: float
 
@@ -125,15 +128,21 @@ class Watch(Remembering):
         if at_s - rise.since_s < settings.warn_after_s or (self.told and not self._worse(at_s, up_c)):
             return None
         if rise.excess_h - self.told_excess_h >= self._enough_h(up_c, limit_c):
-            return Warned(None, rise.rate_c_per_s(at_s, up_c))
+            ahead_s = self._crossing_s(at_s, up_c, product_c, limit_c, lag_s, UNUSUAL_HORIZON_S)
+            return Warned("unusual", ahead_s, rise.rate_c_per_s(at_s, up_c))
         sure = rise.excess_h >= SURE_H if rise.alert_c < FAR_C else up_c > rise.level_c
-        if self.told or limit_c is None or product_c > limit_c or not sure:
+        if self.told or not sure:
             return None
-        rate = rise.rate_c_per_s(at_s, up_c)
-        after_s = crossing_s(
-            product_c, up_c, rate, limit_c, lag_s, settings.trend_memory_s, settings.forecast_horizon_s
-        )  # fmt: skip
-        return None if after_s is None else Warned(after_s, rate)
+        after_s = self._crossing_s(at_s, up_c, product_c, limit_c, lag_s, settings.forecast_horizon_s)
+        return None if after_s is None else Warned("trend", after_s, rise.rate_c_per_s(at_s, up_c))
+
+    def _crossing_s(
+        self, at_s: float, up_c: float, product_c: float, limit_c: float | None, lag_s: float, horizon_s: float
+    ) -> float | None:
+        if limit_c is None or product_c > limit_c:
+            return None
+        rate = self.rise.rate_c_per_s(at_s, up_c)
+        return crossing_s(product_c, up_c, rate, limit_c, lag_s, self.settings.trend_memory_s, horizon_s)
 
     def _enough_h(self, up_c: float, limit_c: float | None) -> float:
         """How much strangeness makes a warning: little when the limit is near, more when only the habit is left."""
