@@ -104,3 +104,27 @@ def test_a_clock_jump_does_not_change_which_excursions_are_found(
     plain = [(f.kind, f.side) for f in judge(series, SETTINGS) if f.kind == "excursion_opened"]
     after = [(f.kind, f.side) for f in judge(jumped, SETTINGS) if f.kind == "excursion_opened"]
     assert after == plain
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b"]),
+            st.one_of(st.floats(-900, 90_000), st.sampled_from([0.0, 60.0, 900.0])),
+            st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(-40, 40), st.just(85.0)),
+        ),
+        max_size=150,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_no_readings_whatever_break_the_judgement_or_its_state(steps: list[tuple[str, float, float]]) -> None:
+    probes = {"a": SETTINGS, "b": SensorSettings(limits=always(-18.0), interval_s=60.0)}
+    engine = Engine(probes, twins=(("a", "b"),))
+    at_s = START_S
+    for name, step_s, value_c in steps:
+        at_s += step_s
+        findings = [*engine.feed(name, at_s, value_c), *engine.tick(at_s)]
+        assert all(isinstance(finding.reason, str) and finding.reason for finding in findings)
+    again = Engine(probes, twins=(("a", "b"),))
+    again.restore(json.loads(json.dumps(engine.state(), allow_nan=False)))
+    assert again.state() == engine.state()
