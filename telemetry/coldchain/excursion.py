@@ -18,7 +18,9 @@ from telemetry.coldchain.state import Remembering
 HOUR_S = 3_600.0
 CRITICAL_DOSE_C_H = 10.0
 WARNING_DOSE_C_H = 1.0
-Move = Literal["opened_air", "opened_product", "opened_cumulative", "worse", "closed"]
+Move = Literal["opened_air", "opened_product", "opened_cumulative", "relapsed", "worse", "closed"]
+RELAPSE_CALM_S = 14_400.0
+RELAPSE_DEPTH_C = 3.0
 
 
 class Excursion(Remembering):
@@ -26,7 +28,7 @@ class Excursion(Remembering):
 
     FIELDS: ClassVar[tuple[str, ...]] = (
         "since_s", "last_s", "opened_s", "calm_since_s", "dose_c_h", "peak_c", "worst", "hours",
-        "holdoff_state", "first_s",
+        "anew", "holdoff_state", "first_s",
     )  # fmt: skip
 
     def __init__(self, sign: int, settings: SensorSettings) -> None:
@@ -40,6 +42,7 @@ class Excursion(Remembering):
         self.dose_c_h = 0.0
         self.peak_c: float | None = None
         self.worst = 0
+        self.anew = False  # the spell now going on began after hours of calm
         self.hours: list[list[float]] = []  # [hour, seconds outside]
 
     @property
@@ -77,6 +80,8 @@ class Excursion(Remembering):
             return self._open(at_s, product_outside, deferred)
         if product_outside:
             self.calm_since_s = None
+        if self.anew and self._deep_again(at_s, value_c, limit_c, product_outside, deferred):
+            return self._relapse(at_s)
         if self.calm_since_s is not None and at_s - self.calm_since_s >= self.holdoff.hold_s:
             return self._close(at_s)
         return self._worsen(product_outside)
@@ -87,9 +92,9 @@ class Excursion(Remembering):
         return self.opened_s is not None and self._close(at_s) == "closed"
 
     def _stay_outside(self, at_s: float, value_c: float, limit_c: float, deferred: bool) -> None:
-        self.calm_since_s = None
         if self.since_s is None:
             self.since_s = at_s
+            self.anew = self.calm_since_s is not None and at_s - self.calm_since_s >= RELAPSE_CALM_S
         elif self.last_s is not None:
             elapsed_s = at_s - self.last_s
             self.dose_c_h += self.sign * (value_c - limit_c) * elapsed_s / HOUR_S
@@ -97,6 +102,7 @@ class Excursion(Remembering):
                 self._count(at_s, elapsed_s)
         if self.peak_c is None or self.sign * (value_c - self.peak_c) > 0:
             self.peak_c = value_c
+        self.calm_since_s = None
 
     def _count(self, at_s: float, elapsed_s: float) -> None:
         hour = at_s // HOUR_S
@@ -130,6 +136,19 @@ class Excursion(Remembering):
         self.worst = 2 if product_outside else 1
         self.calm_since_s = None
         return move
+
+    def _deep_again(self, at_s: float, value_c: float, limit_c: float, product_outside: bool, deferred: bool) -> bool:
+        """Whether a spell after hours of calm is a trouble of its own: as lasting as an excursion, and deep."""
+        if deferred or self.since_s is None or self.sign * (value_c - limit_c) < RELAPSE_DEPTH_C:
+            return False
+        return product_outside or at_s - self.since_s >= self.settings.delay_s
+
+    def _relapse(self, at_s: float) -> Move:
+        self.anew = False
+        self.opened_s = at_s
+        self.holdoff.end(at_s)
+        self.holdoff.begin(at_s)
+        return "relapsed"
 
     def _worsen(self, product_outside: bool) -> Move | None:
         rank = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from telemetry.coldchain.contacts import Contacts
 from telemetry.coldchain.defrost import DefrostMemory
-from telemetry.coldchain.excursion import Excursion
+from telemetry.coldchain.excursion import Excursion, Move
 from telemetry.coldchain.finding import Finding
 from telemetry.coldchain.habit import Habit
 from telemetry.coldchain.kinetic import DANGER_HIGH_C, DANGER_LOW_C, DangerClock
@@ -273,17 +273,24 @@ class Probe:
             return QUIET
         if move in ("worse", "closed"):
             return [self.teller.moved(move, excursion, at_s, value_c, self.product_c, limit_c)]
+        return self._opened(move, excursion, watch, limit_c, at_s, value_c)
+
+    def _opened(
+        self, move: Move, excursion: Excursion, watch: Watch, limit_c: float, at_s: float, value_c: float
+    ) -> list[Finding]:
         if watch.rise.since_s is not None:
             watch.tell(at_s)  # one trouble, one message: the open excursion says more than a warning
-        ahead_s = None
-        if move == "opened_air":
-            settings = self.settings
+        sign, settings, ahead_s = excursion.sign, self.settings, None
+        if sign * (self.product_c - limit_c) <= 0:
             rate = watch.rise.rate_c_per_s(at_s, sign * value_c) if watch.rise.points else 0.0
             ahead_s = crossing_s(
                 sign * self.product_c, sign * value_c, rate, sign * limit_c, self._lag_s,
                 settings.trend_memory_s, settings.forecast_horizon_s,
             )  # fmt: skip
-        return [self.teller.opened(move, excursion, at_s, value_c, self.product_c, limit_c, watch, ahead_s)]
+        opened = self.teller.opened(move, excursion, at_s, value_c, self.product_c, limit_c, watch, ahead_s)
+        if move == "relapsed":  # the incident before is over, this one is another
+            return [self.teller.moved(move, excursion, at_s, value_c, self.product_c, limit_c), opened]
+        return [opened]
 
     def _warn(self, watch: Watch, limit_c: float | None, sign: int, at_s: float, value_c: float) -> list[Finding]:
         limit_up_c = None if limit_c is None else sign * limit_c

@@ -31,8 +31,9 @@ class SensorSettings:
     delay_s: air this long outside opens an excursion. 45 min is the working alarm of professional warehouse systems:
       longer than a defrost's peak or a delivery, far shorter than the lag of packed goods.
     hysteresis_c: the readings' usual scatter; closing starts to count only this far inside.
-    close_after_s .. close_after_max_s: an incident is over when the limit has been kept for a working shift. The time
-      doubles with each relapse within ``relapse_s``: a store that lives at its limit has one incident and not thirty.
+    close_after_s .. close_after_max_s: an incident is over when the limit has been kept for half a day: a night and the
+      morning's delivery, or a defrost, have passed. The time doubles with each relapse within ``relapse_s``: a store
+      that lives at its limit has one incident and not thirty.
     cumulative_s in cumulative_window_s: more than half of a day outside means that the mean is outside, and the goods
       follow the mean.
     product_lag_s: first-order lag of the goods behind the air. None: 1.5 h for chilled goods (a crate of milk), 6 h for
@@ -54,9 +55,9 @@ class SensorSettings:
     limits: tuple[LimitSpan, ...] = ()
     delay_s: float = 2_700.0
     hysteresis_c: float = 0.5
-    close_after_s: float = 28_800.0
-    close_after_max_s: float = 86_400.0
-    relapse_s: float = 259_200.0
+    close_after_s: float = 43_200.0
+    close_after_max_s: float = 172_800.0
+    relapse_s: float = 345_600.0
     cumulative_s: float = 43_200.0
     cumulative_window_s: float = 86_400.0
     product_lag_s: float | None = None

@@ -43,7 +43,7 @@ class Teller:
         limit = f"{beyond(side)} the limit of {degrees(limit_c)}"
         if move == "opened_product":
             reason = f"the product is estimated at {degrees(product_c)}, {limit}; the air reads {degrees(value_c)}"
-        elif move == "opened_air":
+        elif move in ("opened_air", "relapsed"):
             assert excursion.since_s is not None
             since = self.clock(excursion.since_s)
             reason = f"air {limit} since {since} ({duration(at_s - excursion.since_s)}), now {degrees(value_c)}"
@@ -74,9 +74,12 @@ class Teller:
                 "excursion_updated", move, at_s, self.sensor, side, value_c, limit_c, reason,
                 severity=excursion.severity, product_c=product_c,
             )  # fmt: skip
-        kept = (
-            "the limit is no longer in force" if limit_c is None else f"inside for {duration(excursion.holdoff.hold_s)}"
-        )
+        if limit_c is None:
+            kept = "the limit is no longer in force"
+        elif move == "relapsed":
+            kept = "hours of calm lie before this relapse, which is an excursion of its own"
+        else:
+            kept = f"inside for {duration(excursion.holdoff.hold_s)}"
         return Finding(
             "excursion_closed", "closed", at_s, self.sensor, side, value_c, limit_c,
             f"{kept}, now {degrees(value_c)}, product estimated at {degrees(product_c)}",

@@ -44,7 +44,7 @@ def test_short_crossings_open_nothing_but_more_than_half_a_day_of_them_does() ->
 
 
 def test_stays_open_through_relapses_and_closes_after_calm() -> None:
-    settings = SensorSettings(limits=always(8.0), product_lag_s=600.0)
+    settings = SensorSettings(limits=always(8.0), product_lag_s=600.0, close_after_s=6 * HOUR_S)
     flapping = [(at_s, 9.5 if at_s % (2 * HOUR_S) < HOUR_S else 6.0 + at_s % 120 / 600) for at_s, _ in room(10)]
     calm = [(flapping[-1][0] + k * MINUTE_S, 6.0 + k % 2 / 10) for k in range(1, 8 * 60)]
     findings = [f for f in judge(flapping + calm, settings) if f.kind in ("excursion_opened", "excursion_closed")]
@@ -66,6 +66,16 @@ def test_the_hold_doubles_with_each_relapse_and_is_forgotten_in_peace() -> None:
     ]
     assert len(holds) >= 4
     assert holds[0] < holds[1] < holds[2] < holds[3]
+
+
+def test_a_deep_relapse_after_hours_of_calm_is_an_excursion_of_its_own() -> None:
+    settings = SensorSettings(limits=always(8.0), product_lag_s=600.0, danger_zone=False)
+    series = level(60, 4) + level(120, 12, since_min=60) + level(300, 4, since_min=180)
+    shallow, deep = level(120, 9, since_min=480), level(120, 12, since_min=480)
+    assert len(opened(judge(series + shallow, settings))) == 1
+    findings = [f for f in judge(series + deep, settings) if f.kind in ("excursion_opened", "excursion_closed")]
+    assert kinds(findings) == ["excursion_opened", "excursion_closed", "excursion_opened"]
+    assert findings[1].at_s == findings[2].at_s
 
 
 def test_severity_follows_depth_times_duration() -> None:
