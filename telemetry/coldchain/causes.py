@@ -70,3 +70,8 @@ def _from_shape(scene: Scene) -> list[Cause]:
         since = scene.clock(rise.since_s)
         return [Cause("compressor_stopped", f"a steady climb of {rate(trend)} since {since} without any turn")]
     return [Cause("warm_load", "the air stays up while the machine works: warm goods or too little cooling power")]
+
+
+def twin_cause(name: str, value_c: float) -> Cause:
+    """The probe beside it sees nothing: rather the sensor than the room."""
+    return Cause("sensor_fault", f"its twin {name} reads {degrees(value_c)} and does not rise")

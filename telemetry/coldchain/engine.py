@@ -13,9 +13,9 @@ from datetime import UTC, tzinfo
 from math import isfinite
 from typing import Any
 
-from telemetry.coldchain.causes import companions_cause
+from telemetry.coldchain.causes import companions_cause, twin_cause
 from telemetry.coldchain.contacts import ContactKind, Contacts
-from telemetry.coldchain.finding import Finding
+from telemetry.coldchain.finding import Cause, Finding
 from telemetry.coldchain.order import TimeLine
 from telemetry.coldchain.probe import QUIET, Probe
 from telemetry.coldchain.settings import SensorSettings
@@ -138,16 +138,23 @@ class Engine:
     def _with_companions(self, probe: Probe, found: list[Finding]) -> list[Finding]:
         if not any(finding.kind in ("warning", "excursion_opened") and finding.side == "high" for finding in found):
             return found
-        rising = [name for name, other in self.probes.items() if other is not probe and other.warm.rise.excess_h > 0]
-        if not rising:
-            return found
-        cause = companions_cause(rising)
+        causes = self._from_others(probe)
         return [
-            replace(finding, causes=(*finding.causes, cause))
+            replace(finding, causes=(*finding.causes, *causes))
             if finding.notifies and finding.side == "high"
             else finding
             for finding in found
         ]
+
+    def _from_others(self, probe: Probe) -> list[Cause]:
+        """What the other probes say about a rise: a twin that stays calm, or several that rise together."""
+        for twin in self._twins_of[probe.sensor]:
+            name = twin.second if twin.first == probe.sensor else twin.first
+            other = self.probes[name]
+            if other.first_s is not None and other.warm.rise.since_s is None:
+                return [twin_cause(name, other.last_c)]
+        rising = [name for name, other in self.probes.items() if other is not probe and other.warm.rise.excess_h > 0]
+        return [companions_cause(rising)] if rising else []
 
 
 def _moved(finding: Finding, by_s: float) -> Finding:

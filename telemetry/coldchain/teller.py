@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from telemetry.coldchain.causes import Scene, hint
 from telemetry.coldchain.contacts import ContactNews, Contacts
 from telemetry.coldchain.excursion import Excursion, Move
-from telemetry.coldchain.finding import Finding, FindingKind, Side
+from telemetry.coldchain.finding import Cause, Finding, FindingKind, Side
 from telemetry.coldchain.watch import Warned, Watch
 from telemetry.coldchain.wording import Clock, beyond, degrees, duration, rate
 
@@ -122,7 +122,9 @@ class Teller:
 
     def fault(self, code: str, at_s: float, value_c: float, why: str, side: Side = "high") -> Finding:
         """The probe cannot be believed."""
-        return Finding("sensor_fault", code, at_s, self.sensor, side, value_c, None, why)
+        return Finding(
+            "sensor_fault", code, at_s, self.sensor, side, value_c, None, why, causes=(Cause("sensor_fault", why),)
+        )  # fmt: skip
 
     def gap(self, at_s: float, last_s: float, last_c: float) -> Finding:
         """Readings are missing."""

@@ -91,3 +91,16 @@ def test_probes_that_rise_together_hint_at_what_they_share() -> None:
     last = [finding for finding in told(findings) if finding.sensor == "b"][-1]
     assert last.causes[-1].code == "power_or_plant"
     assert "a" in last.causes[-1].evidence
+
+
+def test_a_probe_that_rises_beside_a_calm_twin_is_suspected_itself() -> None:
+    engine = Engine({name: SensorSettings(limits=always(8.0)) for name in ("a", "b")}, twins=(("a", "b"),))
+    findings = []
+    calm = room(46)
+    risen = add(calm, START_S + 40 * HOUR_S, 6 * HOUR_S, towards(15.0, 4 * HOUR_S))
+    for (at_s, calm_c), (_, risen_c) in zip(calm, risen, strict=True):
+        findings += [*engine.feed("a", at_s, calm_c), *engine.feed("b", at_s, risen_c)]
+    warning = told(findings)[0]
+    assert warning.sensor == "b"
+    assert warning.causes[-1].code == "sensor_fault"
+    assert "twin a reads" in warning.causes[-1].evidence
