@@ -22,15 +22,15 @@ class ConfigurationError(Exception):
     """What is wrong with the configuration, one line a problem."""
 
 
-def read_yaml(path: Path) -> tuple[Any, dict[Path_, int]]:
-    """The file's data and the line of each place in it; raises ConfigurationError."""
+def read_yaml(path: Path, start: str = "start from configs/edge-sample.yaml") -> tuple[Any, dict[Path_, int]]:
+    """The file's data and the line of each place in it; raises ConfigurationError. *start* helps with an empty one."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise ConfigurationError(f"{path}:1: file: has more than {FILE_BYTES_MAX} bytes")
         text = path.read_text("utf-8")
         node = yaml.compose(text, Loader=_PlainLoader)
         if node is None:
-            raise ConfigurationError(f"{path}:1: file: is empty; start from configs/edge-sample.yaml")
+            raise ConfigurationError(f"{path}:1: file: is empty; {start}")
         return yaml.load(text, Loader=_PlainLoader), dict(lines_of(node, ()))  # noqa: S506 - it is a SafeLoader
     except OSError as error:
         problem = f"cannot be read ({error.strerror}); give the path of a YAML file"

@@ -48,11 +48,10 @@ def load_replay(path: Path) -> ReplayConfig:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
-    data, lines = read_yaml(path)
+    start = "needs a `sensors:` or `defaults:` block; see configs/replay-warehouse.yaml"
+    data, lines = read_yaml(path, start)
     if not isinstance(data, dict):
-        raise ConfigurationError(
-            f"{path}:1: needs a `sensors:` or `defaults:` block; see configs/replay-warehouse.yaml"
-        )
+        raise ConfigurationError(f"{path}:1: {start}")
     ours = {_ours(place): line for place, line in lines.items()}
     return {OTHER_SECTIONS.get(str(key), str(key)): value for key, value in data.items()}, ours
 
