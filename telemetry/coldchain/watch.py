@@ -17,7 +17,7 @@ from telemetry.coldchain.rise import FAR_C, Rise, Usual
 from telemetry.coldchain.settings import SensorSettings
 from telemetry.coldchain.state import Remembering
 
-CALM_S = 7_200.0
+CALM_S, CALM_S_MAX = 7_200.0, 43_200.0  # at most half a day: the trouble of the next day is told again
 AGAIN_S = 3_600.0  # a told trouble may be told as worse after this
 READINGS_MIN = 2
 SURE_H = 0.75  # a forecast needs this much strangeness (weighed hours), or one gust of warm air would be a trend
@@ -54,7 +54,7 @@ class Watch(Remembering):
     def __init__(self, settings: SensorSettings, *, warm: bool) -> None:
         self.settings, self.warm = settings, warm
         self.rise = Rise()
-        self.holdoff = Holdoff(CALM_S, settings.close_after_max_s, settings.relapse_s)
+        self.holdoff = Holdoff(CALM_S, CALM_S_MAX, settings.relapse_s)
         self.told = False
         self.calm_since_s: float | None = None
         self.told_height_c = self.told_excess_h = 0.0
