@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 from telemetry.coldchain.state import Remembering
 
 ContactKind = Literal["door", "defrost", "power", "battery_pct"]
-CONTACT_KINDS: tuple[ContactKind, ...] = ("door", "defrost", "power", "battery_pct")
 BATTERY_LOW_PCT = 15.0
 BATTERY_WELL_PCT = 25.0
 AFTER_DEFROST_S = 2_700.0

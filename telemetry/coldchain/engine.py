@@ -44,10 +44,11 @@ class Engine:
         for twin in self.twins:
             self._twins_of[twin.first].append(twin)
             self._twins_of[twin.second].append(twin)
+        self._routes = {name: (probe, self.lines[name], self._twins_of[name]) for name, probe in self.probes.items()}
 
     def feed(self, sensor: str, at_s: float, value_c: float) -> list[Finding]:
         """One reading of one probe, seconds since 1970 and °C; KeyError for an unknown probe."""
-        line = self.lines[sensor]
+        probe, line, twins = self._routes[sensor]
         if line.regular(at_s):
             shift_s = 0.0
         else:
@@ -57,9 +58,8 @@ class Engine:
             shift_s = placed_s - at_s
         if not isfinite(value_c):
             return QUIET
-        probe = self.probes[sensor]
         found = probe.feed(at_s + shift_s, value_c)
-        if self._twins_of[sensor]:
+        if twins:
             found = [*found, *self._compare(sensor, at_s + shift_s, value_c)]
         if found:
             found = self._with_companions(probe, found)

@@ -261,7 +261,7 @@ class Probe:
         self, excursion: Excursion, watch: Watch, limit_c: float | None, at_s: float, value_c: float, deferred: bool
     ) -> list[Finding]:
         if limit_c is None:
-            if excursion.withdraw(at_s):
+            if not excursion.idle and excursion.withdraw(at_s):
                 return [self.teller.moved("closed", excursion, at_s, value_c, self.product_c, None)]
             return QUIET
         sign = excursion.sign

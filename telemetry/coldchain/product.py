@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp, log
 
-BRIDGE_S = 3_600.0  # over a longer hole in the data nobody knows what the goods went through
 LAG_S_MIN, LAG_S_MAX = 60.0, 259_200.0
 
 

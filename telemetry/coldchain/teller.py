@@ -95,7 +95,7 @@ class Teller:
         side: Side = "high" if watch.warm else "low"
         direction = "rising" if watch.warm else "falling"
         since = self.clock(rise.since_s)
-        tail = f"{self._door()}no defrost due"
+        tail = f"{self._door()}no defrost due" if watch.warm else f"{self._door()}without turning back"
         forecast_at_s = None if warned.crossing_s is None else at_s + warned.crossing_s
         if warned.code == "unusual":
             usual = degrees(rise.level_c if watch.warm else -rise.level_c)

@@ -17,22 +17,21 @@ from telemetry.coldchain.rise import FAR_C, Rise, Usual
 from telemetry.coldchain.settings import SensorSettings
 from telemetry.coldchain.state import Remembering
 
-CALM_S = 7_200.0
+CALM_S, CALM_S_MAX = 7_200.0, 43_200.0  # at most half a day: the trouble of the next day is told again
+AGAIN_S = 3_600.0  # a told trouble may be told as worse after this
 READINGS_MIN = 2
-COLD_FACTOR = (
-    4.0  # cold is the machine's doing and seldom a danger; it is told when it must be the probe or the set point
-)
+SURE_H = 0.75  # a forecast needs this much strangeness (weighed hours), or one gust of warm air would be a trend
 UNUSUAL_HORIZON_S = 86_400.0
-SURE_H = 0.75
-AGAIN_S = 3_600.0
 RISE_S_MAX = 259_200.0  # after three days it is no rise any more but the new usual
-NEAR_SHARE, FAR_FACTOR = 0.6, 4.0
+NEAR_SHARE, FAR_FACTOR = 0.6, 4.0  # most of the way to the limit is still to go: be four times surer
+HOT_C = 50.0  # a low limit this high is hot holding: there the cold side is the dangerous one
+COLD_FACTOR = 4.0  # cold is the machine's doing and seldom a danger: told when it must be the probe or the set point
+HOT_C = 50.0  # a low limit this high is hot holding: there the cold side is the dangerous one
 
 
 @dataclass(frozen=True)
 class Warned:
-    """``crossing_s`` from now if the goods will be outside; ``unusual``: the change itself is the news. Rates are
-    upwards."""
+    """``crossing_s`` from now if the goods will be outside; ``unusual``: the change itself is the news."""
 
     code: Literal["trend", "unusual"]
     crossing_s: float | None
@@ -55,7 +54,7 @@ class Watch(Remembering):
     def __init__(self, settings: SensorSettings, *, warm: bool) -> None:
         self.settings, self.warm = settings, warm
         self.rise = Rise()
-        self.holdoff = Holdoff(CALM_S, settings.close_after_max_s, settings.relapse_s)
+        self.holdoff = Holdoff(CALM_S, CALM_S_MAX, settings.relapse_s)
         self.told = False
         self.calm_since_s: float | None = None
         self.told_height_c = self.told_excess_h = 0.0
@@ -146,7 +145,8 @@ class Watch(Remembering):
 
     def _enough_h(self, up_c: float, limit_c: float | None) -> float:
         """How much strangeness makes a warning: little when the limit is near, more when only the habit is left."""
-        enough_h = self.settings.strange_h * (1.0 if self.warm else COLD_FACTOR)
+        dreaded = self.warm or (limit_c is not None and limit_c <= -HOT_C)
+        enough_h = self.settings.strange_h * (1.0 if dreaded else COLD_FACTOR)
         if limit_c is not None and limit_c - up_c > NEAR_SHARE * (limit_c - self.rise.level_c):
             enough_h *= FAR_FACTOR
         return enough_h

@@ -9,7 +9,7 @@ import pytest
 from telemetry.coldchain.kinetic import DangerClock, mean_kinetic_c
 from telemetry.coldchain.product import crossing_s, estimate_series, fit_lag_s, follow
 from telemetry.coldchain.settings import SensorSettings
-from tests.telemetry.coldchain.made import START_S, always, judge, room
+from tests.telemetry.coldchain.made import START_S, add, always, judge, room, told, towards
 
 
 def test_mean_kinetic_temperature_gives_the_check_value() -> None:
@@ -67,3 +67,16 @@ def test_food_left_at_room_temperature_is_told_even_without_a_limit_excursion_ru
     (danger,) = [finding for finding in findings if finding.code == "danger_zone"]
     assert danger.severity == "critical"
     assert 2 * 3_600 <= danger.at_s - START_S - 7_200 <= 2.3 * 3_600
+
+
+def test_hot_food_that_cools_down_is_warned_of_before_its_low_limit() -> None:
+    settings = SensorSettings(limits=always(low_c=60.0), danger_zone=True, product_lag_s=5_400.0)
+    since_s = START_S + 40 * 3_600
+    series = add(room(46, mean_c=68.0), since_s, 6 * 3_600, towards(-40.0, 2 * 3_600))
+    findings = judge(series, settings)
+    warning, opened = told(findings)[0], next(f for f in findings if f.kind == "excursion_opened")
+    assert (warning.kind, warning.side) == ("warning", "low")
+    assert warning.forecast_at_s is not None
+    assert warning.at_s < opened.at_s
+    assert "falling" in warning.reason
+    assert any(finding.code == "danger_zone" for finding in findings)
