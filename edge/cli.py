@@ -34,7 +34,16 @@ def main(argv: list[str] | None = None) -> int:
     actions = add_outbox_commands(commands.add_parser("outbox", help="look into what waits for the centre"))
     for command in (*(item for name, item in commands.choices.items() if name != "outbox"), *actions):
         command.add_argument("config", type=Path, help="the box's YAML file")
+    replay = commands.add_parser("replay", help="judge a CSV of readings as the box would have")
+    replay.add_argument("readings", type=Path, help="wide CSV: time, then one column per sensor in °C")
+    replay.add_argument("--config", type=Path, required=True, help="limits and sensors; see configs/replay-*.yaml")
+    replay.add_argument("--rules", choices=("plain", "smart"), default="smart", help="plain is a bare threshold")
+    replay.add_argument("--json", action="store_true", help="one JSON object a line")
     args = parser.parse_args(argv)
+    if args.command == "replay":
+        from edge.replay import replay as run_replay
+
+        return run_replay(args.readings, args.config, args.rules, args.json)
     try:
         config = load(args.config)
         if args.command == "check":

@@ -1,0 +1,235 @@
+"""The configuration of `brightline-edge replay`: which columns are probes, and the limits of each over time.
+
+Written to be typed by hand: one block per sensor, a block of defaults, dated limits; a limit not named in a later
+entry stays in force, ``null`` ends it. Problems are reported as ``file:line: path: what is wrong``, all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import ValidationError
+
+from edge.config import FILE_BYTES_MAX, ConfigurationError, Path_, _lines, _problem, _sentence
+from edge.dated_limits import SpanBuilder
+from edge.defrost_times import ScheduleError, read_schedule
+from edge.replay_schema import PLAIN_FIELDS, SENSOR_NAMES, SINCE_NAMES, LimitEntry, SensorEntry
+from telemetry.coldchain.limit_set import LimitError
+from telemetry.coldchain.schedule import DefrostSchedule
+from telemetry.coldchain.settings import LimitSpan, SensorSettings
+
+BOX_KEYS = frozenset({"box", "server", "serial_ports", "cameras"})
+SECTION_KEYS = frozenset({"defaults", "sensors", "limits", "twins", "time_zone"})
+OTHER_SECTIONS = {"assets": "sensors", "default": "defaults", "timezone": "time_zone"}
+NAME_KEYS = ("id", "name", "column")
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """``sensors`` is None when the defaults hold for every column; ``changes`` are the sites' changes to limit sets."""
+
+    defaults: SensorSettings
+    sensors: dict[str, SensorSettings] | None
+    contacts: Mapping[str, str] = field(default_factory=dict)
+    twins: tuple[tuple[str, str], ...] = ()
+    zone: tzinfo = UTC
+    changes: tuple[str, ...] = ()
+
+
+def load_replay(path: Path) -> ReplayConfig:
+    """Read and check the file; raises ConfigurationError."""
+    data, lines = _read(path)
+    return _Reader(path, data, lines).config()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigurationError(f"{path}:1: the file has more than {FILE_BYTES_MAX} bytes")
+        text = path.read_text("utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}:1: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}:1: is not UTF-8 text") from error
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigurationError(f"{path}:{mark.line + 1 if mark else 1}: {problem}") from error
+    if node is None or not isinstance(data, dict):
+        raise ConfigurationError(
+            f"{path}:1: needs a `sensors:` or `defaults:` block; see configs/replay-warehouse.yaml"
+        )
+    lines = {_ours(place): line for place, line in _lines(node, ())}
+    return {OTHER_SECTIONS.get(str(key), str(key)): value for key, value in data.items()}, lines
+
+
+def _ours(place: Path_) -> Path_:
+    return (OTHER_SECTIONS.get(str(place[0]), place[0]), *place[1:]) if place else place
+
+
+class _Reader:
+    """One reading of one file; collects all problems before it raises."""
+
+    def __init__(self, path: Path, data: dict[str, Any], lines: dict[Path_, int]) -> None:
+        self.path, self.data, self.lines = path, data, lines
+        self.problems: list[str] = []
+        self.changes: list[str] = []
+        self.zone: tzinfo = UTC
+
+    def config(self) -> ReplayConfig:
+        for key in self.data:
+            if key not in SECTION_KEYS | BOX_KEYS:
+                self._wrong((key,), "unknown key; known are defaults, sensors, limits, twins, time_zone")
+        self.zone = self._zone()
+        base = self._entry(self.data.get("defaults"), ("defaults",))
+        defaults = self._settings("defaults", SensorEntry(), base, ("defaults",))
+        entries, places = self._sensors()
+        self._merge_limits(entries, places)
+        parsed = {name: self._entry(raw, places[name]) for name, raw in entries.items()}
+        sensors = {
+            name: self._settings(name, entry, base, places[name])
+            for name, entry in parsed.items()
+            if entry.kind == "temperature"
+        }
+        contacts = {name: entry.kind for name, entry in parsed.items() if entry.kind not in ("temperature", "ignore")}
+        twins = self._twins(parsed, sensors, places)
+        if self.problems:
+            raise ConfigurationError("\n".join(self.problems))
+        return ReplayConfig(defaults, sensors or None, contacts, twins, self.zone, tuple(self.changes))
+
+    def _wrong(self, place: Path_, text: str) -> None:
+        self.problems.append(_problem(self.path, self.lines, place, text))
+
+    def _zone(self) -> tzinfo:
+        box = self.data.get("box")
+        name = self.data.get("time_zone", box.get("time_zone") if isinstance(box, dict) else None)
+        if name is None:
+            return UTC
+        try:
+            return ZoneInfo(str(name))
+        except (KeyError, ValueError, OSError):
+            self._wrong(("time_zone",), f"{name!r} is not a time zone such as Asia/Shanghai")
+            return UTC
+
+    def _sensors(self) -> tuple[dict[str, Any], dict[str, Path_]]:
+        raw = self.data.get("sensors") or {}
+        if isinstance(raw, dict):
+            return {str(name): value for name, value in raw.items()}, {
+                str(name): ("sensors", str(name)) for name in raw
+            }
+        entries: dict[str, Any] = {}
+        places: dict[str, Path_] = {}
+        for index, item in enumerate(raw if isinstance(raw, list) else []):
+            entry = {item: None} if isinstance(item, str) else item
+            name = entry.get("id", entry.get("name", entry.get("column"))) if isinstance(entry, dict) else None
+            if isinstance(item, str):
+                name, entry = item, {}
+            if name is None or not isinstance(entry, dict):
+                self._wrong(("sensors", index), "needs an id: the name of its column")
+                continue
+            known = {key: value for key, value in entry.items() if key in SENSOR_NAMES}
+            entries[str(name)] = known if "type" in entry else {k: v for k, v in entry.items() if k not in NAME_KEYS}
+            places[str(name)] = ("sensors", index)
+        return entries, places
+
+    def _merge_limits(self, entries: dict[str, Any], places: dict[str, Path_]) -> None:
+        """A top-level ``limits:`` block, by sensor or as a list with ``sensor:``, is the same as limits in the
+        sensors.
+        """
+        raw = self.data.get("limits") or []
+        pairs: list[tuple[str, Any, Path_]] = []
+        if isinstance(raw, dict):
+            pairs = [(str(name), value, ("limits", str(name))) for name, value in raw.items()]
+        else:
+            for index, item in enumerate(raw):
+                name = item.get("sensor") if isinstance(item, dict) else None
+                if name is None:
+                    self._wrong(("limits", index), "needs a sensor: the name of its column")
+                    continue
+                pairs.append(
+                    (str(name), {key: value for key, value in item.items() if key != "sensor"}, ("limits", index))
+                )
+        for name, value, place in pairs:
+            entry = dict(entries.get(name) or {})
+            limits = entry.get("limits") or []
+            for part in value if isinstance(value, list) else [value]:
+                own = dict(part) if isinstance(part, dict) else {}
+                for key in ("delay_s", "hysteresis_c"):
+                    if key in own:
+                        entry[key] = own.pop(key)
+                own.pop("severity", None)
+                limits = [*(limits if isinstance(limits, list) else [limits]), own]
+            entry["limits"] = limits
+            entries[name] = entry
+            places.setdefault(name, place)
+
+    def _entry(self, raw: Any, place: Path_) -> SensorEntry:
+        if isinstance(raw, list):
+            raw = {"limits": raw}
+        if isinstance(raw, dict) and set(raw) & SINCE_NAMES:
+            raw = {"limits": [raw]}
+        try:
+            return SensorEntry.model_validate(raw or {})
+        except ValidationError as error:
+            for item in error.errors():
+                where = tuple(part for part in item["loc"] if part not in ("LimitEntry", "list[LimitEntry]"))
+                self._wrong((*place, *where), _sentence(item))
+            return SensorEntry()
+
+    def _settings(self, name: str, entry: SensorEntry, base: SensorEntry, place: Path_) -> SensorSettings:
+        values: dict[str, Any] = {}
+        for field_name in PLAIN_FIELDS:
+            value = getattr(entry, field_name)
+            values[field_name] = value if value is not None else getattr(base, field_name)
+        has_own = entry.limits is not None or entry.limit_set or entry.model_fields_set & {"high_c", "low_c"}
+        danger, spans = self._spans(name, entry if has_own else base, place)
+        if values["danger_zone"] is None:
+            values["danger_zone"] = danger
+        schedule = entry.defrost_schedule if entry.defrost_schedule is not None else base.defrost_schedule
+        try:
+            windows = read_schedule(schedule, self.zone)
+        except ScheduleError as error:
+            self._wrong((*place, "defrost_schedule"), str(error))
+            windows = DefrostSchedule()
+        return SensorSettings(
+            limits=spans, schedule=windows, **{key: value for key, value in values.items() if value is not None}
+        )
+
+    def _spans(self, name: str, entry: SensorEntry, place: Path_) -> tuple[bool | None, tuple[LimitSpan, ...]]:
+        parts: list[LimitEntry] = []
+        if entry.limit_set or entry.model_fields_set & {"high_c", "low_c"}:
+            own = {key: getattr(entry, key) for key in ("high_c", "low_c") if key in entry.model_fields_set}
+            parts.append(LimitEntry(limit_set=entry.limit_set, loosen_reason=entry.loosen_reason, **own))
+        if entry.limits is not None:
+            parts += entry.limits if isinstance(entry.limits, list) else [entry.limits]
+        builder = SpanBuilder(self.zone, self.path.parent)
+        for index, part in enumerate(parts):
+            try:
+                builder.add(part)
+            except LimitError as error:
+                self._wrong((*place, "limits", index), str(error))
+        self.changes += [f"{name}: {change}" for change in builder.site_changes]
+        return builder.danger_zone, builder.spans()
+
+    def _twins(
+        self, parsed: dict[str, SensorEntry], sensors: dict[str, SensorSettings], places: dict[str, Path_]
+    ) -> tuple[tuple[str, str], ...]:
+        pairs: list[tuple[tuple[str, ...], Path_]] = []
+        for index, item in enumerate(self.data.get("twins") or []):
+            pairs.append((tuple(map(str, item)) if isinstance(item, list) else (), ("twins", index)))
+        pairs += [((name, entry.twin), places[name]) for name, entry in parsed.items() if entry.twin is not None]
+        twins: list[tuple[str, str]] = []
+        for pair, place in pairs:
+            if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(sensors):
+                self._wrong(place, "twins are two different sensors of this file")
+            elif (pair[0], pair[1]) not in twins and (pair[1], pair[0]) not in twins:
+                twins.append((pair[0], pair[1]))
+        return tuple(twins)
