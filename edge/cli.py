@@ -21,6 +21,19 @@ THREADS_END_S = 2.0  # from the closed outbox to the end of the process
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    if args.command == "replay":
+        from edge.replay import replay
+
+        return replay(args.readings, args.config, args.rules, args.json)
+    try:
+        return _act(load(args.config), args)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="brightline-edge", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="say what is wrong with a configuration, as file:line: path: problem")
@@ -39,26 +52,20 @@ def main(argv: list[str] | None = None) -> int:
     replay.add_argument("--config", type=Path, required=True, help="limits and sensors; see configs/replay-*.yaml")
     replay.add_argument("--rules", choices=("plain", "smart"), default="smart", help="plain is a bare threshold")
     replay.add_argument("--json", action="store_true", help="one JSON object a line")
-    args = parser.parse_args(argv)
-    if args.command == "replay":
-        from edge.replay import replay as run_replay
+    return parser
 
-        return run_replay(args.readings, args.config, args.rules, args.json)
-    try:
-        config = load(args.config)
-        if args.command == "check":
-            sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
-            return 0
-        if args.command == "enrol":
-            return _enrol(config, args.code)
-        if args.command == "read":
-            return _read(config, args.sensor, args.timeout, as_json=args.json)
-        if args.command == "outbox":
-            return inspect_outbox(config, args)
-        return _run(config)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+
+def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
+    if args.command == "check":
+        sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
+        return 0
+    if args.command == "enrol":
+        return _enrol(config, args.code)
+    if args.command == "read":
+        return _read(config, args.sensor, args.timeout, as_json=args.json)
+    if args.command == "outbox":
+        return inspect_outbox(config, args)
+    return _run(config)
 
 
 def _enrol(config: EdgeConfig, code: str) -> int:

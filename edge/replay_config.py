@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import ValidationError
 
-from edge.config import FILE_BYTES_MAX, ConfigurationError, Path_, _lines, _problem, _sentence
+from edge.config_file import ConfigurationError, Path_, problem_at, read_yaml, sentence_of
 from edge.dated_limits import SpanBuilder
 from edge.defrost_times import ScheduleError, read_schedule
 from edge.replay_schema import PLAIN_FIELDS, SENSOR_NAMES, SINCE_NAMES, LimitEntry, SensorEntry
@@ -49,26 +48,13 @@ def load_replay(path: Path) -> ReplayConfig:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigurationError(f"{path}:1: the file has more than {FILE_BYTES_MAX} bytes")
-        text = path.read_text("utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigurationError(f"{path}:1: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}:1: is not UTF-8 text") from error
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigurationError(f"{path}:{mark.line + 1 if mark else 1}: {problem}") from error
-    if node is None or not isinstance(data, dict):
+    data, lines = read_yaml(path)
+    if not isinstance(data, dict):
         raise ConfigurationError(
             f"{path}:1: needs a `sensors:` or `defaults:` block; see configs/replay-warehouse.yaml"
         )
-    lines = {_ours(place): line for place, line in _lines(node, ())}
-    return {OTHER_SECTIONS.get(str(key), str(key)): value for key, value in data.items()}, lines
+    ours = {_ours(place): line for place, line in lines.items()}
+    return {OTHER_SECTIONS.get(str(key), str(key)): value for key, value in data.items()}, ours
 
 
 def _ours(place: Path_) -> Path_:
@@ -106,7 +92,7 @@ class _Reader:
         return ReplayConfig(defaults, sensors or None, contacts, twins, self.zone, tuple(self.changes))
 
     def _wrong(self, place: Path_, text: str) -> None:
-        self.problems.append(_problem(self.path, self.lines, place, text))
+        self.problems.append(problem_at(self.path, self.lines, place, text))
 
     def _zone(self) -> tzinfo:
         box = self.data.get("box")
@@ -181,7 +167,7 @@ class _Reader:
         except ValidationError as error:
             for item in error.errors():
                 where = tuple(part for part in item["loc"] if part not in ("LimitEntry", "list[LimitEntry]"))
-                self._wrong((*place, *where), _sentence(item))
+                self._wrong((*place, *where), sentence_of(item, raw))
             return SensorEntry()
 
     def _settings(self, name: str, entry: SensorEntry, base: SensorEntry, place: Path_) -> SensorSettings:
@@ -204,18 +190,19 @@ class _Reader:
         )
 
     def _spans(self, name: str, entry: SensorEntry, place: Path_) -> tuple[bool | None, tuple[LimitSpan, ...]]:
-        parts: list[LimitEntry] = []
+        parts: list[tuple[Path_, LimitEntry]] = []
         if entry.limit_set or entry.model_fields_set & {"high_c", "low_c"}:
             own = {key: getattr(entry, key) for key in ("high_c", "low_c") if key in entry.model_fields_set}
-            parts.append(LimitEntry(limit_set=entry.limit_set, loosen_reason=entry.loosen_reason, **own))
+            parts.append((place, LimitEntry(limit_set=entry.limit_set, loosen_reason=entry.loosen_reason, **own)))
         if entry.limits is not None:
-            parts += entry.limits if isinstance(entry.limits, list) else [entry.limits]
+            dated = entry.limits if isinstance(entry.limits, list) else [entry.limits]
+            parts += [((*place, "limits", index), part) for index, part in enumerate(dated)]
         builder = SpanBuilder(self.zone, self.path.parent)
-        for index, part in enumerate(parts):
+        for where, part in parts:
             try:
                 builder.add(part)
             except LimitError as error:
-                self._wrong((*place, "limits", index), str(error))
+                self._wrong(where, str(error))
         self.changes += [f"{name}: {change}" for change in builder.site_changes]
         return builder.danger_zone, builder.spans()
 

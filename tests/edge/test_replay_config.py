@@ -100,7 +100,7 @@ def test_a_limit_set_is_found_tightened_and_loosened_only_with_a_reason(tmp_path
         LimitSpan(EVER_S, 5.0, 0.0),
     )
     assert problems(tmp_path, "sensors:\n  a:\n    limit_set: canteen-refrigerator\n    high_c: 10\n") == [
-        "2: sensors.a.limits.0: high_c 10 is looser than 8 of canteen-refrigerator; state a loosen_reason"
+        "2: sensors.a: high_c 10 is looser than 8 of canteen-refrigerator; state a loosen_reason"
     ]
     text = "sensors: {a: {limit_set: canteen-refrigerator, high_c: 10, loosen_reason: fruit only}}"
     assert spans(tmp_path, text) == (LimitSpan(EVER_S, 10.0, 0.0),)
