@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = _parser().parse_args(argv)
+    from sqlalchemy.exc import SQLAlchemyError
+
     from server.accounts import AccountError
     from server.settings import Settings
 
@@ -36,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     except (AccountError, ValueError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 2
-    except OSError as error:
+    except (OSError, SQLAlchemyError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 1
 
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings, args: argparse.Namespace) -> int:
+    import signal
     import socket
 
     import uvicorn
@@ -80,9 +83,13 @@ def _serve(settings: Settings, args: argparse.Namespace) -> int:
         raise ValueError("--insecure-cookies is for 127.0.0.1 only; give --tls-cert and --tls-key")
     if not loopback and not args.tls_cert:
         raise ValueError("beyond this machine the centre is served over TLS only; give --tls-cert and --tls-key")
-    listener = socket.create_server((args.host, args.port))
+    if bool(args.tls_cert) != bool(args.tls_key):
+        raise ValueError("--tls-cert and --tls-key belong together")
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    listener = socket.create_server((args.host, args.port), family=family)
     scheme = "https" if args.tls_cert else "http"
-    url = f"{scheme}://{args.host}:{listener.getsockname()[1]}"
+    host = f"[{args.host}]" if family == socket.AF_INET6 else args.host
+    url = f"{scheme}://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         create_app(settings, url=url, demo_broker_port=args.demo_broker),
         log_level="warning",
@@ -91,19 +98,27 @@ def _serve(settings: Settings, args: argparse.Namespace) -> int:
         timeout_graceful_shutdown=5,
         server_header=False,
     )
-    uvicorn.Server(config).run(sockets=[listener])
-    return 0
+    server = uvicorn.Server(config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)  # uvicorn raises the signal again after it has stopped
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _stop(number: int, frame: object) -> None:
+    del number, frame
+    raise SystemExit(0)
 
 
 def _with_database(settings: Settings, args: argparse.Namespace) -> int:
     from sqlalchemy.orm import Session
 
-    from server.database import make_engine, migrate
+    from server.database import make_engine, migrate, writing
 
     migrate(settings)
     engine = make_engine(settings)
     try:
-        with Session(engine) as db, db.begin():
+        with Session(writing(engine)) as db, db.begin():
             _administer(db, args)
     finally:
         engine.dispose()
@@ -118,7 +133,7 @@ def _administer(db: Session, args: argparse.Namespace) -> None:
         sys.stdout.write(code + "\n")
         return
     site = ensure_site(db, args.site) if args.site else None
-    add_user(db, args.username, args.name, sys.stdin.readline().rstrip("\n"), args.role, site)
+    add_user(db, args.username, args.name, sys.stdin.readline().rstrip("\r\n"), args.role, site)
     sys.stdout.write(f"user {args.username} added\n")
 
 

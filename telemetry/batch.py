@@ -48,7 +48,7 @@ class BatchHeader(Message):
     box_id: Identifier
     epoch: Identifier
     lane: Lane
-    seq: Annotated[int, Field(ge=1)]
+    seq: Annotated[int, Field(ge=1, le=2**53)]
     previous_sha256: Sha256
     created_at: UtcTime
     count: Annotated[int, Field(ge=1, le=100_000)]

@@ -33,6 +33,9 @@ EventType = Literal[
 
 
 def _utc(value: datetime) -> datetime:
+    """Years outside of 1970 to 9000 are a fault of the sender, and the ends of the calendar overflow in any zone."""
+    if not 1970 <= value.year < 9000:
+        raise ValueError("the year must be 1970 to 8999")
     return value.astimezone(UTC)
 
 
@@ -46,7 +49,9 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 Finite = Annotated[float, AfterValidator(_finite)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 Text = Annotated[str, Field(max_length=512)]
-Scalar = str | int | bool | Finite | None
+Name = Annotated[str, Field(max_length=64)]
+Names = Annotated[list[Text], Field(max_length=64)]
+Scalar = Text | int | bool | Finite | None
 
 
 class Message(BaseModel):
@@ -77,7 +82,7 @@ class Event(Message):
     severity: Severity
     source_id: Identifier
     at: UtcTime
-    data: Annotated[dict[str, Scalar | list[str]], Field(max_length=64)] = Field(default_factory=dict)
+    data: Annotated[dict[Name, Scalar | Names], Field(max_length=64)] = Field(default_factory=dict)
 
 
 class RejectedRecord(Message):
