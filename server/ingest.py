@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from server.accounts import digest
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, SeriesPoint, StoredBatch, StoredEvent
+from server.reports.sources import index_batch
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
@@ -95,22 +96,22 @@ def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
     if not _fits(db, batch):
         return _receipt(batch, "rejected", "chain: it does not follow the batch stored before it"), []
     now = datetime.now(UTC)
-    db.add(
-        StoredBatch(
-            box_id=header.box_id,
-            epoch=header.epoch,
-            lane=header.lane,
-            seq=header.seq,
-            sha256=batch.sha256,
-            previous_sha256=header.previous_sha256,
-            count=header.count,
-            raw=batch.raw,
-            received_at=now,
-        )
+    row = StoredBatch(
+        box_id=header.box_id,
+        epoch=header.epoch,
+        lane=header.lane,
+        seq=header.seq,
+        sha256=batch.sha256,
+        previous_sha256=header.previous_sha256,
+        count=header.count,
+        raw=batch.raw,
+        received_at=now,
     )
+    db.add(row)
     box = db.get_one(Box, header.box_id)
     box.last_seen_at = now
     db.flush()
+    index_batch(db, row.id, batch)
     readings = [record for _, record in batch.records if isinstance(record, Reading)]
     events = [record for _, record in batch.records if isinstance(record, Event)]
     _write_points(db, box, readings)

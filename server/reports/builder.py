@@ -1,0 +1,217 @@
+"""Makes the content of a report from the record. The same record gives the same content, byte for byte.
+
+Values are read from the series and proved against the signed batches before anybody signs (`prove_points`): a report
+never rests on a derived table alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.models import Box, SeriesPoint, Site, StoredBatch
+from server.reports import sensors
+from server.reports.cards import cards_of, describe_sensor, limits_in_force
+from server.reports.document import Asset, Content, Kind, Verified, digest_points, lanes_of
+from server.reports.excursions import find_excursions
+from server.reports.gaps import GapReasons
+from server.reports.models import ReportEntry, SignedReport
+from server.reports.series import Point, summarise
+from server.reports.sources import BatchRef, digest_of, find_batches, to_ms
+from telemetry.batch import BatchError, open_batch
+from telemetry.messages import Reading
+from telemetry.signing import PublicKey
+
+QUANTITY = "temperature"
+PERIOD_MAX = timedelta(days=31)
+READINGS_MAX = 100_000  # of one report: 31 days of two readings a minute; beyond, choose a shorter period
+ASSETS_MAX = 40
+Series = dict[
+    int, tuple[int, Point]
+]  # time in ms → journal id and point: as in the series, the batch stored first counts
+
+
+class ReportRefused(Exception):
+    """``code`` is one of period, future, too_many_readings, no_data, no_ccp, too_many_assets, changed."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def check_period(start: datetime, end: datetime, now: datetime) -> None:
+    """Raises ReportRefused unless the period is over and at most 31 days long."""
+    if start.year < 1971 or not timedelta(0) < end - start <= PERIOD_MAX + timedelta(hours=1):
+        raise ReportRefused("period", "the period must begin before it ends, and have at most 31 days")
+    if end > now:
+        raise ReportRefused("future", "the period must be over; choose an end before now")
+
+
+def build_temperature(db: Session, box: Box, sensor_id: str, start: datetime, end: datetime) -> Content:
+    """The content of a temperature report on one sensor; raises ReportRefused."""
+    points = read_points(db, box.id, sensor_id, start, end)
+    refs = read_refs(db, box.id, sensor_id, start, end)
+    if not points:
+        raise ReportRefused("no_data", "there is no reading of this sensor in the period")
+    asset = _asset(db, box, sensor_id, points, start, end)
+    return _content("temperature", box.site, start, end, [asset], refs)
+
+
+def build_haccp(db: Session, site: Site, start: datetime, end: datetime) -> Content:
+    """The content of a HACCP log on all critical control points of a site; raises ReportRefused."""
+    found = sensors.critical_points(db, site, end)
+    if not found:
+        raise ReportRefused("no_ccp", "no sensor of this site is marked as a critical control point on its card")
+    if len(found) > ASSETS_MAX:
+        raise ReportRefused("too_many_assets", f"a log takes at most {ASSETS_MAX} critical control points")
+    assets: list[Asset] = []
+    refs: list[BatchRef] = []
+    readings = 0
+    for box, sensor_id in found:
+        points = read_points(db, box.id, sensor_id, start, end, READINGS_MAX - readings)
+        readings += len(points)
+        refs += read_refs(db, box.id, sensor_id, start, end)
+        asset = _asset(db, box, sensor_id, points, start, end)
+        verified = _verified(db, site, asset, start, end)
+        assets.append(asset.model_copy(update={"points": [], "verified": verified}))
+    return _content("haccp", site, start, end, assets, refs)
+
+
+def _content(
+    kind: Kind, site: Site, start: datetime, end: datetime, assets: list[Asset], refs: list[BatchRef]
+) -> Content:
+    return Content(
+        kind=kind,
+        site=site.name,
+        zone=site.time_zone,
+        start=start,
+        end=end,
+        assets=assets,
+        lanes=lanes_of(refs),
+        batches=len(set(refs)),
+        batches_sha256=digest_of(refs),
+    )
+
+
+def _asset(db: Session, box: Box, sensor_id: str, points: list[Point], start: datetime, end: datetime) -> Asset:
+    cards = cards_of(db, box.id, sensor_id)
+    limits = limits_in_force(db, box, sensor_id, cards, start, end)
+    return Asset(
+        sensor=describe_sensor(db, box, sensor_id, cards, end),
+        limits=limits,
+        statistics=summarise(points, limits, to_ms(start), to_ms(end)),
+        gaps=GapReasons(db, box, sensor_id).explain(points, to_ms(start), to_ms(end)),
+        excursions=find_excursions(db, box.id, sensor_id, start, end),
+        points=points,
+        points_sha256=digest_points(points),
+    )
+
+
+def read_points(
+    db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime, points_max: int = READINGS_MAX
+) -> list[Point]:
+    """The series from *start* to before *end*; raises ReportRefused with too many."""
+    query = (
+        select(SeriesPoint.observed_at_ms, SeriesPoint.value, SeriesPoint.quality)
+        .where(
+            SeriesPoint.box_id == box_id,
+            SeriesPoint.sensor_id == sensor_id,
+            SeriesPoint.quantity == QUANTITY,
+            SeriesPoint.observed_at_ms >= to_ms(start),
+            SeriesPoint.observed_at_ms < to_ms(end),
+        )
+        .order_by(SeriesPoint.observed_at_ms)
+        .limit(points_max + 1)
+    )
+    points = [(row[0], row[1], row[2]) for row in db.execute(query)]
+    if len(points) > points_max:
+        raise ReportRefused("too_many_readings", f"a report takes at most {READINGS_MAX} readings; shorten the period")
+    return points
+
+
+def read_refs(db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime) -> list[BatchRef]:
+    """The batches of readings and events of one sensor; raises ReportRefused with too many.
+
+    Events count from a day before the period on: an excursion may have begun there.
+    """
+    readings = find_batches(db, box_id, sensor_id, "readings", to_ms(start), to_ms(end), READINGS_MAX)
+    day_before = to_ms(start - timedelta(days=1))
+    events = find_batches(db, box_id, sensor_id, "events", day_before, to_ms(end), READINGS_MAX)
+    if len(readings) + len(events) > READINGS_MAX:
+        raise ReportRefused("too_many_readings", f"a report takes at most {READINGS_MAX} batches; shorten the period")
+    return readings + events
+
+
+def _verified(db: Session, site: Site, asset: Asset, start: datetime, end: datetime) -> list[Verified]:
+    """The reviewed temperature reports on this sensor that lie in the period."""
+    title = sensors.title_of(asset.sensor.box_id, asset.sensor.sensor_id)
+    query = (
+        select(SignedReport, ReportEntry)
+        .join(ReportEntry, ReportEntry.report_id == SignedReport.id)
+        .where(
+            SignedReport.site_id == site.id, SignedReport.kind == "temperature", SignedReport.title == title,
+            SignedReport.start < end, SignedReport.end > start, ReportEntry.move == "reviewed",
+        )
+        .order_by(ReportEntry.id)
+    )  # fmt: skip
+    return [
+        Verified(number=report.number, start=report.start, end=report.end, by=entry.user.display_name, at=entry.at)
+        for report, entry in db.execute(query)
+    ]
+
+
+def prove_points(db: Session, content: Content) -> list[str]:
+    """What the listed batches say otherwise than the content: one sentence each; nothing when all is well.
+
+    Opens every batch: bytes, signature and values are checked, none of the derived tables is trusted.
+    """
+    said: dict[tuple[str, str], Series] = {
+        (asset.sensor.box_id, asset.sensor.sensor_id): {} for asset in content.assets
+    }
+    keys = {box.id: PublicKey.from_b64(box.public_key) for box in db.scalars(select(Box))}
+    problems: list[str] = []
+    if digest_of(content.refs) != content.batches_sha256:
+        problems.append("the digest over its list of batches is another one")
+    for ref in content.refs:
+        problems += _read_batch(db, ref, keys, said)
+    for asset in content.assets:
+        found = said[asset.sensor.box_id, asset.sensor.sensor_id]
+        first, last = to_ms(content.start), to_ms(content.end)
+        points = [found[at_ms][1] for at_ms in sorted(found) if first <= at_ms < last]
+        if digest_points(points) != asset.points_sha256:
+            problems.append(f"sensor {asset.sensor.sensor_id}: its readings are not those of its batches")
+        if asset.points and digest_points(asset.points) != asset.points_sha256:
+            problems.append(f"sensor {asset.sensor.sensor_id}: its readings do not have the digest that it states")
+    return problems
+
+
+def _read_batch(
+    db: Session, ref: BatchRef, keys: dict[str, PublicKey], said: dict[tuple[str, str], Series]
+) -> Sequence[str]:
+    name = f"batch {ref.box_id}/{ref.epoch[:8]}/{ref.lane}/{ref.seq}"
+    row = db.execute(
+        select(StoredBatch.id, StoredBatch.raw).where(
+            StoredBatch.box_id == ref.box_id, StoredBatch.epoch == ref.epoch,
+            StoredBatch.lane == ref.lane, StoredBatch.seq == ref.seq,
+        )
+    ).one_or_none()  # fmt: skip
+    if row is None:
+        return [f"{name}: is gone"]
+    try:
+        batch = open_batch(row[1], keys.get)
+    except BatchError as error:
+        return [f"{name}: {error}"]
+    if batch.sha256 != ref.sha256:
+        return [f"{name}: its bytes are not those that the report rests on"]
+    for _, record in batch.records:
+        if isinstance(record, Reading) and record.quantity == QUANTITY:
+            series = said.get((ref.box_id, record.sensor_id))
+            if series is not None:
+                at_ms = to_ms(record.observed_at)
+                if at_ms not in series or row[0] < series[at_ms][0]:
+                    series[at_ms] = (row[0], (at_ms, record.value, record.quality))
+    return []
