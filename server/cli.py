@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from server.reports.verification import ReportVerification
     from server.settings import Settings
+    from server.verify import Verification
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "serve":
             return _serve(settings, args)
         if args.command == "verify":
-            return _verify(settings, args.json)
+            return _verify(settings, args.json, args.report)
         if args.command == "migrate":
             from server.database import migrate
 
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--time-zone", default="Asia/Shanghai")
     verify = commands.add_parser("verify", help="check every signature, chain, picture and alert of the record")
     verify.add_argument("--json", action="store_true")
+    verify.add_argument("--report", type=Path, metavar="FILE", help="check this PDF, CSV or JSON of a signed report")
     for command in (serve, commands.choices["migrate"], add, enrol, verify):
         command.add_argument("--data", type=Path, required=True, help="folder of the record")
     return parser
@@ -137,19 +140,22 @@ def _administer(db: Session, args: argparse.Namespace) -> None:
     sys.stdout.write(f"user {args.username} added\n")
 
 
-def _verify(settings: Settings, as_json: bool) -> int:
+def _verify(settings: Settings, as_json: bool, report: Path | None) -> int:
     from sqlalchemy.orm import Session
 
     from server.blobs import FolderBlobStore
     from server.database import make_engine
+    from server.reports.verification import verify_report_file
     from server.verify import verify
 
     if not (settings.data_dir / "record.sqlite").exists():
         raise ValueError(f"{settings.data_dir} holds no record; give the folder of brightline-server serve")
     engine = make_engine(settings)
+    blobs = FolderBlobStore(settings.blob_dir)
+    found: Verification | ReportVerification
     try:
         with Session(engine) as db:
-            found = verify(db, FolderBlobStore(settings.blob_dir))
+            found = verify_report_file(db, blobs, report.read_bytes()) if report else verify(db, blobs)
     finally:
         engine.dispose()
     if as_json:
@@ -159,11 +165,20 @@ def _verify(settings: Settings, as_json: bool) -> int:
             sys.stdout.write(f"WRONG {line}\n")
         for line in found.gaps:
             sys.stdout.write(f"gap   {line}\n")
-        sys.stdout.write(
-            f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
-            f"{sum(found.alerts_by_kind.values())} alerts: {len(found.problems)} wrong\n"
-        )
+        sys.stdout.write(f"{_checked(found)}: {len(found.problems)} wrong\n")
     return 1 if found.problems else 0
+
+
+def _checked(found: Verification | ReportVerification) -> str:
+    """What was looked at, in one line."""
+    from server.verify import Verification
+
+    if not isinstance(found, Verification):
+        return found.report or "the file"
+    return (
+        f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
+        f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports"
+    )
 
 
 if __name__ == "__main__":

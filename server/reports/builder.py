@@ -1,18 +1,17 @@
 """Makes the content of a report from the record. The same record gives the same content, byte for byte.
 
-Values are read from the series and proved against the signed batches before anybody signs (`prove_points`): a report
-never rests on a derived table alone.
+Values are read from the series and proved against the signed batches before anybody signs (`server.reports.proof`):
+a report never rests on a derived table alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.models import Box, SeriesPoint, Site, StoredBatch
+from server.models import Box, SeriesPoint, Site
 from server.reports import sensors
 from server.reports.cards import cards_of, describe_sensor, limits_in_force
 from server.reports.document import Asset, Content, Kind, Verified, digest_points, lanes_of
@@ -21,17 +20,11 @@ from server.reports.gaps import GapReasons
 from server.reports.models import ReportEntry, SignedReport
 from server.reports.series import Point, summarise
 from server.reports.sources import BatchRef, digest_of, find_batches, to_ms
-from telemetry.batch import BatchError, open_batch
-from telemetry.messages import Reading
-from telemetry.signing import PublicKey
 
 QUANTITY = "temperature"
 PERIOD_MAX = timedelta(days=31)
 READINGS_MAX = 100_000  # of one report: 31 days of two readings a minute; beyond, choose a shorter period
 ASSETS_MAX = 40
-Series = dict[
-    int, tuple[int, Point]
-]  # time in ms → journal id and point: as in the series, the batch stored first counts
 
 
 class ReportRefused(Exception):
@@ -162,56 +155,3 @@ def _verified(db: Session, site: Site, asset: Asset, start: datetime, end: datet
         Verified(number=report.number, start=report.start, end=report.end, by=entry.user.display_name, at=entry.at)
         for report, entry in db.execute(query)
     ]
-
-
-def prove_points(db: Session, content: Content) -> list[str]:
-    """What the listed batches say otherwise than the content: one sentence each; nothing when all is well.
-
-    Opens every batch: bytes, signature and values are checked, none of the derived tables is trusted.
-    """
-    said: dict[tuple[str, str], Series] = {
-        (asset.sensor.box_id, asset.sensor.sensor_id): {} for asset in content.assets
-    }
-    keys = {box.id: PublicKey.from_b64(box.public_key) for box in db.scalars(select(Box))}
-    problems: list[str] = []
-    if digest_of(content.refs) != content.batches_sha256:
-        problems.append("the digest over its list of batches is another one")
-    for ref in content.refs:
-        problems += _read_batch(db, ref, keys, said)
-    for asset in content.assets:
-        found = said[asset.sensor.box_id, asset.sensor.sensor_id]
-        first, last = to_ms(content.start), to_ms(content.end)
-        points = [found[at_ms][1] for at_ms in sorted(found) if first <= at_ms < last]
-        if digest_points(points) != asset.points_sha256:
-            problems.append(f"sensor {asset.sensor.sensor_id}: its readings are not those of its batches")
-        if asset.points and digest_points(asset.points) != asset.points_sha256:
-            problems.append(f"sensor {asset.sensor.sensor_id}: its readings do not have the digest that it states")
-    return problems
-
-
-def _read_batch(
-    db: Session, ref: BatchRef, keys: dict[str, PublicKey], said: dict[tuple[str, str], Series]
-) -> Sequence[str]:
-    name = f"batch {ref.box_id}/{ref.epoch[:8]}/{ref.lane}/{ref.seq}"
-    row = db.execute(
-        select(StoredBatch.id, StoredBatch.raw).where(
-            StoredBatch.box_id == ref.box_id, StoredBatch.epoch == ref.epoch,
-            StoredBatch.lane == ref.lane, StoredBatch.seq == ref.seq,
-        )
-    ).one_or_none()  # fmt: skip
-    if row is None:
-        return [f"{name}: is gone"]
-    try:
-        batch = open_batch(row[1], keys.get)
-    except BatchError as error:
-        return [f"{name}: {error}"]
-    if batch.sha256 != ref.sha256:
-        return [f"{name}: its bytes are not those that the report rests on"]
-    for _, record in batch.records:
-        if isinstance(record, Reading) and record.quantity == QUANTITY:
-            series = said.get((ref.box_id, record.sensor_id))
-            if series is not None:
-                at_ms = to_ms(record.observed_at)
-                if at_ms not in series or row[0] < series[at_ms][0]:
-                    series[at_ms] = (row[0], (at_ms, record.value, record.quality))
-    return []

@@ -28,6 +28,7 @@ def _single(path: str) -> Font:
     return Font(Path(path), Path(path))
 
 
+SIGNS = {"—": "-", "–": "-", "…": "...", "→": "->", "Δ": "d", "≤": "<=", "≥": ">="}
 # where Debian, Fedora, Arch and Alpine put them
 FONTS: tuple[Font, ...] = (
     _noto("/usr/share/fonts/opentype/noto"),
@@ -47,5 +48,7 @@ def find_font(fonts: Sequence[Font] = FONTS) -> Font | None:
 
 def escape(text: str) -> str:
     """*text* in Latin-1, what does not fit as Unicode escapes."""
-    plain = text.replace("—", "-").replace("–", "-").replace("…", "...")
+    plain = text
+    for sign, word in SIGNS.items():
+        plain = plain.replace(sign, word)
     return plain.encode("latin-1", "backslashreplace").decode("latin-1")

@@ -89,8 +89,6 @@ def _draw_degrees(sheet: Sheet, frame: Frame) -> None:
         sheet.line(MARGIN + LEFT, level, MARGIN + WIDTH, level)
         sheet.set_xy(MARGIN, level - 2)
         sheet.cell(LEFT - 0.5, 4, f"{number * step:g}", align="R")
-    sheet.set_xy(MARGIN, frame.top - 5)
-    sheet.cell(LEFT - 0.5, 4, sheet.say("°C"), align="R")
 
 
 def _draw_times(sheet: Sheet, content: Content, frame: Frame) -> None:

@@ -49,7 +49,7 @@ def _write_temperature(sheet: Sheet, words: Wording, document: Document) -> None
     content = document.content
     asset = content.assets[0]
     _write_facts(sheet, words, document, 0)
-    sheet.section(words.t("temperature"), 90)
+    sheet.section(f"{words.t('temperature')} (°C)", 90)
     draw_chart(sheet, content, asset)
     sheet.note(words.t("report_chart_note"), 6.5)
     _write_figures(sheet, words, asset)

@@ -6,16 +6,17 @@ The bytes follow from what is drawn: the date in the file is given, there is no 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 
 from fpdf import FPDF, FontFace
-from fpdf.enums import MethodReturnValue, TableBordersLayout, TableCellFillMode, WrapMode, XPos, YPos
+from fpdf.enums import TableBordersLayout, XPos, YPos
 
+from server.reports.folding import fold_line
 from server.reports.fonts import Font, escape
 
 MARGIN, WIDTH, BOTTOM = 15.0, 180.0, 18.0  # millimetres
+PADDING = 0.9
 INK, MUTED, LINE, GROUND = (22, 32, 29), (91, 106, 101), (223, 229, 226), (244, 246, 245)
 BRAND, RED, AMBER = (11, 122, 92), (180, 35, 24), (138, 90, 0)
 FAMILY = "report"
@@ -40,7 +41,7 @@ class Sheet(FPDF):
         self.set_creation_date(made_at)
         self.set_margins(MARGIN, MARGIN)
         self.set_auto_page_break(True, BOTTOM)
-        self.c_margin = 0.8
+        self.c_margin = 0.0
 
     def say(self, text: str) -> str:
         """*text* as the font can show it."""
@@ -68,7 +69,7 @@ class Sheet(FPDF):
         self.write_as(18, True)
         self.cell(WIDTH, 10, self.say(title), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.write_as(9, colour=MUTED)
-        self.multi_cell(WIDTH, 4.6, self.say(below), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.paragraph(WIDTH, 4.6, below)
         self.ln(2)
 
     def section(self, title: str, room: float = 22.0) -> None:
@@ -86,16 +87,17 @@ class Sheet(FPDF):
     def note(self, text: str, size: float = 7.5, colour: Colour = MUTED) -> None:
         """A paragraph in small print."""
         self.write_as(size, colour=colour)
-        self.multi_cell(
-            WIDTH, size * 0.52, self.say(text), align="L", wrapmode=self._wrap(text), new_x=XPos.LMARGIN,
-            new_y=YPos.NEXT,
-        )  # fmt: skip
+        self.paragraph(WIDTH, size * 0.52, text)
 
-    @staticmethod
-    def _wrap(text: str) -> WrapMode:
-        """Chinese has no spaces to break at."""
-        wide = sum("\u2e80" <= character <= "\uffef" for character in text)
-        return WrapMode.CHAR if wide * 4 > len(text) else WrapMode.WORD
+    def paragraph(self, width: float, height: float, text: str) -> None:
+        """Text in lines of *height*, in the type that is set."""
+        left = self.get_x()
+        self.multi_cell(width, height, "\n".join(self.fold(text, width)), align="L", new_x=XPos.LEFT, new_y=YPos.NEXT)
+        self.set_x(left)
+
+    def fold(self, text: str, width: float) -> list[str]:
+        """The lines of *text* at this width, in the type that is set: broken between words and Chinese characters."""
+        return [line for part in self.say(text).split("\n") for line in fold_line(part, width, self.get_string_width)]
 
     def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Label and value, two pairs beside each other; a long value makes its row higher."""
@@ -103,7 +105,7 @@ class Sheet(FPDF):
         for number in range(0, len(pairs), 2):
             row = pairs[number : number + 2]
             self.write_as(8.5)
-            heights = [4.4 * len(self._lines(value, half - label - 3)) for _, value in row]
+            heights = [4.4 * len(self.fold(value, half - label - 3)) for _, value in row]
             if self.get_y() + max(heights) > 297 - BOTTOM:
                 self.add_page()
             top = self.get_y()
@@ -112,16 +114,8 @@ class Sheet(FPDF):
                 self.write_as(8, colour=MUTED)
                 self.cell(label, 4.4, self.say(name))
                 self.write_as(8.5)
-                self.multi_cell(half - label - 3, 4.4, self.say(value), align="L", wrapmode=self._wrap(value))
+                self.paragraph(half - label - 3, 4.4, value)
             self.set_xy(MARGIN, top + max(heights) + 0.8)
-
-    def _lines(self, text: str, width: float) -> list[str]:
-        lines = self.multi_cell(
-            width, 4.4, self.say(text), align="L", wrapmode=self._wrap(text), dry_run=True,
-            output=MethodReturnValue.LINES,
-        )  # fmt: skip
-        assert isinstance(lines, list)
-        return [str(line) for line in lines] or [""]
 
     def tiles(self, figures: Sequence[tuple[str, str, str, Colour]]) -> None:
         """Label, figure, small print and colour of the figure, beside each other in boxes."""
@@ -149,30 +143,23 @@ class Sheet(FPDF):
 
     def grid(self, columns: Sequence[tuple[str, float]], rows: Sequence[Sequence[str]], size: float = 7.5) -> None:
         """A table; *columns* are titles and shares of the width. Its head is repeated on every page."""
-        with self._table_look():
-            self.write_as(size)
-            with self.table(
-                width=WIDTH,
-                col_widths=tuple(share for _, share in columns),
-                line_height=size * 0.53,
-                text_align="LEFT",
-                borders_layout=TableBordersLayout.HORIZONTAL_LINES,
-                cell_fill_color=GROUND,
-                cell_fill_mode=TableCellFillMode.NONE,
-                headings_style=FontFace(emphasis="BOLD", color=MUTED, fill_color=GROUND),
-                padding=0.9,
-                wrapmode=WrapMode.CHAR if any(self._wrap(cell) is WrapMode.CHAR for row in rows for cell in row)
-                else WrapMode.WORD,
-            ) as table:  # fmt: skip
-                for cells in ([title for title, _ in columns], *rows):
-                    row = table.row()
-                    for cell in cells:
-                        row.cell(self.say(cell))
-        self.ln(1)
-
-    @contextmanager
-    def _table_look(self) -> Iterator[None]:
         self.set_draw_color(*LINE)
+        self.set_fill_color(255, 255, 255)
         self.set_line_width(0.2)
-        yield
-        self.set_text_color(*INK)
+        self.write_as(size)
+        widths = [share * WIDTH - 2 * PADDING - 0.2 for _, share in columns]
+        with self.table(
+            width=WIDTH,
+            col_widths=tuple(share for _, share in columns),
+            line_height=size * 0.53,
+            text_align="LEFT",
+            v_align="TOP",
+            borders_layout=TableBordersLayout.HORIZONTAL_LINES,
+            headings_style=FontFace(emphasis="BOLD", color=MUTED, fill_color=GROUND),
+            padding=PADDING,
+        ) as table:
+            for cells in ([title for title, _ in columns], *rows):
+                row = table.row()
+                for cell, width in zip(cells, widths, strict=True):
+                    row.cell("\n".join(self.fold(cell, width)))
+        self.ln(1)

@@ -112,7 +112,8 @@ class Wording:
         stats = asset.statistics
         every = f"{self.t('report_every')} {self.length(stats.usual_interval_s)}"
         covered = f"{self.t('report_coverage')} {stats.coverage_pct:.1f} %"
-        return f"{every}, {stats.readings} {self.t('report_readings')}, {covered}"
+        by = f"{self.t('report_automatic')} {asset.sensor.box_name}"
+        return f"{by}; {every}, {stats.readings} {self.t('report_readings')}, {covered}"
 
     def target(self, key: str, content: Content) -> str:
         """What a correction is about, such as ``Cause · CCP1 · 2026-01-02 11:00:00``."""
