@@ -62,6 +62,7 @@ class Kitchen:
     stranger: Person  # staff of another site
     regulator: Person
     alert_id: int
+    lost: bytes  # the sealed batch that never arrived
 
     def wanted(self, **changes: Any) -> dict[str, Any]:
         """The query for the report on the cold room."""
@@ -93,7 +94,7 @@ class Kitchen:
 
     def file(self, number: str, edition: int, format_: str, language: str = "zh-CN") -> bytes:
         path = f"/api/v1/reports/{number}/editions/{edition}/{format_}"
-        answer = self.wang.get(path, params={"language": language})
+        answer = self.wang.get(path, params={"language": language or "en"})
         assert answer.status_code == 200, answer.text
         return answer.content
 
@@ -107,11 +108,14 @@ def furnish(centre: Centre, jpeg: Callable[..., bytes]) -> Kitchen:
     box = centre.box(SITE)
     wang, zhao = centre.person("staff", SITE), centre.person("staff", SITE)
     stranger, regulator = centre.person("staff", "Canteen B"), centre.person("regulator")
+    lost = b""
     for start in range(0, MINUTES, 10):
         readings = [reading_at(minute) for minute in range(start, start + 10) if minute not in SILENT]
         if readings:
             raw = box.seal("readings", readings)
-            if start not in LOST:
+            if start in LOST:
+                lost = raw
+            else:
                 assert box.send(raw).json()["receipts"][0]["status"] == "accepted"
     said = {"side": "high", "limit_c": 8.0, "sensor_name": "冷藏库 空气", "causes": ["door open since 12:04"]}
     opened = {"at": AT + timedelta(minutes=62), "incident_id": "warm-1", "data": {**said, "peak_c": 10.5}}
@@ -121,7 +125,7 @@ def furnish(centre: Centre, jpeg: Callable[..., bytes]) -> Kitchen:
     assert wang.move(alert_id, "acknowledge").is_success
     assert wang.submit(alert_id, jpeg(5), "关门，食品中心 5.2 °C").status_code == 201
     assert regulator.move(alert_id, "accept", "照片与现场一致").is_success
-    kitchen = Kitchen(centre, box, wang, zhao, stranger, regulator, alert_id)
+    kitchen = Kitchen(centre, box, wang, zhao, stranger, regulator, alert_id, lost)
     path = f"/api/v1/reports/sensors/{box.box_id}/cold-1/cards"
     assert wang.post(path, json=CARD, headers=wang.csrf).status_code == 201
     return kitchen
