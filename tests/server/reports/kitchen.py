@@ -22,6 +22,7 @@ LOST = range(200, 210)  # one batch never arrives
 BAD = range(250, 260)  # the probe does not answer
 WARM = range(60, 90)
 PEAK_C = 12.3
+MAKING_S = 120.0  # a signature makes two PDFs, each a second or two of CPU
 CARD = {
     "valid_from": "2025-12-01", "name": "冷藏库 空气", "place": "冷藏库 1", "ccp": "CCP1", "serial": "SN-40213",
     "calibrated_on": "2025-11-20", "calibration_due_on": "2026-11-19", "offset_c": -0.15, "high_c": 8.0, "low_c": 0.0,
@@ -70,7 +71,8 @@ class Kitchen:
         return {**query, **changes}
 
     def draft(self, format_: str = "json", *, who: Person | None = None, **changes: Any) -> httpx.Response:
-        return (who or self.wang).get(f"/api/v1/reports/drafts/temperature/{format_}", params=self.wanted(**changes))
+        path = f"/api/v1/reports/drafts/temperature/{format_}"
+        return (who or self.wang).get(path, params=self.wanted(**changes), timeout=MAKING_S)
 
     def sign(self, who: Person | None = None, digest: str | None = None, **changes: Any) -> httpx.Response:
         """Sign what the draft shows now."""
@@ -81,6 +83,7 @@ class Kitchen:
             params=self.wanted(**changes),
             data={"content_sha256": seen, "note": "核对无误"},
             headers=who.csrf,
+            timeout=MAKING_S,
         )
 
     def signed(self, **changes: Any) -> str:
@@ -90,7 +93,7 @@ class Kitchen:
         return str(answer.json()["number"])
 
     def post(self, who: Person, number: str, act: str, **form: str) -> httpx.Response:
-        return who.post(f"/api/v1/reports/{number}/{act}", data=form, headers=who.csrf)
+        return who.post(f"/api/v1/reports/{number}/{act}", data=form, headers=who.csrf, timeout=MAKING_S)
 
     def file(self, number: str, edition: int, format_: str, language: str = "zh-CN") -> bytes:
         path = f"/api/v1/reports/{number}/editions/{edition}/{format_}"
