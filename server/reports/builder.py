@@ -15,7 +15,7 @@ from server.models import Box, SeriesPoint, Site
 from server.reports import sensors
 from server.reports.cards import cards_of, describe_sensor, limits_in_force
 from server.reports.document import Asset, Content, Kind, Verified, digest_points, lanes_of
-from server.reports.excursions import find_excursions
+from server.reports.excursions import find_excursions, span_of_excursions
 from server.reports.gaps import GapReasons
 from server.reports.models import ReportEntry, SignedReport
 from server.reports.series import Point, summarise
@@ -97,7 +97,7 @@ def _asset(db: Session, box: Box, sensor_id: str, points: list[Point], start: da
         sensor=describe_sensor(db, box, sensor_id, cards, end),
         limits=limits,
         statistics=summarise(points, limits, to_ms(start), to_ms(end)),
-        gaps=GapReasons(db, box, sensor_id).explain(points, to_ms(start), to_ms(end)),
+        gaps=GapReasons(db, box, sensor_id, start, end).explain(points, to_ms(start), to_ms(end)),
         excursions=find_excursions(db, box.id, sensor_id, start, end),
         points=points,
         points_sha256=digest_points(points),
@@ -129,11 +129,11 @@ def read_points(
 def read_refs(db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime) -> list[BatchRef]:
     """The batches of readings and events of one sensor; raises ReportRefused with too many.
 
-    Events count from a day before the period on: an excursion may have begun there.
+    Events count from the beginning to the end of every excursion that touches the period.
     """
     readings = find_batches(db, box_id, sensor_id, "readings", to_ms(start), to_ms(end), READINGS_MAX)
-    day_before = to_ms(start - timedelta(days=1))
-    events = find_batches(db, box_id, sensor_id, "events", day_before, to_ms(end), READINGS_MAX)
+    first, last = span_of_excursions(db, box_id, sensor_id, start, end)
+    events = find_batches(db, box_id, sensor_id, "events", to_ms(first), to_ms(last) + 1, READINGS_MAX)
     if len(readings) + len(events) > READINGS_MAX:
         raise ReportRefused("too_many_readings", f"a report takes at most {READINGS_MAX} batches; shorten the period")
     return readings + events

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from server.models import Alert, AlertMove, Rectification, User
@@ -16,21 +16,29 @@ EXCURSIONS_MAX = 1000
 
 def find_excursions(db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime) -> list[Excursion]:
     """The excursions of a sensor that touch the period, in order of time."""
-    query = (
-        select(Alert)
-        .where(
-            Alert.box_id == box_id,
-            Alert.source_id == sensor_id,
-            Alert.kind == "temperature_excursion",
-            Alert.opened_at < end,
-            or_(Alert.ended_at.is_(None), Alert.ended_at >= start),
-        )
-        .order_by(Alert.opened_at, Alert.id)
-        .limit(EXCURSIONS_MAX)
-    )
+    query = _touching(box_id, sensor_id, start, end).order_by(Alert.opened_at, Alert.id).limit(EXCURSIONS_MAX)
     alerts = list(db.scalars(query))
     actions = _actions(db, [alert.id for alert in alerts])
     return [_excursion(alert, actions.get(alert.id, [])) for alert in alerts]
+
+
+def span_of_excursions(
+    db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime
+) -> tuple[datetime, datetime]:
+    """The period, widened to the beginning and the end of the excursions that touch it."""
+    touching = _touching(box_id, sensor_id, start, end).subquery()
+    opened, ended = db.execute(select(func.min(touching.c.opened_at), func.max(touching.c.ended_at))).one()
+    return min(start, opened or start), max(end, ended or end)
+
+
+def _touching(box_id: str, sensor_id: str, start: datetime, end: datetime) -> Select[Alert]:
+    return select(Alert).where(
+        Alert.box_id == box_id,
+        Alert.source_id == sensor_id,
+        Alert.kind == "temperature_excursion",
+        Alert.opened_at < end,
+        or_(Alert.ended_at.is_(None), Alert.ended_at >= start),
+    )
 
 
 def _excursion(alert: Alert, actions: Sequence[Action]) -> Excursion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -24,15 +25,20 @@ Reason = tuple[str, str]  # code and detail of a Gap
 class GapReasons:
     """Explains the gaps of one sensor in one period."""
 
-    def __init__(self, db: Session, box: Box, sensor_id: str) -> None:
+    def __init__(self, db: Session, box: Box, sensor_id: str, start: datetime, end: datetime) -> None:
         self._db = db
         self._box = box
         self._sensor_id = sensor_id
-        self._faults = self._find_faults()
+        self._faults = self._find_faults(end)
         self._evictions = [
             event.data
             for event in db.scalars(
-                select(StoredEvent).where(StoredEvent.box_id == box.id, StoredEvent.type == "data_gap")
+                select(StoredEvent).where(
+                    StoredEvent.box_id == box.id,
+                    StoredEvent.source_id == box.id,
+                    StoredEvent.type == "data_gap",
+                    StoredEvent.at >= start,
+                )
             )
         ]
 
@@ -57,12 +63,13 @@ class GapReasons:
                 return "sensor_fault", text
         return self._lost_on_the_way(span)
 
-    def _find_faults(self) -> list[tuple[int, int, str]]:
+    def _find_faults(self, end: datetime) -> list[tuple[int, int, str]]:
         """From and to (milliseconds since 1970 UTC) of each sensor fault, with the box's reason."""
         query = select(StoredEvent).where(
             StoredEvent.box_id == self._box.id,
             StoredEvent.source_id == self._sensor_id,
             StoredEvent.type.in_(("sensor_fault", "sensor_recovered")),
+            StoredEvent.at < end,
         )
         begun: dict[str, tuple[int, str]] = {}
         ended: dict[str, int] = {}

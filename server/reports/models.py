@@ -7,7 +7,11 @@ from datetime import date, datetime
 from sqlalchemy import BigInteger, Date, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from server.models import Base, Site, User
+from server.models import Alert, Base, Site, StoredEvent, User
+
+# reports look for the alerts and events of one sensor
+Index("ix_alert_source", Alert.box_id, Alert.source_id, Alert.opened_at)
+Index("ix_event_source", StoredEvent.box_id, StoredEvent.source_id, StoredEvent.at)
 
 
 class BatchSource(Base):

@@ -24,6 +24,8 @@ def upgrade() -> None:
         sa.Column("last_ms", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_batch_source_span", "batch_source", ["box_id", "source_id", "lane", "first_ms"])
+    op.create_index("ix_alert_source", "alert", ["box_id", "source_id", "opened_at"])
+    op.create_index("ix_event_source", "event", ["box_id", "source_id", "at"])
     _create_card()
     _create_reports()
     _index_journal()
@@ -122,5 +124,7 @@ def _index_journal() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_event_source", "event")
+    op.drop_index("ix_alert_source", "alert")
     for table in ("report_file", "report_entry", "report", "sensor_card", "batch_source"):
         op.drop_table(table)
