@@ -28,7 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings(data_dir=args.data.resolve(), secure_cookies=not getattr(args, "insecure_cookies", False))
     try:
         if args.command == "serve":
-            return _serve(settings, args)
+            from server.serving import serve
+
+            return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
         if args.command == "verify":
             return _verify(settings, args.json, args.report)
         if args.command == "migrate":
@@ -71,46 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     for command in (serve, commands.choices["migrate"], add, enrol, verify):
         command.add_argument("--data", type=Path, required=True, help="folder of the record")
     return parser
-
-
-def _serve(settings: Settings, args: argparse.Namespace) -> int:
-    import signal
-    import socket
-
-    import uvicorn
-
-    from server.app import create_app
-
-    loopback = args.host in ("127.0.0.1", "::1", "localhost")
-    if args.insecure_cookies and not loopback:
-        raise ValueError("--insecure-cookies is for 127.0.0.1 only; give --tls-cert and --tls-key")
-    if not loopback and not args.tls_cert:
-        raise ValueError("beyond this machine the centre is served over TLS only; give --tls-cert and --tls-key")
-    if bool(args.tls_cert) != bool(args.tls_key):
-        raise ValueError("--tls-cert and --tls-key belong together")
-    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
-    listener = socket.create_server((args.host, args.port), family=family)
-    scheme = "https" if args.tls_cert else "http"
-    host = f"[{args.host}]" if family == socket.AF_INET6 else args.host
-    url = f"{scheme}://{host}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(
-        create_app(settings, url=url, demo_broker_port=args.demo_broker),
-        log_level="warning",
-        ssl_certfile=args.tls_cert,
-        ssl_keyfile=args.tls_key,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)  # uvicorn raises the signal again after it has stopped
-    server.run(sockets=[listener])
-    return 0 if server.started else 1
-
-
-def _stop(number: int, frame: object) -> None:
-    del number, frame
-    raise SystemExit(0)
 
 
 def _with_database(settings: Settings, args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -181,6 +181,7 @@ def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
     """Store an event once and carry it to its alert; gives the alert if it changed."""
     if db.get(StoredEvent, event.event_id) is not None:
         return None
+    newest = db.scalar(select(func.max(StoredEvent.at)).where(StoredEvent.incident_id == event.incident_id))
     db.add(
         StoredEvent(
             event_id=event.event_id,
@@ -200,7 +201,8 @@ def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
         return None  # an incident belongs to the box that opened it
     if event.type in CLOSES:
         alert.ended_at = event.at
-    merged: dict[str, Any] = {**alert.data, **event.data}
+    late = newest is not None and event.at < newest
+    merged: dict[str, Any] = {**event.data, **alert.data} if late else {**alert.data, **event.data}
     if event.type in OPENS:  # it came after its own end
         merged = {**event.data, **alert.data}
         alert.opened_at = event.at

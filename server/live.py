@@ -41,6 +41,7 @@ class Broadcaster:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._subscribers: dict[asyncio.Queue[Change | None], int | None] = {}
+        self._closed = False
 
     @property
     def full(self) -> bool:
@@ -63,7 +64,8 @@ class Broadcaster:
                 queue.put_nowait(change)
 
     def close(self) -> None:
-        """End all streams, so that the server can stop."""
+        """End all streams, also those that are asked for later, so that the server can stop."""
+        self._closed = True
         for queue in self._subscribers:
             queue.put_nowait(None)
         self._subscribers.clear()
@@ -75,7 +77,7 @@ class Broadcaster:
         try:
             yield "retry: 2000\n\n"
             end = self._loop.time() + STREAM_LIFE_S
-            while self._loop.time() < end:
+            while not self._closed and self._loop.time() < end:
                 try:
                     async with asyncio.timeout(HEARTBEAT_S):
                         change = await queue.get()

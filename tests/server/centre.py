@@ -9,13 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy.orm import Session
 
+from server.accounts import add_user, ensure_site, make_enrolment_code
+from server.database import make_engine, writing
+from server.settings import Settings
 from telemetry.batch import FIRST_PREVIOUS, BatchHeader, Record, seal_batch, sha256_hex
 from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.messages import Event, Lane, Reading
@@ -90,11 +95,20 @@ class Centre:
         self.process.stdout.close()
         return status
 
+    @contextmanager
+    def _database(self) -> Iterator[Session]:
+        """The record beside the running centre, as its administrator's commands see it."""
+        engine = make_engine(Settings(data_dir=self.data))
+        with Session(writing(engine)) as db, db.begin():
+            yield db
+        engine.dispose()
+
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=WAIT_S, headers=headers)
 
     def enrol_code(self, site: str = "Canteen A") -> str:
-        return run_cli("enrol", "--site", site, "--data", str(self.data)).stdout.strip()
+        with self._database() as db:
+            return make_enrolment_code(db, ensure_site(db, site))
 
     def box(self, site: str = "Canteen A") -> Box:
         return Box(self, site)
@@ -102,10 +116,8 @@ class Centre:
     def person(self, role: str, site: str | None = None) -> Person:
         """Somebody new, logged in."""
         name = f"{role}-{uuid.uuid4().hex[:8]}"
-        where = ("--site", site) if site else ()
-        run_cli(
-            "user", "add", name, "--name", name, "--role", role, *where, "--data", str(self.data), text=PASSWORD + "\n"
-        )
+        with self._database() as db:
+            add_user(db, name, name, PASSWORD, role, ensure_site(db, site) if site else None)
         return Person(self, name)
 
     def dump(self) -> dict[str, list[Any]]:

