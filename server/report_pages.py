@@ -33,21 +33,25 @@ CARD_FIELDS = tuple(Card.model_fields)
 
 
 @router.get("")
-def choose(request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
-    return _choose(request, state, session, None)
+def choose(
+    request: Request, state: StateDep, session: SessionDep, site: Annotated[str, Query(max_length=120)] = ""
+) -> HTMLResponse:
+    return _choose(request, state, session, None, site)
 
 
-def _choose(request: Request, state: AppState, session: LoginSession, problem: Problem | None) -> HTMLResponse:
+def _choose(
+    request: Request, state: AppState, session: LoginSession, problem: Problem | None, site: str = ""
+) -> HTMLResponse:
     user = session.user
     if user.role not in ("staff", "regulator"):
         return _unknown(request, session)
-    choices = look_up(state, lambda db: sensors.list_sensors(db, user))
+    choices = look_up(state, lambda db: sensors.list_sensors(db, user, site))
     signed = look_up(state, lambda db: sensors.list_reports(db, user))
     today = datetime.now(UTC).astimezone(ZoneInfo(choices[0].site.time_zone if choices else "UTC")).date()
     return render(
         request, "reports.html", status=problem.status if problem else 200, session=session, choices=choices,
         sites={item.site.id: item.site for item in choices}, reports=signed, error=problem.code if problem else None,
-        first=today - timedelta(days=6), last=today,
+        first=today - timedelta(days=6), last=today, site_part=site,
     )  # fmt: skip
 
 

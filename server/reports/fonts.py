@@ -51,4 +51,13 @@ def escape(text: str) -> str:
     plain = text
     for sign, word in SIGNS.items():
         plain = plain.replace(sign, word)
-    return plain.encode("latin-1", "backslashreplace").decode("latin-1")
+    return "".join(
+        sign if sign == "\n" or (sign.isprintable() and ord(sign) < 256) else code_of(sign) for sign in plain
+    )
+
+
+def code_of(sign: str) -> str:
+    """A character's Unicode escape; white space becomes a blank."""
+    if sign.isspace():
+        return " "
+    return f"\\U{ord(sign):08x}" if ord(sign) > 0xFFFF else f"\\u{ord(sign):04x}"

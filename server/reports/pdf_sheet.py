@@ -11,9 +11,10 @@ from datetime import datetime
 
 from fpdf import FPDF, FontFace
 from fpdf.enums import TableBordersLayout, XPos, YPos
+from fpdf.fonts import TTFFont
 
 from server.reports.folding import fold_line
-from server.reports.fonts import Font, escape
+from server.reports.fonts import Font, code_of, escape
 
 MARGIN, WIDTH, BOTTOM = 15.0, 180.0, 18.0  # millimetres
 PADDING = 0.9
@@ -35,6 +36,10 @@ class Sheet(FPDF):
         if font is not None:
             self.add_font(FAMILY, "", font.regular, collection_font_number=font.face)
             self.add_font(FAMILY, "B", font.bold, collection_font_number=font.face)
+            regular, bold = self.fonts[FAMILY], self.fonts[f"{FAMILY}B"]
+            assert isinstance(regular, TTFFont)
+            assert isinstance(bold, TTFFont)
+            self._known = {code for code in set(regular.cmap) & set(bold.cmap) if chr(code).isprintable()}
         self.set_title(title)
         self.set_creator("Brightline")
         self.set_producer("Brightline")
@@ -44,8 +49,10 @@ class Sheet(FPDF):
         self.c_margin = 0.0
 
     def say(self, text: str) -> str:
-        """*text* as the font can show it."""
-        return text if self._embedded else escape(text)
+        """*text* as the font can show it: what it lacks, and what is no character to see, is escaped."""
+        if not self._embedded:
+            return escape(text)
+        return "".join(sign if sign == "\n" or ord(sign) in self._known else code_of(sign) for sign in text)
 
     def write_as(self, size: float, bold: bool = False, colour: Colour = INK) -> None:
         self.set_font(FAMILY if self._embedded else "Helvetica", "B" if bold else "", size)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 from server.models import Box, SeriesPoint, Site, User
 from server.reports.models import SensorCard, SignedReport
 
+SITES_MAX = 200
 SENSORS_MAX = 500
 REPORTS_MAX = 100
 QUANTITY = "temperature"
@@ -31,16 +32,21 @@ def title_of(box_id: str, sensor_id: str) -> str:
     return f"{box_id}/{sensor_id}"
 
 
-def visible_sites(db: Session, viewer: User) -> list[Site]:
-    """The sites whose reports this person may see, by name."""
+def visible_sites(db: Session, viewer: User, name_part: str = "") -> list[Site]:
+    """The sites whose reports this person may see, by name; those with *name_part* in it."""
     if viewer.role not in ("staff", "regulator"):
         return []
-    query = select(Site).order_by(Site.name)
+    query = select(Site).order_by(Site.name).limit(SITES_MAX)
+    if name_part:
+        query = query.where(Site.name.contains(name_part, autoescape=True))
     return list(db.scalars(query.where(Site.id == viewer.site_id) if viewer.role == "staff" else query))
 
 
 def visible_site(db: Session, viewer: User, site_id: int) -> Site | None:
-    return next((site for site in visible_sites(db, viewer) if site.id == site_id), None)
+    site = db.get(Site, site_id)
+    if site is None or viewer.role not in ("staff", "regulator"):
+        return None
+    return site if viewer.role == "regulator" or site.id == viewer.site_id else None
 
 
 def visible_box(db: Session, viewer: User, box_id: str) -> Box | None:
@@ -59,10 +65,10 @@ def has_series(db: Session, box_id: str, sensor_id: str) -> bool:
     return db.scalar(query.limit(1)) is not None
 
 
-def list_sensors(db: Session, viewer: User) -> list[SensorChoice]:
-    """The sensors with temperatures that this person may report on, by site and sensor."""
+def list_sensors(db: Session, viewer: User, site_part: str = "") -> list[SensorChoice]:
+    """The first sensors with temperatures that this person may report on, by site (see `visible_sites`) and sensor."""
     found: list[SensorChoice] = []
-    for site in visible_sites(db, viewer):
+    for site in visible_sites(db, viewer, site_part):
         for box in db.scalars(select(Box).where(Box.site_id == site.id).order_by(Box.name, Box.id)):
             newest = _newest_cards(db, box.id)
             found += [

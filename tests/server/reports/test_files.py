@@ -206,6 +206,14 @@ def test_without_a_chinese_font_the_pdf_is_english_and_loses_no_character(
     assert "阳光小学".encode("ascii", "backslashreplace").decode() in text
 
 
+def test_what_the_font_lacks_is_escaped_and_never_lost(document: dict[str, Any], tmp_path: Path) -> None:
+    needs_font()
+    read = Document.model_validate(document)
+    content = read.content.model_copy(update={"site": "冷库\U0001f9ca\x07一号"})
+    text = read_pdf(write_pdf(read.model_copy(update={"content": content}), "zh-CN", find_font()), tmp_path)
+    assert "冷库\\U0001f9ca\\u0007一号" in text
+
+
 def test_the_first_installed_font_is_taken_and_none_is_no_error(tmp_path: Path) -> None:
     absent = Font(tmp_path / "a.ttf", tmp_path / "a.ttf")
     present = Font(tmp_path / "b.ttf", tmp_path / "b.ttf")

@@ -161,3 +161,15 @@ def test_every_text_of_the_reports_is_in_the_catalogue() -> None:
     keys |= {f"report_act_{move}" for move in ("signed", "reviewed", "corrected")}
     keys |= {f"report_state_{state}" for state in ("draft", "signed", "reviewed", "corrected")}
     assert keys <= set(catalogue())
+
+
+def test_a_regulator_finds_sensors_by_a_part_of_the_sites_name(kitchen: Kitchen) -> None:
+    def offered(part: str) -> list[str]:
+        page = kitchen.regulator.get("/reports", params={"site": part}).text
+        return re.findall(r'<option value="([^"]+/[^"]+)"', page)
+
+    source = f"{kitchen.box.box_id}/cold-1"
+    assert source in offered("阳光")
+    assert source in offered("")
+    assert offered("no such site") == []
+    assert offered("%") == []
