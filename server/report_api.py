@@ -19,6 +19,7 @@ router = APIRouter(prefix="/api/v1/reports", tags=["reports"])
 Language = Literal["zh-CN", "en"]
 Kind = Literal["temperature", "haccp"]
 Number = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
+FormatName = Annotated[Format, Path(alias="format")]
 Text = Annotated[str, Form(max_length=500)]
 
 
@@ -96,8 +97,10 @@ def add_card(box_id: str, sensor_id: str, card: Card, user: UserDep, state: Stat
     return {"status": "added"}
 
 
-@router.get("/drafts/{kind}/{format_}")
-def draft(format_: Format, wanted: WantedDep, user: UserDep, state: StateDep, language: Language = "zh-CN") -> Response:
+@router.get("/drafts/{kind}/{format}")
+def draft(
+    format_: FormatName, wanted: WantedDep, user: UserDep, state: StateDep, language: Language = "zh-CN"
+) -> Response:
     """A file of an unsigned report, made now, not kept; its JSON names the ``content_sha256`` to sign."""
     document = desk.make_draft(state, user, wanted)
     return attachment(document, desk.draft_file(document, format_, language), format_, language)
@@ -134,11 +137,11 @@ def report(number: Number, user: UserDep, state: StateDep) -> dict[str, Any]:
     return {**report_json(row), "files": listed}
 
 
-@router.get("/{number}/editions/{edition}/{format_}")
+@router.get("/{number}/editions/{edition}/{format}")
 def report_file(
     number: Number,
     edition: Annotated[int, Path(ge=1, le=1000)],
-    format_: Format,
+    format_: FormatName,
     user: UserDep,
     state: StateDep,
     language: Language = "zh-CN",
