@@ -182,9 +182,12 @@ def sign(
 
 def _instant(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise Problem(422, "report_period", "not a time") from error
+        raise Problem(422, "report_period", "not a time with its zone") from error
 
 
 @router.post("/cards")

@@ -1,7 +1,7 @@
 """Figures for information: mean kinetic temperature, and the danger-zone clock for food. Pure.
 
-Neither excuses an excursion. MKT: T = (ΔH/R) / -ln(Σ exp(-ΔH/(R·Tᵢ)) / n) in kelvin at equal intervals,
-ΔH = 83.144 kJ/mol (ICH / USP <1079.2>). Danger zone 8-60 °C, two hours: see DangerClock.
+Neither excuses an excursion. MKT: T = (ΔH/R) / -ln(Σ exp(-ΔH/(R·Tᵢ)) / n) in kelvin at equal intervals, ΔH = 83.144
+kJ/mol (ICH / USP <1079.2>). Danger zone 8-60 °C, two hours: see DangerClock.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def mean_kinetic_c(values_c: Iterable[float]) -> float:
 
 
 class DangerClock(Remembering):
-    """Seconds that food has spent between 8 and 60 °C. Growth does not go back: only new goods (``reset``) clear it.
+    """Seconds that food has spent between 8 and 60 °C. Growth does not go back.
 
-    Two hours in the zone is the limit of canteen practice rules; time outside neither adds nor takes away, except that
-    after ``cleared_s`` in good temperature the goods are taken to be others.
+    Two hours in the zone is the limit of canteen practice rules; time outside neither adds nor takes away, except
+    that after ``cleared_s`` in good temperature the goods are taken to be others.
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = ("spent_s", "safe_s", "told")
