@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edge.config_cameras import Camera
 from telemetry.messages import Identifier, Severity
 from telemetry.server_url import check_server_url
 
@@ -118,20 +119,6 @@ class Limit(Section):
         if self.high_c is not None and self.low_c is not None and self.low_c >= self.high_c:
             raise ValueError("low_c must be below high_c")
         return self
-
-
-class Camera(Section):
-    """A kitchen camera; ``source`` may be a secret reference because addresses hold passwords."""
-
-    id: Identifier
-    name: Annotated[str, Field(min_length=1, max_length=80)]
-    place: Annotated[str, Field(max_length=80)] = ""
-    source: str
-    model: Path | None = None
-    dwell_s: Positive = 3.0
-    recover_s: Positive = 10.0
-    rate_fps: Annotated[float, Field(ge=1, le=30)] = 5.0
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.4
 
 
 class EdgeConfig(Section):
@@ -280,9 +267,6 @@ def _absolute(config: EdgeConfig, folder: Path) -> EdgeConfig:
     server = config.server
     if server.ca_file is not None:
         server = server.model_copy(update={"ca_file": folder / server.ca_file})
-    cameras = tuple(
-        camera if camera.model is None else camera.model_copy(update={"model": folder / camera.model})
-        for camera in config.cameras
-    )
+    cameras = tuple(camera.located(folder) for camera in config.cameras)
     box = config.box.model_copy(update={"data_dir": folder / config.box.data_dir})
     return config.model_copy(update={"box": box, "server": server, "cameras": cameras})

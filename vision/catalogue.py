@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vision.manifest import FLOOR_CONFIDENCE
+
 FILE_BYTES_MAX = 256 * 1024
 FILES_MAX = 64
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "configs" / "violations"
@@ -20,6 +22,8 @@ ClassName = Annotated[str, Field(min_length=1, max_length=64)]
 Classes = Annotated[tuple[ClassName, ...], Field(max_length=64)]
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+DEFAULT_CONFIDENCE = 0.4
+Confidence = Annotated[float, Field(ge=FLOOR_CONFIDENCE, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -34,22 +38,23 @@ class _Data(BaseModel):
 class _Rule(_Data):
     """What every rule has: times in seconds of sight, sizes in pixels of the picture, confidences 0 to 1.
 
-    ``confidence`` is needed for a verdict; an offender of an open incident stays one down to ``keep_confidence``.
-    ``active`` names the periods of the site in which it holds: always, open, night (not open), meals, or one meal.
+    ``confidence`` is needed for a verdict (None: what the model's manifest says); an offender of an open incident
+    stays one down to ``keep_confidence``. ``active`` names the periods of the site in which it holds: always, open,
+    night (not open), meals, or one meal.
     """
 
     dwell_s: Seconds = 3.0
     recover_s: Seconds = 10.0
     cool_down_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
     window_share: Share = 0.6
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    keep_confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    confidence: Confidence | None = None
+    keep_confidence: Confidence | None = None
     min_px: Annotated[float, Field(ge=0, le=10_000)] = 24.0
     active: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)] = ("always",)
 
     @model_validator(mode="after")
     def _keeps_what_it_confirmed(self) -> _Rule:
-        if self.keep_confidence is not None and self.keep_confidence > self.confidence:
+        if self.keep_confidence is not None and self.keep_confidence > (self.confidence or DEFAULT_CONFIDENCE):
             raise ValueError("keep_confidence must not be above confidence")
         return self
 

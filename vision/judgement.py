@@ -6,12 +6,12 @@ never opens an incident. What lasts, and what is over, is decided by `vision.vio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from vision.catalogue import AbsenceRule, PresenceRule, PresentRule, Rule, StateRule, WornRule
+from vision.catalogue import DEFAULT_CONFIDENCE, AbsenceRule, PresenceRule, PresentRule, Rule, StateRule, WornRule
 from vision.detections import NO_TRACK, Floats
 from vision.scene import Scene, Sighting, distance_px, share_within
 from vision.violation import Observation, Verdict
@@ -42,9 +42,9 @@ def judge(rule: Rule, scene: Scene, zone: Zone, is_offender: Callable[[int], boo
         return [Judged(Observation(item.track_id, "unknown", item.confidence), item.xyxy) for item in unknown]
     if isinstance(rule, AbsenceRule):
         return [_absence(rule, scene, zone)]
-    judged = []
+    judged = _turned_away(rule, scene, zone, is_offender)
     for item in _subjects(rule, scene, zone):
-        least = rule.confidence
+        least = least_confidence(rule, item.name, scene.thresholds)
         if rule.keep_confidence is not None and is_offender(item.track_id):
             least = rule.keep_confidence
         verdict: Verdict = "unknown"
@@ -54,11 +54,31 @@ def judge(rule: Rule, scene: Scene, zone: Zone, is_offender: Callable[[int], boo
     return judged
 
 
+def least_confidence(rule: Rule, name: str, thresholds: Mapping[str, float]) -> float:
+    """What a verdict on class *name* needs: the rule's own value, else the model's, else the usual."""
+    return rule.confidence if rule.confidence is not None else thresholds.get(name, DEFAULT_CONFIDENCE)
+
+
+def _is_sure(item: Sighting, rule: Rule, scene: Scene) -> bool:
+    return item.confidence >= least_confidence(rule, item.name, scene.thresholds)
+
+
 def _subjects(rule: Rule, scene: Scene, zone: Zone) -> list[Sighting]:
     return [
         item
         for item in scene.of(rule.subjects)
         if item.track_id != NO_TRACK and zone.holds(item.xyxy, scene.width, scene.height)
+    ]
+
+
+def _turned_away(rule: Rule, scene: Scene, zone: Zone, is_offender: Callable[[int], bool]) -> list[Judged]:
+    """Offenders that the model now takes for something the rule does not speak of: they have not recovered by that."""
+    return [
+        Judged(Observation(item.track_id, "unknown", item.confidence), item.xyxy)
+        for item in scene.sightings
+        if item.name not in rule.subjects
+        and is_offender(item.track_id)
+        and zone.holds(item.xyxy, scene.width, scene.height)
     ]
 
 
@@ -79,7 +99,7 @@ def _present(rule: PresentRule, item: Sighting, scene: Scene) -> Verdict:
             return "unknown"  # a cat where the rat should be: half as sure is doubt enough
     if rule.held_by:
         holders = [other for other in scene.of(rule.held_by) if share_within(item.xyxy, other.xyxy) >= HELD_SHARE_MIN]
-        if not any(other.confidence >= rule.confidence for other in holders):
+        if not any(_is_sure(other, rule, scene) for other in holders):
             return "unknown" if holders else "compliant"  # a telephone that lies on the table
     return "violating"
 
@@ -89,7 +109,7 @@ def _worn(rule: WornRule, item: Sighting, scene: Scene) -> Verdict:
         return "violating" if item.name in rule.violating else "compliant"
     part = part_of(item, rule.part)
     worn = [other for other in scene.of(rule.item) if share_within(other.xyxy, part) >= ITEM_SHARE_MIN]
-    if any(other.confidence >= rule.confidence for other in worn):
+    if any(_is_sure(other, rule, scene) for other in worn):
         return "compliant"
     if worn or _cut_off(part, item, scene) or _hidden(part, item, rule, scene):
         return "unknown"
@@ -128,13 +148,13 @@ def _state(rule: StateRule, item: Sighting, scene: Scene) -> Verdict:
         for other in scene.of(rule.unless_near)
         if distance_px(item.xyxy, other.xyxy) <= rule.near_heights * other.height_px
     ]
-    if any(other.confidence >= rule.confidence for other in near):
+    if any(_is_sure(other, rule, scene) for other in near):
         return "compliant"
     return "unknown" if near else "violating"
 
 
 def _absence(rule: AbsenceRule, scene: Scene, zone: Zone) -> Judged:
     there = [item for item in scene.of(rule.classes) if zone.holds(item.xyxy, scene.width, scene.height)]
-    sure = [item for item in there if item.confidence >= rule.confidence and item.height_px >= rule.min_px]
+    sure = [item for item in there if _is_sure(item, rule, scene) and item.height_px >= rule.min_px]
     verdict: Verdict = "compliant" if sure else "unknown" if there else "violating"
     return Judged(Observation(ZONE_TRACK, verdict, 1.0 if not there else max(i.confidence for i in there)), None)

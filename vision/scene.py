@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,12 +30,16 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Scene:
-    """``looked_for``: the classes that a model looked for lately; of any other class nothing is known."""
+    """``looked_for``: the classes that a model looked for lately; of any other class nothing is known.
+
+    ``thresholds``: the confidence at which a class is meant, as its model's manifest says.
+    """
 
     sightings: tuple[Sighting, ...]
     looked_for: frozenset[str]
     width: int
     height: int
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, names: Iterable[str]) -> Iterator[Sighting]:
         wanted = set(names)

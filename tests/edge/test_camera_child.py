@@ -13,6 +13,7 @@ import pytest
 
 from edge.camera import END_S, CameraReport, CameraTask
 from edge.camera_process import END_S as PARENT_END_S
+from edge.config_cameras import Camera
 from telemetry.signing import Signer
 from tests.edge.console import ROOT
 
@@ -30,9 +31,8 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
     Signer.generate().save(tmp_path / "box.key")
     with socket.create_server(("127.0.0.1", 0)) as hung:
         task = CameraTask(
-            box_id="box-1", camera_id="kitchen", place="", source=f"rtsp://user:pa55@127.0.0.1:{hung.getsockname()[1]}/1",
-            model=None, dwell_s=3, recover_s=10, rate_fps=5, confidence=0.4, key_file=tmp_path / "box.key",
-            spool_dir=tmp_path / "spool", open_incidents={},
+            box_id="box-1", key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={},
+            camera=Camera(id="kitchen", name="k", source=f"rtsp://user:pa55@127.0.0.1:{hung.getsockname()[1]}/1"),
         )  # fmt: skip
         process = start()
         try:

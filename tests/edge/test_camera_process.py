@@ -144,7 +144,7 @@ def test_restart_hands_the_open_incidents_to_the_next_process(tmp_path: Path) ->
     bench = asyncio.run(scenario())
     [start] = bench.starts()
     assert start["open_incidents"] == {"no_mask": "i1"}
-    assert start["source"] == CAMERA.source
+    assert start["camera"]["source"] == CAMERA.source
     assert [event.event_id for event in bench.recorder.events] == ["b1.recovered", "i1.closed"]
 
 
