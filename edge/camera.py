@@ -175,7 +175,12 @@ def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
 def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
     where = f" in zone {item.zone}" if item.zone else ""
     subject = Subject(
-        item.incident_id, item.kind, item.at, item.model_sha256, f"{item.kind}{where} for {item.duration_s:.1f} s"
+        item.incident_id,
+        item.kind,
+        item.at,
+        item.model_sha256,
+        f"{item.kind}{where} for {item.duration_s:.1f} s",
+        item.zone,
     )
     return CameraReport(
         type="violation_opened",

@@ -1,23 +1,32 @@
 """Evidence of one camera: each file is described, signed and on disk before anybody is told of the incident.
 
-A description names place, time, kind and scene, never a person.
+A description names place, time, kind and scene, never a person. Each file names the digest of the one before it, also
+over a restart; should the power go between a file and the note of it, two files follow the same one and none is lost.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edge.clock import clock_synced
 from telemetry.batch import sha256_hex
-from telemetry.evidence import EvidenceManifest, seal_evidence
+from telemetry.evidence import EvidenceManifest, open_evidence, seal_evidence
 from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
     from edge.camera import CameraTask
+
+logger = logging.getLogger(__name__)
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Subject:
     at: datetime
     model_sha256: str
     description: str
+    zone: str = ""
 
 
 class EvidenceDesk:
@@ -39,6 +49,7 @@ class EvidenceDesk:
         self._signer = signer
         self._spool = spool
         settings = task.camera.model_dump(mode="json", exclude={"source"})
+        self._chain = EvidenceChain(task.spool_dir / f"{task.camera.id}.chain")
         self._config_sha256 = sha256_hex(json.dumps(settings, sort_keys=True).encode())
 
     def keep(self, role: Literal["annotated", "snapshot"], blob: bytes, subject: Subject) -> str:
@@ -58,6 +69,35 @@ class EvidenceDesk:
             model_sha256=subject.model_sha256,
             config_sha256=self._config_sha256,
             description=subject.description,
+            zone=subject.zone,
+            clock_synced=clock_synced(),
+            previous_sha256=self._chain.last,
         )
-        self._spool.put(seal_evidence(manifest, blob, self._signer), manifest.sha256)
+        sealed = seal_evidence(manifest, blob, self._signer)
+        self._spool.put(sealed, manifest.sha256)
+        self._chain.add(open_evidence(sealed, lambda _: self._signer.public_key).signed)
         return manifest.sha256
+
+
+class EvidenceChain:
+    """The digest of a camera's last evidence, in a small file that is replaced whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            noted = path.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            noted = ""
+        if noted and not _SHA256.match(noted):
+            logger.warning("%s: is no digest; the chain of evidence begins anew", path)
+        self.last = noted if _SHA256.match(noted) else None
+
+    def add(self, signed: bytes) -> None:
+        """Note the newest evidence by its *signed* part; raises OSError."""
+        self.last = sha256_hex(signed)
+        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        with part.open("w", encoding="ascii") as file:
+            file.write(self.last)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(self._path)

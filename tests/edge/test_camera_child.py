@@ -57,6 +57,19 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
                     pipe.close()
 
 
+def test_a_camera_that_cannot_see_what_it_watches_for_says_so_and_ends_with_status_2(tmp_path: Path) -> None:
+    camera = Camera.model_validate({"id": "k", "name": "k", "source": "rtsp://u:pa55@c/1", "violations": ["no_hat"]})
+    task = CameraTask(box_id="b", camera=camera, key_file=tmp_path / "k", spool_dir=tmp_path / "s", open_incidents={})
+    process = start()
+    said, log = process.communicate(task.model_dump_json(by_alias=True) + "\n", timeout=DEADLINE_S)
+    report = CameraReport.model_validate_json(said)
+    assert (process.returncode, report.type) == (2, "misconfigured")
+    assert str(report.reason).startswith(
+        "no_hat needs the classes person, hat; the models of this camera know mask, no_"
+    )
+    assert "pa55" not in said + log
+
+
 def test_process_without_settings_ends_with_status_2() -> None:
     process = start()
     assert process.communicate("", timeout=DEADLINE_S)[0] == ""

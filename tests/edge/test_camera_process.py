@@ -134,6 +134,42 @@ def test_reports_become_events_and_the_open_incidents_are_saved_with_them(tmp_pa
     assert not is_alive(bench.starts()[0]["pid"]), "it ended when its input closed"
 
 
+COVERAGE = json.dumps(
+    {"type": "coverage", "at": AT, "started_at": "2026-01-01T23:45:00Z", "blind_s": 12.5,
+     "coverage": [{"kind": "no_mask", "zone": "", "due_s": 900, "judged_s": 887.5}]}
+)  # fmt: skip
+IN_ZONE = json.dumps({**json.loads(OPENED), "incident_id": "i2", "zone": "line"})
+MISCONFIGURED = json.dumps({"type": "misconfigured", "reason": "no_hat needs the classes person, hat; missing: hat"})
+
+
+def test_coverage_becomes_a_record_that_leaves_no_incident_open(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_until(bench.camera(COVERAGE, "obey"), 1))
+    [event] = bench.recorder.events
+    assert (event.type, event.severity, event.data["rows"]) == ("coverage", "info", ["no_mask - 900.0 887.5"])
+    assert (event.data["blind_s"], event.data["started_at"]) == (12.5, "2026-01-01T23:45:00+00:00")
+    assert json.loads(str(bench.recorder.states[0]["camera/kitchen"])) == {}
+
+
+def test_incidents_of_two_zones_are_kept_apart(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    closed = json.dumps({**json.loads(CLOSED), "incident_id": "i2", "zone": "line", "reason": "period_over"})
+    asyncio.run(bench.run_until(bench.camera(OPENED, IN_ZONE, closed, "obey"), 3))
+    saved = [json.loads(str(state["camera/kitchen"])) for state in bench.recorder.states]
+    assert saved == [{"no_mask": "i1"}, {"no_mask": "i1", "no_mask@line": "i2"}, {"no_mask": "i1"}]
+    assert [event.data["kind"] for event in bench.recorder.events] == ["no_mask"] * 3
+    assert (bench.recorder.events[2].data["zone"], bench.recorder.events[2].data["reason"]) == ("line", "period_over")
+
+
+def test_a_camera_whose_model_lacks_a_class_says_which_and_counts_as_blind(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    said = asyncio.run(bench.run_to_its_end(bench.camera(MISCONFIGURED, "exit")))
+    assert "missing: hat" in said
+    [event] = bench.recorder.events
+    assert event.type == "camera_blind"
+    assert "missing: hat" in str(event.data["reason"])
+
+
 def test_restart_hands_the_open_incidents_to_the_next_process(tmp_path: Path) -> None:
     async def scenario() -> Bench:
         bench = Bench(tmp_path)
