@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.camera_metrics import metrics_text, write_metrics
 from edge.config_cameras import Camera
 from edge.rules import new_id
 from telemetry.messages import Event, EventType, Scalar, Severity
@@ -54,6 +55,8 @@ class CameraProcess:
         self._box_id = box_id
         self._key_file = key_file
         self._spool_dir = spool_dir
+        self._metrics_dir = spool_dir.parent / "metrics"
+        self._mute = False  # the loss of the metrics file was told
         self._record = record
         self._wake = wake
         self._command = command or COMMAND
@@ -118,6 +121,20 @@ class CameraProcess:
         if report.type == "misconfigured":
             raise OSError(f"its configuration cannot work: {report.reason}")
         await self._keep(lambda: self._events(report))
+        if report.type in ("stats", "camera_blind", "camera_recovered"):
+            await self._show()
+
+    async def _show(self) -> None:
+        """Keep the metrics file up to date; a full disk must not stop the watch."""
+        text = metrics_text(self._camera.id, self.stats, sees="camera_blind" not in self.open)
+        try:
+            await asyncio.to_thread(write_metrics, self._metrics_dir, self._camera.id, text)
+        except OSError as error:
+            if not self._mute:
+                logger.warning("camera %s: its metrics cannot be written: %s", self._camera.id, error)
+            self._mute = True
+        else:
+            self._mute = False
 
     async def _keep(self, make_events: Callable[[], list[Event]]) -> None:
         """Record events and the incidents they leave open as one; when that fails, nothing has happened."""
@@ -189,6 +206,7 @@ class CameraProcess:
 
     async def _tell_blind(self, reason: str) -> None:
         await self._keep(lambda: self._blind(datetime.now(UTC), f"camera process: {reason}"[:200]))
+        await self._show()
 
     def _event(
         self,

@@ -59,6 +59,7 @@ class Bench:
     """One camera with its scripted child."""
 
     def __init__(self, folder: Path, *, failures: int = 0) -> None:
+        self.folder = folder
         self.script = folder / "script.json"
         self.recorder = ScriptedRecorder(failures)
         self.wakes = 0
@@ -69,7 +70,7 @@ class Bench:
     def camera(self, *script: str, saved: str | None = None, silent_s: float = DEADLINE_S) -> CameraProcess:
         self.script.write_text(json.dumps(script), "utf-8")
         return CameraProcess(
-            CAMERA, box_id="box-1", key_file=Path("k"), spool_dir=Path("s"), saved=saved,
+            CAMERA, box_id="box-1", key_file=Path("k"), spool_dir=self.folder / "spool", saved=saved,
             record=self.recorder.record, wake=self._wake, command=(sys.executable, str(CHILD), str(self.script)),
             silent_s=silent_s, end_s=1.0,
         )  # fmt: skip
@@ -140,6 +141,42 @@ COVERAGE = json.dumps(
 )  # fmt: skip
 IN_ZONE = json.dumps({**json.loads(OPENED), "incident_id": "i2", "zone": "line"})
 MISCONFIGURED = json.dumps({"type": "misconfigured", "reason": "no_hat needs the classes person, hat; missing: hat"})
+
+
+STATS_IN_FULL = json.dumps(
+    {"type": "stats", "judged": 50, "dropped": 2, "doubtful": 3, "rate_fps": 4.9, "age_ms_max": 61.5,
+     "inference_ms_mean": 24.8, "blind_s": 0.6}
+)  # fmt: skip
+
+
+def metrics(folder: Path) -> dict[str, float]:
+    text = (folder / "metrics" / "camera-kitchen.prom").read_text("utf-8")
+    rows = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name.removeprefix("brightline_camera_"): float(value) for name, _, value in rows}
+
+
+def test_the_figures_of_a_camera_are_there_for_prometheus(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_until(bench.camera(STATS_IN_FULL, COVERAGE, "obey"), 1))
+    assert metrics(tmp_path) == {
+        'up{camera="kitchen"}': 1, 'judged_total{camera="kitchen"}': 50, 'rate_fps{camera="kitchen"}': 4.9,
+        'age_ms_max{camera="kitchen"}': 61.5, 'inference_ms_mean{camera="kitchen"}': 24.8,
+        'blind_seconds_total{camera="kitchen"}': 0.6, 'dropped_total{camera="kitchen",cause="late"}': 2,
+        'dropped_total{camera="kitchen",cause="unclear"}': 3,
+    }  # fmt: skip
+
+
+def test_a_dead_camera_process_is_down_in_the_metrics(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_to_its_end(bench.camera(STATS_IN_FULL, "exit")))
+    assert metrics(tmp_path)['up{camera="kitchen"}'] == 0
+
+
+def test_a_metrics_file_that_cannot_be_written_does_not_stop_the_watch(tmp_path: Path) -> None:
+    (tmp_path / "metrics").write_text("a file where the folder should be")
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_until(bench.camera(STATS_IN_FULL, STATS_IN_FULL, OPENED, "obey"), 1))
+    assert bench.recorder.types == ["violation_opened"]
 
 
 def test_coverage_becomes_a_record_that_leaves_no_incident_open(tmp_path: Path) -> None:
