@@ -56,7 +56,14 @@ class CameraReport(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Literal[
-        "violation_opened", "violation_closed", "camera_blind", "camera_recovered", "coverage", "stats", "misconfigured"
+        "violation_opened",
+        "violation_updated",
+        "violation_closed",
+        "camera_blind",
+        "camera_recovered",
+        "coverage",
+        "stats",
+        "misconfigured",
     ]
     at: AwareDatetime | None = None
     incident_id: str | None = None
@@ -151,10 +158,16 @@ def _settings(task: CameraTask) -> WatchSettings:
 
 
 def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
-    from vision.happenings import CameraStatus, FrameStats, ViolationClosed, ViolationOpened
+    from vision.happenings import CameraStatus, ClipReady, FrameStats, ViolationClosed, ViolationOpened
 
     if isinstance(item, ViolationOpened):
         return _opened(item, desk)
+    if isinstance(item, ClipReady):
+        subject = Subject(item.incident_id, item.kind, item.at, item.model_sha256, f"film of {item.kind}", item.zone)
+        return CameraReport(
+            type="violation_updated", at=item.at, incident_id=item.incident_id, kind=item.kind, zone=item.zone,
+            evidence=[*desk.of_incident(item.incident_id), desk.keep("clip", item.clip_mp4, subject)],
+        )  # fmt: skip
     if isinstance(item, ViolationClosed):
         return CameraReport(
             type="violation_closed", at=item.at, incident_id=item.incident_id, kind=item.kind, zone=item.zone,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge.camera import CameraTask
 
 logger = logging.getLogger(__name__)
+INCIDENTS_KEPT_MAX = 64  # whose digests are remembered until their clip comes
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -50,15 +51,20 @@ class EvidenceDesk:
         self._spool = spool
         settings = task.camera.model_dump(mode="json", exclude={"source"})
         self._chain = EvidenceChain(task.spool_dir / f"{task.camera.id}.chain")
+        self._kept: dict[str, list[str]] = {}
         self._config_sha256 = sha256_hex(json.dumps(settings, sort_keys=True).encode())
 
-    def keep(self, role: Literal["annotated", "snapshot"], blob: bytes, subject: Subject) -> str:
+    def of_incident(self, incident_id: str) -> list[str]:
+        """The digests of what this process kept of one of its last incidents."""
+        return list(self._kept.get(incident_id, ()))
+
+    def keep(self, role: Literal["annotated", "snapshot", "clip"], blob: bytes, subject: Subject) -> str:
         """Keep *blob*; returns its SHA-256. Raises OSError when it could not be written."""
         manifest = EvidenceManifest(
             evidence_id=uuid.uuid4().hex,
             sha256=sha256_hex(blob),
             size_bytes=len(blob),
-            media_type="image/jpeg",
+            media_type="video/mp4" if role == "clip" else "image/jpeg",
             role=role,
             incident_id=subject.incident_id,
             box_id=self._task.box_id,
@@ -76,6 +82,9 @@ class EvidenceDesk:
         sealed = seal_evidence(manifest, blob, self._signer)
         self._spool.put(sealed, manifest.sha256)
         self._chain.add(open_evidence(sealed, lambda _: self._signer.public_key).signed)
+        self._kept.setdefault(subject.incident_id, []).append(manifest.sha256)
+        while len(self._kept) > INCIDENTS_KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
         return manifest.sha256
 
 

@@ -170,6 +170,9 @@ class CameraProcess:
         assert report.incident_id is not None
         key = f"{report.kind}@{report.zone}" if report.zone else report.kind
         data: dict[str, Scalar | list[str]] = {"zone": report.zone} if report.zone else {}
+        if report.type == "violation_updated":
+            data["evidence"] = report.evidence
+            return self._event("violation_updated", report.incident_id, report.kind, "warning", at, data)
         if report.type == "violation_closed":
             self.open.pop(key, None)
             data["reason"] = report.reason

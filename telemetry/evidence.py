@@ -44,8 +44,8 @@ class EvidenceManifest(Message):
     evidence_id: Identifier
     sha256: Sha256
     size_bytes: Annotated[int, Field(ge=1, le=BLOB_BYTES_MAX)]
-    media_type: Literal["image/jpeg"]
-    role: Literal["snapshot", "annotated"]
+    media_type: Literal["image/jpeg", "video/mp4"]
+    role: Literal["snapshot", "annotated", "clip"]
     incident_id: Identifier
     box_id: Identifier
     camera_id: Identifier

@@ -38,6 +38,19 @@ class ViolationClosed:
 
 
 @dataclass(frozen=True)
+class ClipReady:
+    """The film of an incident, from before it began to after it was confirmed, as the camera sent it."""
+
+    incident_id: str
+    kind: str
+    zone: str
+    at: datetime
+    camera_id: str
+    clip_mp4: bytes
+    model_sha256: str
+
+
+@dataclass(frozen=True)
 class CameraStatus:
     """Sent when the camera goes blind (with the reason) or sees again."""
 
@@ -61,4 +74,4 @@ class FrameStats:
     inference_ms_mean: float = 0.0  # all that a picture costs: models, tracks, rules
 
 
-WatchItem = ViolationOpened | ViolationClosed | CameraStatus | FrameStats | CoverageReport
+WatchItem = ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport

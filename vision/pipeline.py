@@ -13,12 +13,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from vision.camera_statistics import CameraStatistics
+from vision.clip_desk import ClipDesk
 from vision.coverage import CoverageLedger
 from vision.crew import Crew
 from vision.detector import Detector
 from vision.frame import Frame
 from vision.guard import Guard
 from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened, WatchItem
+from vision.packet_ring import PacketRing
 from vision.scene import Scene
 from vision.sight import SightCheck
 from vision.snapshot import annotated_jpeg, raw_jpeg
@@ -45,14 +47,20 @@ class Watch:
     def run(self, stop: threading.Event) -> Iterator[WatchItem]:
         """Items until *stop* is set or a file that does not loop ends."""
         settings = self.settings
-        with VideoSource(settings.source, rate_fps=settings.rate_fps, loop=settings.loop) as source:
+        # A clip is the camera's own film: it would show what is masked.
+        ring = None if self._masks.any or not settings.clip_after_s else PacketRing()
+        clips = ClipDesk(ring, settings.clip_before_s, settings.clip_after_s)
+        with VideoSource(settings.source, rate_fps=settings.rate_fps, loop=settings.loop, ring=ring) as source:
             for item in source:
                 if stop.is_set():
                     return
                 if isinstance(item, SourceLost):
                     yield from self.lost("offline: " + item.reason, item.monotonic_s)
                 else:
-                    yield from self.judge(item)
+                    for happened in self.judge(item):
+                        clips.note(happened, item.monotonic_s)
+                        yield happened
+                yield from clips.ready(item.monotonic_s)
                 if statistics := self._statistics.due(item.monotonic_s, source.dropped):  # blind too: we live
                     yield statistics
         yield from self.finish(datetime.now(UTC))

@@ -62,6 +62,8 @@ class WatchSettings:
     loop: bool = True
     open_incidents: tuple[OpenIncident, ...] = ()
     coverage_interval_s: float = COVERAGE_INTERVAL_S
+    clip_before_s: float = 5.0
+    clip_after_s: float = 5.0  # 0: no clips
 
     def __post_init__(self) -> None:
         ids = [zone.zone_id for zone in self.zones]

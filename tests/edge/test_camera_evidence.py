@@ -44,6 +44,15 @@ def test_each_evidence_names_the_one_before_it_also_over_a_restart(tmp_path: Pat
     }
 
 
+def test_a_film_is_kept_as_one_and_the_incident_s_other_evidence_is_known(tmp_path: Path) -> None:
+    ours = desk(tmp_path)
+    picture, film = ours.keep("annotated", b"picture", SUBJECT), ours.keep("clip", b"film", SUBJECT)
+    assert ours.of_incident("i1") == [picture, film]
+    assert ours.of_incident("another") == []
+    said = kept(tmp_path, film).manifest
+    assert (said.role, said.media_type) == ("clip", "video/mp4")
+
+
 def test_a_torn_note_of_the_chain_begins_a_new_one(tmp_path: Path) -> None:
     desk(tmp_path).keep("annotated", b"one", SUBJECT)
     (tmp_path / "spool" / "kitchen.chain").write_bytes(b"\xff\x00half")

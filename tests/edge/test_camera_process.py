@@ -188,6 +188,23 @@ def test_coverage_becomes_a_record_that_leaves_no_incident_open(tmp_path: Path) 
     assert json.loads(str(bench.recorder.states[0]["camera/kitchen"])) == {}
 
 
+def test_the_film_of_an_incident_follows_as_an_update_with_all_its_evidence(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    film = {
+        "type": "violation_updated",
+        "at": AT,
+        "incident_id": "i1",
+        "kind": "no_mask",
+        "evidence": ["d1", "d2", "d3"],
+    }
+    asyncio.run(bench.run_until(bench.camera(OPENED, json.dumps(film), "obey"), 2))
+    assert [(event.event_id, event.type) for event in bench.recorder.events] == [
+        ("i1.opened", "violation_opened"), ("i1.updated", "violation_updated"),
+    ]  # fmt: skip
+    assert bench.recorder.events[1].data["evidence"] == ["d1", "d2", "d3"]
+    assert json.loads(str(bench.recorder.states[1]["camera/kitchen"])) == {"no_mask": "i1"}
+
+
 def test_incidents_of_two_zones_are_kept_apart(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     closed = json.dumps({**json.loads(CLOSED), "incident_id": "i2", "zone": "line", "reason": "period_over"})
