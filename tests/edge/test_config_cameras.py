@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from edge.camera import CameraTask, _settings
@@ -73,3 +75,13 @@ def test_everything_reaches_the_watch_as_it_stands_in_the_file() -> None:
 def test_what_cannot_work_is_refused(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         camera(**changes)
+
+
+def test_the_example_in_the_documentation_can_be_loaded() -> None:
+    text = (Path(__file__).resolve().parents[2] / "vision" / "README.md").read_text("utf-8")
+    block = re.search(r"^    cameras:\n(?:    .*\n)+", text, re.MULTILINE)
+    assert block is not None
+    (example,) = yaml.safe_load(block.group())["cameras"]
+    loaded = Camera.model_validate({**example, "source": "rtsp://c/1"})
+    assert [zone.id for zone in loaded.zones] == ["line", "floor"]
+    assert [item.code for item in loaded.violations] == ["no_mask", "rodent"]
