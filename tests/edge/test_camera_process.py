@@ -282,7 +282,7 @@ def test_process_that_cannot_be_started_is_told_as_blind(tmp_path: Path) -> None
     async def scenario() -> list[str]:
         bench = Bench(tmp_path)
         camera = CameraProcess(
-            CAMERA, box_id="b", key_file=Path("k"), spool_dir=Path("s"), saved=None,
+            CAMERA, box_id="b", key_file=Path("k"), spool_dir=tmp_path / "spool", saved=None,
             record=bench.recorder.record, wake=lambda: None, command=(str(tmp_path / "gone"),),
         )  # fmt: skip
         await bench.run_to_its_end(camera)
