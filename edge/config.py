@@ -12,12 +12,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from edge.config_cameras import Camera
 from edge.config_checks import bare_secrets, cross_check
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
 from edge.config_uplink import UplinkSection
-from edge.section import Positive, Section
+from edge.section import Section
 from telemetry.messages import Identifier, Severity
 from telemetry.server_url import check_server_url
 
@@ -69,20 +70,6 @@ class Limit(Section):
         return self
 
 
-class Camera(Section):
-    """A kitchen camera; ``source`` may be a secret reference because addresses hold passwords."""
-
-    id: Identifier
-    name: Annotated[str, Field(min_length=1, max_length=80)]
-    place: Annotated[str, Field(max_length=80)] = ""
-    source: str
-    model: Path | None = None
-    dwell_s: Positive = 3.0
-    recover_s: Positive = 10.0
-    rate_fps: Annotated[float, Field(ge=1, le=30)] = 5.0
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.4
-
-
 class EdgeConfig(Section):
     """The whole file."""
 
@@ -127,10 +114,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
     server = config.server
     if server.ca_file is not None:
         server = server.model_copy(update={"ca_file": folder / server.ca_file})
-    cameras = tuple(
-        camera if camera.model is None else camera.model_copy(update={"model": folder / camera.model})
-        for camera in config.cameras
-    )
+    cameras = tuple(camera.located(folder) for camera in config.cameras)
     sensors = tuple(
         sensor.model_copy(update={"plausible": sensor.plausible or config.plausible.get(sensor.quantity)})
         for sensor in config.sensors

@@ -28,6 +28,7 @@ EventType = Literal[
     "data_gap",
     "camera_blind",
     "camera_recovered",
+    "coverage",
     "box_status",
     "clock_corrected",
 ]
