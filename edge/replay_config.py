@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from edge.config import BoxSection, EdgeConfig
 from edge.config_file import ConfigurationError, Path_, problem_at, read_yaml, sentence_of
 from edge.probe_settings import build_settings
-from edge.replay_schema import SENSOR_NAMES, SINCE_NAMES, SensorEntry
+from edge.replay_schema import SENSOR_NAMES, SINCE_NAMES, Kind, SensorEntry
 from telemetry.coldchain.settings import SensorSettings
 
-BOX_KEYS = frozenset({"box", "server", "serial_ports", "cameras"})
-SECTION_KEYS = frozenset({"defaults", "sensors", "limits", "twins", "time_zone"})
+BOX_KEYS = frozenset(EdgeConfig.model_fields) - {"sensors", "limits", "cold_chain"}
+SECTION_KEYS = frozenset({"defaults", "sensors", "limits", "cold_chain", "twins", "time_zone"})
 OTHER_SECTIONS = {"assets": "sensors", "default": "defaults", "timezone": "time_zone"}
 NAME_KEYS = ("id", "name", "column")
 
@@ -75,6 +76,7 @@ class _Reader:
         defaults = self._settings("defaults", SensorEntry(), base, ("defaults",))
         entries, places = self._sensors()
         self._merge_limits(entries, places)
+        self._merge_cold_chain(entries, places)
         parsed = {name: self._entry(raw, places[name]) for name, raw in entries.items()}
         sensors = {
             name: self._settings(name, entry, base, places[name])
@@ -92,7 +94,8 @@ class _Reader:
 
     def _zone(self) -> tzinfo:
         box = self.data.get("box")
-        name = self.data.get("time_zone", box.get("time_zone") if isinstance(box, dict) else None)
+        default = BoxSection.model_fields["time_zone"].default
+        name = self.data.get("time_zone", box.get("time_zone", default) if isinstance(box, dict) else None)
         if name is None:
             return UTC
         try:
@@ -118,6 +121,8 @@ class _Reader:
                 self._wrong(("sensors", index), "needs an id: the name of its column")
                 continue
             known = {key: value for key, value in entry.items() if key in SENSOR_NAMES}
+            quantity = entry.get("quantity", "temperature")
+            known["kind"] = quantity if quantity in get_args(Kind) else "ignore"
             entries[str(name)] = known if "type" in entry else {k: v for k, v in entry.items() if k not in NAME_KEYS}
             places[str(name)] = ("sensors", index)
         return entries, places
@@ -152,6 +157,13 @@ class _Reader:
             entry["limits"] = limits
             entries[name] = entry
             places.setdefault(name, place)
+
+    def _merge_cold_chain(self, entries: dict[str, Any], places: dict[str, Path_]) -> None:
+        """What the box's file says of a probe under ``cold_chain:`` is said of its column here."""
+        raw = self.data.get("cold_chain") or {}
+        for name, value in raw.items() if isinstance(raw, dict) else ():
+            entries[str(name)] = {**(entries.get(str(name)) or {}), **(value if isinstance(value, dict) else {})}
+            places[str(name)] = ("cold_chain", str(name))
 
     def _entry(self, raw: Any, place: Path_) -> SensorEntry:
         if isinstance(raw, list):

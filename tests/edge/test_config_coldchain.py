@@ -8,6 +8,7 @@ import pytest
 
 from edge.config import ConfigurationError, load
 from edge.config_coldchain import probe_settings
+from edge.replay_config import load_replay
 from tests.edge.console import ROOT, RunEdge
 
 GOOD = """\
@@ -65,6 +66,18 @@ def test_entries_become_the_settings_that_a_replay_would_use(tmp_path: Path) -> 
     assert [(span.high_c, span.low_c) for span in core.settings.limits] == [(8, None), (8, 1)]
     assert core.settings.limits[0].from_s == 1_767_196_800.0  # midnight in Shanghai
     assert core.settings.product_lag_s == 900
+
+
+def test_replay_reads_the_box_s_own_file_and_judges_by_the_same_settings(tmp_path: Path) -> None:
+    path = tmp_path / "box.yaml"
+    path.write_text(GOOD, "utf-8")
+    config, replay = load(path), load_replay(path)
+    assert replay.sensors is not None
+    for sensor_id in ("air", "core"):
+        assert replay.sensors[sensor_id] == probe_settings(config, sensor_id).settings
+    assert replay.twins == (("air", "core"),)
+    assert replay.contacts == {"door": "door"}
+    assert str(replay.zone) == "Asia/Shanghai"
 
 
 def test_limit_set_of_the_site_lies_beside_the_file(tmp_path: Path) -> None:
