@@ -103,7 +103,9 @@ class AssetWatch:
         return events
 
     def tick(self, now: datetime) -> list[Event]:
-        """Time passes: what is missing, a door left open."""
+        """Time passes: what is missing, a door left open. Silent while it is not known how much (see ``_resume``)."""
+        if self._fed_unsynced and not self._resumed:
+            return []
         return self._events(self.engine.tick(now.timestamp()))
 
     def state(self) -> WatchState:
@@ -136,7 +138,7 @@ class AssetWatch:
 
     def step_clock(self, step: ClockStep) -> dict[str, str | None]:
         """The box's clock was put right: no timer jumps. Times that were right before are not moved."""
-        if step.first and not self._fed_unsynced:
+        if step.first and not (self._fed_unsynced and self._resumed):
             return {}
         self._fed_unsynced = False
         self.engine.step_clock(step.offset_s)
@@ -212,15 +214,18 @@ class AssetWatch:
         return self._saved_s is None or at_s + self.engine.ahead_s - self._saved_s >= SAVE_EVERY_S
 
     def _resume(self, at_s: float, *, synced: bool) -> None:
-        """A box without a clock battery wakes up in the past: go on from the last reading before it."""
-        if not synced:
-            self._clock_changed |= not self._fed_unsynced
-            self._fed_unsynced = True
-        newest_s = None if self._resumed else self._newest_s()
-        self._resumed = True
-        if not synced and newest_s is not None and at_s + self.engine.ahead_s < newest_s:
-            self.engine.step_clock(at_s + self.engine.ahead_s - newest_s)
-            self._clock_changed = True
+        """A box without a clock battery wakes up in the past: go on from the last reading before it. So too after a
+        life whose clock was never put right: how long ago that was, nobody knows.
+        """
+        if not self._resumed:
+            self._resumed = True
+            newest_s, line_s = self._newest_s(), at_s + self.engine.ahead_s
+            if newest_s is not None and (self._fed_unsynced or (not synced and line_s < newest_s)):
+                self.engine.step_clock(line_s - newest_s)
+                self._clock_changed = True
+            self._fed_unsynced = self._fed_unsynced and not synced
+        if not synced and not self._fed_unsynced:
+            self._fed_unsynced = self._clock_changed = True
 
     def _clock_state(self) -> dict[str, str | None]:
         return {self._clock_key: json.dumps({"ahead_s": self.engine.ahead_s, "unsynced": self._fed_unsynced})}

@@ -274,6 +274,25 @@ def test_box_that_wakes_up_in_the_past_goes_on_and_is_put_right_without_a_jump()
     assert timedelta(0) <= opened[0].at - (START + timedelta(seconds=since_s)) <= timedelta(minutes=6)
 
 
+def test_life_whose_clock_was_never_right_leaves_no_jump_to_the_next() -> None:
+    asset = watch()
+    feed(asset, 0, HOUR_S)
+    feed(asset, HOUR_S, 1.5 * HOUR_S, 9.0)
+    saved = {key: text for key, text in asset.changes().items() if text is not None}
+    lost = watch(saved)
+    for minute in range(5):  # it wakes up in the past and is cut off before its clock is put right
+        lost.feed(reading(-1_000 * HOUR_S + minute * MINUTE_S, 9.1 + 0.1 * (minute % 2), synced=False))
+        saved |= {key: text for key, text in lost.changes().items() if text is not None}
+    resumed = watch(saved)
+    assert resumed.step_clock(ClockStep(900 * HOUR_S, first=True)) == {}
+    assert resumed.tick(START + timedelta(hours=9)) == []
+    events = feed(resumed, 9 * HOUR_S, 9.5 * HOUR_S, 9.0)
+    assert "sensor_fault" not in types(events)
+    assert [event.at for event in events if event.type == "excursion_opened"] == [
+        START + timedelta(hours=9, minutes=12)
+    ]
+
+
 def test_first_step_moves_nothing_when_all_readings_had_the_right_time() -> None:
     asset = watch()
     feed(asset, 0, HOUR_S)
