@@ -164,4 +164,5 @@ class IncidentBook:
 
 
 def _moment(at_s: float) -> datetime:
-    return datetime.fromtimestamp(at_s, UTC)
+    """Not before 1970: a box that wakes up there may have to tell of a time before."""
+    return datetime.fromtimestamp(max(at_s, 0.0), UTC)

@@ -293,6 +293,19 @@ def test_life_whose_clock_was_never_right_leaves_no_jump_to_the_next() -> None:
     ]
 
 
+def test_box_that_wakes_up_in_1970_can_tell_of_a_gap_that_began_before() -> None:
+    asset = watch(None, sensor("core"))
+    feed(asset, 0, HOUR_S)
+    for minute in range(20):  # its gap is due ten minutes before the last reading beside it
+        asset.feed(reading(minute * MINUTE_S, 4.0 + 0.1 * (minute % 3), "core"))
+    saved = {key: text for key, text in asset.changes().items() if text is not None}
+    resumed = watch(saved, sensor("core"))
+    awake_s = 10.0 - START.timestamp()
+    assert resumed.feed(reading(awake_s, 4.0, synced=False)) == []
+    [gap] = resumed.tick(datetime.fromtimestamp(20.0, UTC))
+    assert (gap.source_id, gap.at) == ("core", datetime(1970, 1, 1, tzinfo=UTC))
+
+
 def test_first_step_moves_nothing_when_all_readings_had_the_right_time() -> None:
     asset = watch()
     feed(asset, 0, HOUR_S)
