@@ -83,6 +83,22 @@ def test_restart_amid_an_excursion_is_one_incident_with_the_timers_of_an_unbroke
     assert opened.incident_id in saved_states(enrolled)[key]
 
 
+def test_running_box_tells_its_limits_once_over_two_lives(enrolled: Path) -> None:
+    async def life() -> None:
+        gateway = Gateway(config(enrolled))
+        task = asyncio.create_task(gateway.run())
+        async with asyncio.timeout(30):
+            while "limits/air" not in gateway._outbox.load_state("limits/"):
+                await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 30)
+
+    for _ in range(2):
+        asyncio.run(life())
+    assert [event.source_id for event in recorded(enrolled) if event.data.get("kind") == "limits"] == ["air"]
+
+
 def saved_states(folder: Path) -> dict[str, str]:
     signer = Signer.load(folder / "box.key")
     with Outbox.open(folder / "outbox.sqlite", "box-1", signer, boot_id=boot_id()) as outbox:
