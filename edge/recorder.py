@@ -19,6 +19,7 @@ from telemetry.outbox import Outbox, OutboxError, OutboxFull
 QUEUE_MAX = 2_000
 GROUP_MAX = 1_000
 DELAY_S = 0.05
+COMPANY_ENOUGH = 100  # so many readings at once are worth an fsync of their own
 
 
 @dataclass
@@ -105,8 +106,8 @@ class Recorder:
             self._refuse_queue()
 
     async def _wait_for_company(self, first: _Entry) -> None:
-        """A bounded moment for more, unless there is an event."""
-        if self._delay_s and not first.events:
+        """A bounded moment for more, unless there is an event or company already."""
+        if self._delay_s and not first.events and len(first.readings) < COMPANY_ENOUGH:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._delay_s):
                     await self._urgent.wait()

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
+    from server.blobs import FolderBlobStore
+    from server.reports.verification import ReportVerification
     from server.settings import Settings
+    from server.verify import Verification
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--time-zone", default="Asia/Shanghai")
     verify = commands.add_parser("verify", help="check every signature, chain, picture and alert of the record")
     verify.add_argument("--json", action="store_true")
+    verify.add_argument("--report", type=Path, metavar="FILE", help="check this PDF, CSV or JSON of a signed report")
     gaps = commands.add_parser("gaps", help="list the batches that boxes have not delivered, with the reason they told")
     gaps.add_argument("--box", help="of this box only")
     gaps.add_argument("--json", action="store_true")
@@ -124,6 +128,7 @@ def _inspect(settings: Settings, args: argparse.Namespace) -> int:
     """`verify` and `gaps`: they read the record and change nothing of it."""
     from sqlalchemy.orm import Session
 
+    from server.blobs import FolderBlobStore
     from server.database import make_engine, migrate
 
     if not (settings.data_dir / "record.sqlite").exists():
@@ -131,9 +136,10 @@ def _inspect(settings: Settings, args: argparse.Namespace) -> int:
     if args.command == "gaps":
         migrate(settings)
     engine = make_engine(settings)
+    blobs = FolderBlobStore(settings.blob_dir)
     try:
         with Session(engine) as db:
-            return _gaps(db, args.box, args.json) if args.command == "gaps" else _verify(db, settings, args.json)
+            return _gaps(db, args.box, args.json) if args.command == "gaps" else _verify(db, blobs, args)
     finally:
         engine.dispose()
 
@@ -154,23 +160,33 @@ def _gaps(db: Session, box_id: str | None, as_json: bool) -> int:
     return 0
 
 
-def _verify(db: Session, settings: Settings, as_json: bool) -> int:
-    from server.blobs import FolderBlobStore
+def _verify(db: Session, blobs: FolderBlobStore, args: argparse.Namespace) -> int:
+    from server.reports.verification import verify_report_file
     from server.verify import verify
 
-    found = verify(db, FolderBlobStore(settings.blob_dir))
-    if as_json:
+    found: Verification | ReportVerification
+    found = verify_report_file(db, blobs, args.report.read_bytes()) if args.report else verify(db, blobs)
+    if args.json:
         sys.stdout.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
     else:
         for line in found.problems:
             sys.stdout.write(f"WRONG {line}\n")
         for line in found.gaps:
             sys.stdout.write(f"gap   {line}\n")
-        sys.stdout.write(
-            f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
-            f"{sum(found.alerts_by_kind.values())} alerts: {len(found.problems)} wrong\n"
-        )
+        sys.stdout.write(f"{_checked(found)}: {len(found.problems)} wrong\n")
     return 1 if found.problems else 0
+
+
+def _checked(found: Verification | ReportVerification) -> str:
+    """What was looked at, in one line."""
+    from server.verify import Verification
+
+    if not isinstance(found, Verification):
+        return found.report or "the file"
+    return (
+        f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
+        f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports"
+    )
 
 
 if __name__ == "__main__":

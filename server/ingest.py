@@ -21,6 +21,7 @@ from server.accounts import digest
 from server.clock_repair import at_ms, correct, repaired, write_unsynced
 from server.gaps import note_lane
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, SeriesPoint, StoredBatch, StoredEvent
+from server.reports.sources import index_batch
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
@@ -116,7 +117,9 @@ def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
         return _receipt(batch, "rejected", "chain: it does not follow the batch stored before it"), []
     now = datetime.now(UTC)
     row = header.model_dump(include={"box_id", "epoch", "lane", "seq", "previous_sha256", "count"})
-    db.execute(insert(_JOURNAL), {**row, "sha256": batch.sha256, "raw": batch.raw, "received_at": now})
+    values = {**row, "sha256": batch.sha256, "raw": batch.raw, "received_at": now}
+    batch_id = db.execute(insert(_JOURNAL).returning(_JOURNAL.c.id), values).scalar_one()
+    index_batch(db, batch_id, batch)
     if header.seq - 1 not in near:
         note_lane(db, header)
     box = db.get_one(Box, header.box_id)

@@ -73,13 +73,18 @@ _templates.filters["moment"] = moment
 _templates.filters["number"] = number
 
 
+def language_of(request: Request) -> str:
+    """The language of the caller's pages."""
+    return choose(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"))
+
+
 def render(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page in the caller's language."""
-    language = choose(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"))
+    language = language_of(request)
     text = _templates.get_template(name).render(
         language=language,
         other_language=next(item for item in LANGUAGES if item != language),
-        path=request.url.path,
+        path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         t=lambda key: translate(language, key),
         **context,
     )

@@ -1,4 +1,4 @@
-"""Walks the record and proves it: every signature, every chain, every picture, every alert. Trusts no derived table."""
+"""Walks the record and proves it: every signature, chain, picture, alert and report. Trusts no derived table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from server.blobs import FolderBlobStore
 from server.clock_repair import at_ms, offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES, key_of
 from server.models import Alert, AlertMove, Evidence, Rectification, SeriesPoint, StoredBatch, StoredEvent
+from server.reports.verification import verify_reports
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, open_batch
 from telemetry.evidence import EvidenceError, verify_manifest
 from telemetry.messages import Event, Reading
@@ -30,6 +31,7 @@ class Verification:
     events: int = 0
     points: int = 0
     pictures: int = 0
+    reports: int = 0
     alerts_by_kind: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
@@ -41,6 +43,10 @@ def verify(db: Session, blobs: FolderBlobStore) -> Verification:
     seen = _verify_journal(db, found)
     _verify_derived(db, found, seen)
     _verify_pictures(db, blobs, found, seen)
+    reports = verify_reports(db, blobs)
+    found.reports = reports.reports
+    found.problems += reports.problems
+    found.gaps += reports.gaps
     return found
 
 
