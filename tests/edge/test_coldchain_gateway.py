@@ -34,6 +34,7 @@ def config(folder: Path, **entry: object) -> EdgeConfig:
                 {**common, "id": "door", "name": "门", "unit": 2, "quantity": "door"},
                 {**common, "id": "humidity", "name": "湿度", "unit": 3, "quantity": "humidity"},
             ],
+            "uplink": {"commit_delay_s": 0},
             "cold_chain": {"air": {"limit_set": "canteen-refrigerator", **entry}},
         }
     )
