@@ -49,7 +49,7 @@ class WatchState:
     incidents: dict[str, dict[str, Any]]
     contacts: dict[str, float]
     failures: dict[str, int]
-    saved_s: float | None
+    saved_s: float
 
 
 class AssetWatch:
@@ -75,7 +75,8 @@ class AssetWatch:
         self.book = IncidentBook(sensors)
         self._contacts: dict[str, float] = {}
         self._failures: dict[str, int] = {}
-        self._saved_s: float | None = None
+        self._fed_s = float("-inf")  # the newest time of a probe or a contact, on the engine's line
+        self._saved_s = float("-inf")
         self._save_due = False
         self._resumed = self._clock_changed = self._fed_unsynced = False
         if self.key in saved:
@@ -98,8 +99,9 @@ class AssetWatch:
             events = self._events(self.engine.feed(sensor_id, at_s, value))
             events += self.book.follow(sensor_id, at_s, value)
         self._failures.pop(sensor_id, None)
+        self._fed_s = max(self._fed_s, at_s + self.engine.ahead_s)
         events += self._ended(sensor_id, probe, at_s)
-        self._save_due |= self._edges(probe) != before or self._long_unsaved(at_s)
+        self._save_due |= self._edges(probe) != before or self._fed_s - self._saved_s >= SAVE_EVERY_S
         return events
 
     def tick(self, now: datetime) -> list[Event]:
@@ -130,7 +132,7 @@ class AssetWatch:
             changed |= self._clock_state()
         if self._save_due:
             self._save_due = False
-            self._saved_s = self._newest_s()
+            self._saved_s = self._fed_s
             state = self.state()
             saved = {"engine": state.engine, "incidents": state.incidents, "contacts": state.contacts}
             changed[self.key] = json.dumps(saved, separators=(",", ":"))
@@ -210,9 +212,6 @@ class AssetWatch:
         seen = [line.last_s for line in self.engine.lines.values() if line.last_s is not None]
         return max(seen, default=None)
 
-    def _long_unsaved(self, at_s: float) -> bool:
-        return self._saved_s is None or at_s + self.engine.ahead_s - self._saved_s >= SAVE_EVERY_S
-
     def _resume(self, at_s: float, *, synced: bool) -> None:
         """A box without a clock battery wakes up in the past: go on from the last reading before it. So too after a
         life whose clock was never put right: how long ago that was, nobody knows.
@@ -241,7 +240,6 @@ class AssetWatch:
             }
             self._contacts = {name: float(value) for name, value in saved["contacts"].items() if name in self.sensors}
             self.engine.restore(saved["engine"])
-            self._saved_s = self._newest_s()
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # StateError is a ValueError
             self.engine = self._new_engine()
             logger.warning("%s: the saved state cannot be used, the judgement begins anew: %s", self.key, error)

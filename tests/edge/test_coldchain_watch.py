@@ -133,6 +133,15 @@ def test_state_is_saved_at_a_finding_at_the_limit_and_else_once_a_minute() -> No
     assert len(saves) <= 14
 
 
+def test_contacts_beside_a_silent_probe_are_saved_no_more_often() -> None:
+    asset = watch(None, sensor("door", "door"))
+    saves = 0
+    for index in range(120):
+        asset.feed(reading(index * 5.0, 0.0, "door"))
+        saves += bool(asset.changes())
+    assert saves == 10
+
+
 def test_judgement_goes_back_and_the_same_reading_then_opens_the_same_excursion() -> None:
     asset = watch()
     feed(asset, 0, HOUR_S)
