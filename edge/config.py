@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from edge.config_cameras import Camera
 from edge.config_checks import bare_secrets, cross_check
+from edge.config_coldchain import ColdChainEntry
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
@@ -83,8 +84,15 @@ class EdgeConfig(Section):
     plausible: dict[Identifier, Plausible] = {}
     sensors: tuple[AnySensor, ...] = ()
     limits: tuple[Limit, ...] = ()
+    cold_chain: dict[Identifier, ColdChainEntry] = {}
     cameras: tuple[Camera, ...] = ()
     uplink: UplinkSection = UplinkSection()
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """Where the file lies: limit sets of the site's own are in ``limits/`` beside it."""
+        return self._folder
 
 
 def load(path: Path) -> EdgeConfig:
@@ -122,7 +130,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
     replays = tuple(replay.model_copy(update={"file": folder / replay.file}) for replay in config.replays)
     brokers = tuple(broker.model_copy(update={"tls": _tls(broker.tls, folder)}) for broker in config.brokers)
     box = config.box.model_copy(update={"data_dir": folder / config.box.data_dir})
-    return config.model_copy(
+    complete = config.model_copy(
         update={
             "box": box,
             "server": server,
@@ -132,6 +140,8 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
             "brokers": brokers,
         }
     )
+    complete._folder = folder
+    return complete
 
 
 def _tls(tls: BrokerTls | None, folder: Path) -> BrokerTls | None:

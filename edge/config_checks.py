@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from edge.config_coldchain import cold_chain_problems
 from edge.config_ports import LineFormat
 from edge.config_sensors import TCP_DEVICE, ModbusSensor, SerialLineSensor
 
@@ -36,6 +37,7 @@ def cross_check(config: EdgeConfig) -> Iterator[Problem]:
     for index, limit in enumerate(config.limits):
         if limit.sensor not in sensors:
             yield ("limits", index, "sensor"), "is no id in sensors"
+    yield from cold_chain_problems(config)
     yield from _doubles(config, PORT_SECTIONS)
     for section in ("sensors", "cameras"):
         yield from _doubles(config, (section,))

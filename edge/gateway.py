@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 
 from edge.calibration import STATE_PREFIX, calibration_events
 from edge.camera_process import CameraProcess
 from edge.clock import ClockStep
+from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
 from edge.recorder import Recorder
@@ -122,6 +125,7 @@ class Gateway:
         )
         self._box_id = identity.box_id
         saved = self._outbox.load_state("")
+        self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
         self._cameras = [
             CameraProcess(
@@ -178,6 +182,8 @@ class Gateway:
             services.append((source.name, sensing.run))
         if self._config.sensors:
             services.append(("certificate watch", self._watch_certificates))
+        if self._cold_chain.assets:
+            services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
         if self._config.uplink.metrics_port is not None:
             services.append(("metrics", self._serve_metrics))
@@ -190,19 +196,28 @@ class Gateway:
     async def _record_readings(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
         """Judge and commit together; if the commit fails, the judging goes back too.
 
-        Raises OutboxFull when events and state are on disk and only the readings, counted and told, are not.
+        One asset's readings may come over several ports: its lock keeps a judging that goes back from taking along
+        another's. Raises OutboxFull when events and state are on disk and only the readings, counted and told, are not.
         """
-        readings = [self._clock.restamp(reading) for reading in readings]
+        async with AsyncExitStack() as stack:
+            for asset in self._cold_chain.assets_of(readings):
+                await stack.enter_async_context(asset.lock)
+            await self._judge_and_record([self._clock.restamp(reading) for reading in readings], state)
+
+    async def _judge_and_record(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
         desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in readings}
         before = {sensor_id: desk.state() for sensor_id, desk in desks.items()}
+        assets = [(asset, asset.state()) for asset in self._cold_chain.assets_of(readings)]
         events: list[Event] = []
         merged = dict(state)
         for reading in readings:
             found, marks = desks[reading.sensor_id].feed(reading)
-            events += found
+            events += found + self._cold_chain.feed(reading)
             merged |= marks
         for sensor_id, desk in desks.items():
             merged |= desk.changes(before[sensor_id])
+        for asset, _ in assets:
+            merged |= asset.changes()
         full: OutboxFull | None = None
         try:
             await self._recorder.record(readings, events, merged)
@@ -211,6 +226,8 @@ class Gateway:
         except BaseException:
             for sensor_id, desk in desks.items():
                 desk.go_back(before[sensor_id])
+            for asset, state_before in assets:
+                asset.go_back(state_before)
             raise
         for event in events:
             logger.warning("sensor %s: %s", event.source_id, event.type)
@@ -227,7 +244,7 @@ class Gateway:
             await asyncio.sleep(CERTIFICATE_CHECK_S)
 
     def _shift_timers(self, step: ClockStep) -> dict[str, str | None]:
-        changed: dict[str, str | None] = {}
+        changed = self._cold_chain.step_clock(step)
         for desk in self._desks.values():
             changed |= desk.shift(step)
         return changed

@@ -10,21 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from edge.config import BoxSection, EdgeConfig
 from edge.config_file import ConfigurationError, Path_, problem_at, read_yaml, sentence_of
-from edge.dated_limits import SpanBuilder
-from edge.defrost_times import ScheduleError, read_schedule
-from edge.replay_schema import PLAIN_FIELDS, SENSOR_NAMES, SINCE_NAMES, LimitEntry, SensorEntry
-from telemetry.coldchain.limit_set import LimitError
-from telemetry.coldchain.schedule import DefrostSchedule
-from telemetry.coldchain.settings import LimitSpan, SensorSettings
+from edge.probe_settings import build_settings
+from edge.replay_schema import SENSOR_NAMES, SINCE_NAMES, Kind, SensorEntry
+from telemetry.coldchain.settings import SensorSettings
 
-BOX_KEYS = frozenset({"box", "server", "serial_ports", "cameras"})
-SECTION_KEYS = frozenset({"defaults", "sensors", "limits", "twins", "time_zone"})
+BOX_KEYS = frozenset(EdgeConfig.model_fields) - {"sensors", "limits", "cold_chain"}
+SECTION_KEYS = frozenset({"defaults", "sensors", "limits", "cold_chain", "twins", "time_zone"})
 OTHER_SECTIONS = {"assets": "sensors", "default": "defaults", "timezone": "time_zone"}
 NAME_KEYS = ("id", "name", "column")
 
@@ -78,6 +76,7 @@ class _Reader:
         defaults = self._settings("defaults", SensorEntry(), base, ("defaults",))
         entries, places = self._sensors()
         self._merge_limits(entries, places)
+        self._merge_cold_chain(entries, places)
         parsed = {name: self._entry(raw, places[name]) for name, raw in entries.items()}
         sensors = {
             name: self._settings(name, entry, base, places[name])
@@ -95,7 +94,8 @@ class _Reader:
 
     def _zone(self) -> tzinfo:
         box = self.data.get("box")
-        name = self.data.get("time_zone", box.get("time_zone") if isinstance(box, dict) else None)
+        default = BoxSection.model_fields["time_zone"].default
+        name = self.data.get("time_zone", box.get("time_zone", default) if isinstance(box, dict) else None)
         if name is None:
             return UTC
         try:
@@ -121,6 +121,8 @@ class _Reader:
                 self._wrong(("sensors", index), "needs an id: the name of its column")
                 continue
             known = {key: value for key, value in entry.items() if key in SENSOR_NAMES}
+            quantity = entry.get("quantity", "temperature")
+            known["kind"] = quantity if quantity in get_args(Kind) else "ignore"
             entries[str(name)] = known if "type" in entry else {k: v for k, v in entry.items() if k not in NAME_KEYS}
             places[str(name)] = ("sensors", index)
         return entries, places
@@ -156,6 +158,13 @@ class _Reader:
             entries[name] = entry
             places.setdefault(name, place)
 
+    def _merge_cold_chain(self, entries: dict[str, Any], places: dict[str, Path_]) -> None:
+        """What the box's file says of a probe under ``cold_chain:`` is said of its column here."""
+        raw = self.data.get("cold_chain") or {}
+        for name, value in raw.items() if isinstance(raw, dict) else ():
+            entries[str(name)] = {**(entries.get(str(name)) or {}), **(value if isinstance(value, dict) else {})}
+            places[str(name)] = ("cold_chain", str(name))
+
     def _entry(self, raw: Any, place: Path_) -> SensorEntry:
         if isinstance(raw, list):
             raw = {"limits": raw}
@@ -165,45 +174,15 @@ class _Reader:
             return SensorEntry.model_validate(raw or {})
         except ValidationError as error:
             for item in error.errors():
-                where = tuple(part for part in item["loc"] if part not in ("LimitEntry", "list[LimitEntry]"))
-                self._wrong((*place, *where), sentence_of(item, raw))
+                self._wrong((*place, *item["loc"]), sentence_of(item, raw))
             return SensorEntry()
 
     def _settings(self, name: str, entry: SensorEntry, base: SensorEntry, place: Path_) -> SensorSettings:
-        values: dict[str, Any] = {}
-        for field_name in PLAIN_FIELDS:
-            value = getattr(entry, field_name)
-            values[field_name] = value if value is not None else getattr(base, field_name)
-        has_own = entry.limits is not None or entry.limit_set or entry.model_fields_set & {"high_c", "low_c"}
-        danger, spans = self._spans(name, entry if has_own else base, place)
-        if values["danger_zone"] is None:
-            values["danger_zone"] = danger
-        schedule = entry.defrost_schedule if entry.defrost_schedule is not None else base.defrost_schedule
-        try:
-            windows = read_schedule(schedule, self.zone)
-        except ScheduleError as error:
-            self._wrong((*place, "defrost_schedule"), str(error))
-            windows = DefrostSchedule()
-        return SensorSettings(
-            limits=spans, schedule=windows, **{key: value for key, value in values.items() if value is not None}
-        )
-
-    def _spans(self, name: str, entry: SensorEntry, place: Path_) -> tuple[bool | None, tuple[LimitSpan, ...]]:
-        parts: list[tuple[Path_, LimitEntry]] = []
-        if entry.limit_set or entry.model_fields_set & {"high_c", "low_c"}:
-            own = {key: getattr(entry, key) for key in ("high_c", "low_c") if key in entry.model_fields_set}
-            parts.append((place, LimitEntry(limit_set=entry.limit_set, loosen_reason=entry.loosen_reason, **own)))
-        if entry.limits is not None:
-            dated = entry.limits if isinstance(entry.limits, list) else [entry.limits]
-            parts += [((*place, "limits", index), part) for index, part in enumerate(dated)]
-        builder = SpanBuilder(self.zone, self.path.parent)
-        for where, part in parts:
-            try:
-                builder.add(part)
-            except LimitError as error:
-                self._wrong(where, str(error))
-        self.changes += [f"{name}: {change}" for change in builder.site_changes]
-        return builder.danger_zone, builder.spans()
+        built = build_settings(entry, base, self.zone, self.path.parent)
+        for where, text in built.problems:
+            self._wrong((*place, *where), text)
+        self.changes += [f"{name}: {change}" for change in built.changes]
+        return built.settings
 
     def _twins(
         self, parsed: dict[str, SensorEntry], sensors: dict[str, SensorSettings], places: dict[str, Path_]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from telemetry.coldchain.settings import SensorSettings
 
@@ -53,6 +53,11 @@ class LimitEntry(_Entry):
     loosen_reason: Reason | None = None
 
 
+def _listed(raw: Any) -> Any:
+    """A single entry needs no list."""
+    return [raw] if isinstance(raw, dict) else raw
+
+
 class SensorEntry(_Entry):
     """One column. What is not named here comes from ``defaults``, then from the built-in defaults (SensorSettings)."""
 
@@ -61,7 +66,7 @@ class SensorEntry(_Entry):
     low_c: Degrees | None = None
     limit_set: str | None = None
     loosen_reason: Reason | None = None
-    limits: list[LimitEntry] | LimitEntry | None = None
+    limits: Annotated[list[LimitEntry], BeforeValidator(_listed)] | None = None
     defrost_schedule: Any = None
     twin: str | None = None
     delay_s: Seconds | None = None

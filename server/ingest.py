@@ -33,10 +33,13 @@ CATALOGUE: dict[str, tuple[int, int]] = {
     "temperature_excursion": (1, 2),
     "sensor_fault": (2, 24),
     "camera_blind": (2, 24),
+    "temperature_warning": (3, 24),
+    "data_gap": (2, 24),
 }
 DEFAULT_TIER, DEFAULT_HOURS = 2, 24
-OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind"}
+OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind", "warning"}
 UPDATES = {"excursion_updated", "violation_updated"}
+MOMENTS = {"warning"}  # told once: nothing that goes on
 CLOSES = {"excursion_closed", "violation_closed", "sensor_recovered", "camera_recovered"}
 
 
@@ -51,6 +54,7 @@ KIND_OF_TYPE = {
     "violation": "violation",
     "sensor": "sensor_fault",
     "camera": "camera_blind",
+    "warning": "temperature_warning",
 }
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -247,7 +251,7 @@ def _open_alert(db: Session, box: Box, event: Event) -> Alert:
         source_name=str(event.data.get("sensor_name") or event.data.get("camera_name") or event.source_id)[:80],
         place=str(event.data.get("place") or "")[:80],
         opened_at=event.at,
-        ended_at=event.at if event.type in CLOSES else None,
+        ended_at=event.at if event.type in CLOSES | MOMENTS else None,
         deadline_at=now + timedelta(hours=hours),
         data=dict(event.data),
     )

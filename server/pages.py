@@ -59,7 +59,17 @@ def number(value: object) -> float | None:
     return read if read is not None and math.isfinite(read) else None
 
 
+def moment(value: object) -> datetime | None:
+    """What a box sent where a time belongs, or None; a time without a zone is none."""
+    try:
+        read = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return read if read is not None and read.tzinfo is not None and 1970 <= read.year < 9000 else None
+
+
 _templates.filters["local"] = local_time
+_templates.filters["moment"] = moment
 _templates.filters["number"] = number
 
 
@@ -167,7 +177,7 @@ def _detail(
 
 
 def _chart(db: Session, alert: Alert) -> Chart | None:
-    if alert.kind != "temperature_excursion":
+    if alert.kind not in ("temperature_excursion", "temperature_warning"):
         return None
     end = min((alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10), alert.opened_at + api.SERIES_SPAN_MAX)
     points = queries.temperature_series(db, alert.box_id, alert.source_id, alert.opened_at - timedelta(hours=1), end)

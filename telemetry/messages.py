@@ -20,6 +20,8 @@ EventType = Literal[
     "excursion_opened",
     "excursion_updated",
     "excursion_closed",
+    "warning",
+    "defrost",
     "violation_opened",
     "violation_updated",
     "violation_closed",

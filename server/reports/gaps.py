@@ -74,6 +74,8 @@ class GapReasons:
         begun: dict[str, tuple[int, str]] = {}
         ended: dict[str, int] = {}
         for event in self._db.scalars(query):
+            if "code" in event.data:
+                continue  # judged from readings that came, or from the gap itself: neither explains a gap
             if event.type == "sensor_fault":
                 begun[event.incident_id] = (to_ms(event.at), str(event.data.get("reason") or ""))
             else:

@@ -34,7 +34,12 @@ class Engine:
     def __init__(
         self, sensors: Mapping[str, SensorSettings], twins: tuple[tuple[str, str], ...] = (), zone: tzinfo = UTC
     ) -> None:
-        clock = clock_in(zone)
+        write = clock_in(zone)
+        self.ahead_s = 0.0
+
+        def clock(at_s: float) -> str:
+            return write(at_s - self.ahead_s)
+
         door_open_s = min((settings.door_open_s for settings in sensors.values()), default=600.0)
         self.contacts = Contacts(door_open_s)
         self.probes = {name: Probe(name, settings, clock, self.contacts) for name, settings in sensors.items()}
@@ -49,6 +54,7 @@ class Engine:
     def feed(self, sensor: str, at_s: float, value_c: float) -> list[Finding]:
         """One reading of one probe, seconds since 1970 and °C; KeyError for an unknown probe."""
         probe, line, twins = self._routes[sensor]
+        at_s += self.ahead_s
         if line.regular(at_s):
             shift_s = 0.0
         else:
@@ -63,16 +69,26 @@ class Engine:
             found = [*found, *self._compare(sensor, at_s + shift_s, value_c)]
         if found:
             found = self._with_companions(probe, found)
-            if shift_s:
-                found = [_moved(finding, -shift_s) for finding in found]
+            if shift_s or self.ahead_s:
+                found = [_moved(finding, -shift_s - self.ahead_s) for finding in found]
         return found
+
+    def step_clock(self, offset_s: float) -> None:
+        """The caller's clock was put right: its times are *offset_s* larger from now on than they would have been.
+
+        Timers go on as if nothing had happened: they count on a line of their own, ``ahead_s`` ahead of the told
+        times. Dated limits, schedules and sentences follow the new times.
+        """
+        self.ahead_s -= offset_s
+        for probe in self.probes.values():
+            probe.follow_calendar(self.ahead_s)
 
     def feed_contact(self, kind: ContactKind, at_s: float, value: float, source: str = "") -> list[Finding]:
         """One reading of a contact of the asset; findings carry *source* as their sensor."""
         teller = next(iter(self.probes.values())).teller
         return [
             replace(teller.contact(news, at_s, None), sensor=source or kind)
-            for news in self.contacts.feed(kind, at_s, value)
+            for news in self.contacts.feed(kind, at_s + self.ahead_s, value)
         ]
 
     def tick(self, at_s: float) -> list[Finding]:
@@ -80,12 +96,15 @@ class Engine:
         found = [finding for name in self.probes for finding in self.tick_probe(name, at_s)]
         if self.probes:
             teller = next(iter(self.probes.values())).teller
-            found += [replace(teller.contact(news, at_s, None), sensor="contact") for news in self.contacts.tick(at_s)]
+            found += [
+                replace(teller.contact(news, at_s, None), sensor="contact")
+                for news in self.contacts.tick(at_s + self.ahead_s)
+            ]
         return found
 
     def tick_probe(self, sensor: str, at_s: float) -> list[Finding]:
         """Time passes for one probe."""
-        shift_s = self.lines[sensor].shift_s
+        shift_s = self.lines[sensor].shift_s + self.ahead_s
         found = self.probes[sensor].tick(at_s + shift_s)
         return [_moved(finding, -shift_s) for finding in found] if shift_s else found
 
@@ -93,6 +112,7 @@ class Engine:
         """Everything to be remembered, as JSON values."""
         return {
             "version": STATE_VERSION,
+            "ahead_s": self.ahead_s,
             "contacts": self.contacts.state(),
             "probes": {name: probe.state() for name, probe in self.probes.items()},
             "lines": {name: line.state() for name, line in self.lines.items()},
@@ -104,7 +124,10 @@ class Engine:
         if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
             raise StateError("not a state of this version")
         try:
+            self.ahead_s = float(state.get("ahead_s", 0.0))
             self.contacts.restore(state["contacts"])
+            for probe in self.probes.values():
+                probe.follow_calendar(self.ahead_s)
             for name, probe in self.probes.items():
                 if name in state["probes"]:
                     probe.restore(state["probes"][name])

@@ -46,6 +46,7 @@ class Probe:
         self.first_s: float | None = None
         self.last_s = self.last_c = self.product_c = 0.0
         self.shift_told_s: float | None = None
+        self.ahead_s = 0.0
         self._span, self._span_until_s = LimitSpan(float("-inf")), float("-inf")
         self._lag_s = settings.lag_s(self._span)
         self._keep, self._keep_for_s = 1.0, 0.0
@@ -173,8 +174,14 @@ class Probe:
         why = f"exactly {degrees(value_c)} for {duration(at_s - since_s)}; this probe never rested longer than "
         return self.teller.fault("stuck", at_s, value_c, why + duration(self.stillness.longest_s))
 
+    def follow_calendar(self, ahead_s: float) -> None:
+        """The probe's times are *ahead_s* ahead of the calendar, by which limits are dated and defrosts planned."""
+        self.ahead_s = self.thaw.ahead_s = ahead_s
+        self._span_until_s = float("-inf")
+
     def _enter_span(self, at_s: float) -> None:
-        self._span, self._span_until_s = self.settings.span_at(at_s)
+        self._span, until_s = self.settings.span_at(at_s - self.ahead_s)
+        self._span_until_s = until_s + self.ahead_s
         lag_s = self.settings.lag_s(self._span)
         if lag_s != self._lag_s:
             self._lag_s, self._keep_for_s = lag_s, 0.0

@@ -32,6 +32,7 @@ class Thaw(Remembering):
         self.planned_until_s: float | None = None
         self.undamped_c: float | None = None
         self.disproved = False
+        self.ahead_s = 0.0  # of the calendar, see Probe.follow_calendar
 
     def follow(self, product_c: float, air_c: float, keep: float) -> float:
         """The goods' temperature after a step during the defrost; the full coupling is followed beside it."""
@@ -85,9 +86,9 @@ class Thaw(Remembering):
         if self.contacts.defrosting(at_s):
             self.planned_until_s = at_s
             return True
-        until_s = self.settings.schedule.end_at(at_s) if self.settings.schedule else None
+        until_s = self.settings.schedule.end_at(at_s - self.ahead_s) if self.settings.schedule else None
         if until_s is not None:
-            self.planned_until_s = until_s + self.settings.defrost_grace_s
+            self.planned_until_s = until_s + self.ahead_s + self.settings.defrost_grace_s
         return self.planned_until_s is not None and at_s <= self.planned_until_s
 
     def _ended(

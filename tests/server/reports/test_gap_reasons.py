@@ -34,6 +34,17 @@ def test_a_gap_during_a_sensor_fault_is_put_down_to_it(kitchen: Kitchen) -> None
     assert (gap["code"], gap["detail"], gap["length_s"]) == ("sensor_fault", "cable cut", 31 * MINUTE_S)
 
 
+def test_a_drift_that_was_told_before_and_the_gap_itself_explain_no_gap(kitchen: Kitchen) -> None:
+    send_minutes(kitchen, "drifting", *range(10), *range(50, 60))
+    for code, kind, minute in (("drift", "sensor_fault", 5), ("data_gap", "data_gap", 40)):
+        kitchen.box.send_event(
+            "sensor_fault", source_id="drifting", at=AT + timedelta(minutes=minute),
+            data={"kind": kind, "code": code, "reason": "said by the judgement"},
+        )  # fmt: skip
+    [gap] = gaps_of(kitchen, "drifting", 60)
+    assert (gap["code"], gap["detail"]) == ("unknown", "")
+
+
 def test_readings_that_the_box_gave_up_for_want_of_space_are_told_as_such(kitchen: Kitchen) -> None:
     send_minutes(kitchen, "evicted", *range(10))
     kitchen.box.seal("readings", [reading(4.0, MINUTE_S * 15, "evicted")])  # sealed, then given up
