@@ -24,6 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("run", help="run the box until SIGTERM")
     outbox = commands.add_parser("outbox", help="what waits for the centre")
     outbox.add_argument("action", choices=("status", "verify"))
+    read = commands.add_parser("read", help="read one sensor once, to commission it; needs no enrolment")
+    read.add_argument("sensor", help="the sensor's id in the configuration")
+    read.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for it (default 30)")
+    read.add_argument("--json", action="store_true", help="print one JSON object")
     for command in commands.choices.values():
         command.add_argument("config", type=Path, help="the box's YAML file")
     args = parser.parse_args(argv)
@@ -34,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if args.command == "enrol":
             return _enrol(config, args.code)
+        if args.command == "read":
+            return _read(config, args.sensor, args.timeout, as_json=args.json)
         if args.command == "outbox":
             return _outbox(config, args.action)
         return _run(config)
@@ -71,6 +77,19 @@ def _outbox(config: EdgeConfig, action: str) -> int:
         return 1
     sys.stdout.write("".join(f"{problem}\n" for problem in problems) or "ok\n")
     return 1 if problems else 0
+
+
+def _read(config: EdgeConfig, sensor_id: str, timeout_s: float, *, as_json: bool) -> int:
+    from edge.commissioning import NoReading, read_sensor
+
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+    try:
+        found = asyncio.run(read_sensor(config, sensor_id, timeout_s))
+    except NoReading as error:
+        sys.stderr.write(f"brightline-edge: {error}\n")
+        return 1
+    sys.stdout.write(found.as_json() if as_json else found.as_text())
+    return 1 if found.reading.quality == "bad" else 0
 
 
 def _run(config: EdgeConfig) -> int:

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from edge.config_checks import REFERENCES, bare_secrets, cross_check
+from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
+from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
+from edge.section import Positive, Section
 from telemetry.messages import Identifier, Severity
 from telemetry.server_url import check_server_url
 
 FILE_BYTES_MAX = 1024 * 1024
-Positive = Annotated[float, Field(gt=0, le=86_400)]
+__all__ = [
+    "Camera", "ConfigurationError", "EdgeConfig", "Limit", "ModbusSensor", "Plausible", "Port", "Section", "Sensor",
+    "SerialPort", "load",
+]  # fmt: skip
 
 
 class ConfigurationError(Exception):
@@ -31,12 +38,6 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError) as error:
         raise ValueError("is not a time zone such as Asia/Shanghai") from error
     return name
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BoxSection(Section):
@@ -52,45 +53,6 @@ class ServerSection(Section):
 
     url: Annotated[str, AfterValidator(check_server_url)]
     ca_file: Path | None = None
-
-
-class SerialPort(Section):
-    """One serial line; only one owner polls it. ``timeout_s`` is the wait for one answer."""
-
-    id: Identifier
-    device: Path
-    baud: Annotated[int, Field(ge=300, le=4_000_000)] = 9600
-    parity: Literal["N", "E", "O"] = "N"
-    stop_bits: Literal[1, 2] = 1
-    timeout_s: Annotated[float, Field(gt=0, le=10)] = 0.5
-
-
-class Plausible(Section):
-    """Values outside are marked ``suspect``, never dropped."""
-
-    min: float
-    max: float
-
-
-class ModbusSensor(Section):
-    """One value of a Modbus unit: ``value = raw × scale + calibration_offset``."""
-
-    type: Literal["modbus"]
-    id: Identifier
-    name: Annotated[str, Field(min_length=1, max_length=80)]
-    place: Annotated[str, Field(max_length=80)] = ""
-    port: Identifier
-    unit: Annotated[int, Field(ge=1, le=247)]
-    register_address: Annotated[int, Field(ge=0, le=65_535, alias="register")]
-    table: Literal["input", "holding", "coil", "discrete"] = "input"
-    data_type: Literal["int16", "uint16", "int32", "uint32", "float32"] = "int16"
-    word_order: Literal["big", "little"] = "big"
-    scale: float = 1.0
-    calibration_offset: float = 0.0
-    quantity: Identifier = "temperature"
-    unit_of_measure: Annotated[str, Field(max_length=16)] = "°C"
-    poll_interval_s: Positive = 10.0
-    plausible: Plausible | None = None
 
 
 class Limit(Section):
@@ -132,7 +94,12 @@ class EdgeConfig(Section):
     box: BoxSection
     server: ServerSection
     serial_ports: tuple[SerialPort, ...] = ()
-    sensors: tuple[ModbusSensor, ...] = ()
+    modbus_tcp: tuple[ModbusTcpPort, ...] = ()
+    brokers: tuple[Broker, ...] = ()
+    onewire: tuple[OneWireBus, ...] = ()
+    replays: tuple[ReplayFile, ...] = ()
+    plausible: dict[Identifier, Plausible] = {}
+    sensors: tuple[AnySensor, ...] = ()
     limits: tuple[Limit, ...] = ()
     cameras: tuple[Camera, ...] = ()
 
@@ -163,6 +130,9 @@ def load(path: Path) -> EdgeConfig:
         raise ConfigurationError(f"{path}:{mark.line + 1 if mark else 1}: {problem}") from error
     from edge.secrets import SecretError, resolve
 
+    problems = [_problem(path, lines, place, text) for place, text in bare_secrets(data)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
     try:
         config = EdgeConfig.model_validate(resolve(data, path.parent))
     except SecretError as error:
@@ -170,10 +140,10 @@ def load(path: Path) -> EdgeConfig:
     except ValidationError as error:
         problems = [_problem(path, lines, item["loc"], _sentence(item)) for item in error.errors()]
         raise ConfigurationError("\n".join(problems)) from error
-    problems = [_problem(path, lines, place, text) for place, text in _cross_check(config)]
+    problems = [_problem(path, lines, place, text) for place, text in cross_check(config)]
     if problems:
         raise ConfigurationError("\n".join(problems))
-    return _absolute(config, path.parent.resolve())
+    return _complete(config, path.parent.resolve())
 
 
 def _lines(node: yaml.Node, place: Path_) -> Iterator[tuple[Path_, int]]:
@@ -192,11 +162,14 @@ def _lines(node: yaml.Node, place: Path_) -> Iterator[tuple[Path_, int]]:
 
 
 def _problem(path: Path, lines: dict[Path_, int], place: Path_, text: str) -> str:
-    known = place
-    while known not in lines:
-        known = known[:-1]
-    name = ".".join(str(part) for part in place) or "file"
-    return f"{path}:{lines[known]}: {name}: {text}"
+    """*place* is pydantic's: it holds the chosen ``type`` of a sensor too, which is no key of the file."""
+    known: Path_ = ()
+    for part in place[:-1]:
+        if (*known, part) in lines:
+            known = (*known, part)
+    full = (*known, *place[-1:])
+    name = ".".join(str(part) for part in full) or "file"
+    return f"{path}:{lines.get(full, lines[known])}: {name}: {text}"
 
 
 def _sentence(item: Any) -> str:
@@ -204,29 +177,15 @@ def _sentence(item: Any) -> str:
         return "unknown key; remove it or check its spelling"
     if item["type"] == "missing":
         return "is missing"
+    if item["type"] == "union_tag_not_found":
+        return f"type is missing; it is one of {', '.join(REFERENCES)}"
     message = str(item["msg"]).removeprefix("Value error, ")
     given = item.get("input")
     return message if isinstance(given, dict | list) else f"{message} (it is {given!r})"
 
 
-def _cross_check(config: EdgeConfig) -> Iterator[tuple[Path_, str]]:
-    ports = {port.id for port in config.serial_ports}
-    sensors = {sensor.id for sensor in config.sensors}
-    for index, sensor in enumerate(config.sensors):
-        if sensor.port not in ports:
-            yield ("sensors", index, "port"), f"no serial port {sensor.port!r} in serial_ports"
-    for index, limit in enumerate(config.limits):
-        if limit.sensor not in sensors:
-            yield ("limits", index, "sensor"), f"no sensor {limit.sensor!r} in sensors"
-    for name in ("serial_ports", "sensors", "cameras"):
-        seen: set[str] = set()
-        for index, item in enumerate(getattr(config, name)):
-            if item.id in seen:
-                yield (name, index, "id"), f"{item.id!r} is used twice"
-            seen.add(item.id)
-
-
-def _absolute(config: EdgeConfig, folder: Path) -> EdgeConfig:
+def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
+    """Paths made absolute, and each sensor with the plausible range of its quantity unless it has its own."""
     server = config.server
     if server.ca_file is not None:
         server = server.model_copy(update={"ca_file": folder / server.ca_file})
@@ -234,5 +193,27 @@ def _absolute(config: EdgeConfig, folder: Path) -> EdgeConfig:
         camera if camera.model is None else camera.model_copy(update={"model": folder / camera.model})
         for camera in config.cameras
     )
+    sensors = tuple(
+        sensor.model_copy(update={"plausible": sensor.plausible or config.plausible.get(sensor.quantity)})
+        for sensor in config.sensors
+    )
+    replays = tuple(replay.model_copy(update={"file": folder / replay.file}) for replay in config.replays)
+    brokers = tuple(broker.model_copy(update={"tls": _tls(broker.tls, folder)}) for broker in config.brokers)
     box = config.box.model_copy(update={"data_dir": folder / config.box.data_dir})
-    return config.model_copy(update={"box": box, "server": server, "cameras": cameras})
+    return config.model_copy(
+        update={
+            "box": box,
+            "server": server,
+            "cameras": cameras,
+            "sensors": sensors,
+            "replays": replays,
+            "brokers": brokers,
+        }
+    )
+
+
+def _tls(tls: BrokerTls | None, folder: Path) -> BrokerTls | None:
+    if tls is None:
+        return None
+    files = {name: folder / file for name, file in tls if file is not None}
+    return tls.model_copy(update=files)

@@ -8,53 +8,67 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from importlib import import_module
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
+from edge.calibration import STATE_PREFIX, calibration_events
 from edge.camera_process import CameraProcess
 from edge.clock import boot_id, clock_synced
-from edge.config import EdgeConfig, ModbusSensor, SerialPort
-from edge.drivers.port import Driver
+from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
 from edge.recorder import Recorder
 from edge.rules import ExcursionState, SensorHealth, ThresholdLimit, ThresholdRule
+from edge.sensing import SensingService, list_sources
 from edge.supervisor import supervise
 from telemetry.forwarder import Forwarder
 from telemetry.messages import Event, Reading
-from telemetry.outbox import Outbox
+from telemetry.outbox import Outbox, OutboxError
 from telemetry.spool import EvidenceSpool
 
 logger = logging.getLogger(__name__)
-DRIVERS = {"modbus": "edge.drivers.modbus:ModbusDriver"}
 FLUSH_S = 5.0
+CERTIFICATE_CHECK_S = 3600.0
 
 
 class SensorDesk:
     """Judges one sensor's readings and keeps the state of its rules."""
 
-    def __init__(self, sensor: ModbusSensor, limits: Sequence[ThresholdLimit], saved: dict[str, str]) -> None:
+    def __init__(self, sensor: Sensor, limits: Sequence[ThresholdLimit], saved: Mapping[str, str]) -> None:
         self._sensor = sensor
         self._health = SensorHealth.model_validate_json(saved.get(self._health_key, "{}"))
         self._rules = {}
         for number, limit in enumerate(limits):
             key = f"rule/{sensor.id}/{number}"
             self._rules[key] = ThresholdRule(limit, ExcursionState.model_validate_json(saved.get(key, "{}")))
+        self._committed = self._states()
 
     @property
     def _health_key(self) -> str:
         return f"health/{self._sensor.id}"
 
     def judge(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
-        """The events and the changed states that this reading gives rise to."""
-        before = {self._health_key: self._health.model_dump_json()}
-        before |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+        """The events that this reading gives rise to, and the states that are not committed yet."""
+        events = self.feed(reading)
+        return events, self.changes()
+
+    def feed(self, reading: Reading) -> list[Event]:
+        """The events that this reading gives rise to."""
         events = self._health.feed(reading, self._sensor.name, self._sensor.place)
         for rule in self._rules.values():
             events += rule.feed(reading)
-        after: dict[str, str | None] = {self._health_key: self._health.model_dump_json()}
-        after |= {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
-        return events, {key: value for key, value in after.items() if before[key] != value}
+        return events
+
+    def changes(self) -> dict[str, str | None]:
+        """The states that differ from the committed ones."""
+        return {key: value for key, value in self._states().items() if self._committed.get(key) != value}
+
+    def committed(self, state: Mapping[str, str | None]) -> None:
+        """*state*, which `changes` gave, is on disk."""
+        self._committed |= state
+
+    def _states(self) -> dict[str, str | None]:
+        states: dict[str, str | None] = {self._health_key: self._health.model_dump_json()}
+        return states | {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
 
 
 class Gateway:
@@ -71,6 +85,7 @@ class Gateway:
         self._box_id = identity.box_id
         saved = self._outbox.load_state("")
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
+        self._owed: list[Event] = []
         self._cameras = [
             CameraProcess(
                 camera,
@@ -84,7 +99,7 @@ class Gateway:
             for camera in config.cameras
         ]
 
-    def _limits(self, sensor: ModbusSensor) -> list[ThresholdLimit]:
+    def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:
         return [
             ThresholdLimit(
                 sensor.id, sensor.name, sensor.place, limit.high_c, limit.low_c, limit.delay_s, limit.hysteresis_c,
@@ -119,22 +134,45 @@ class Gateway:
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        for port in self._config.serial_ports:
-            sensors = [sensor for sensor in self._config.sensors if sensor.port == port.id]
-            if sensors:
-                services.append((f"serial port {port.id}", partial(self._poll, port, sensors)))
+        for source in list_sources(self._config):
+            sensing = SensingService(source, clock_synced, self._record_readings, self._load_driver_states)
+            services.append((source.name, sensing.run))
+        if self._config.sensors:
+            services.append(("certificate watch", self._watch_certificates))
         services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
         return services
 
-    async def _poll(self, port: SerialPort, sensors: Sequence[ModbusSensor]) -> None:
-        module, _, name = DRIVERS[sensors[0].type].partition(":")
-        driver: Driver = getattr(import_module(module), name)(port, sensors, clock_synced)
-        async with driver:
-            async for reading in driver.readings():
-                events, state = self._desks[reading.sensor_id].judge(reading)
-                for event in events:
-                    logger.warning("sensor %s: %s", event.source_id, event.type)
-                await self._recorder.record([reading], events, state)
+    def _load_driver_states(self) -> dict[str, str]:
+        return self._outbox.load_state("driver/")
+
+    async def _record_readings(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
+        """Judge and commit. Events of a commit that failed are kept in memory and go with the next one."""
+        desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in readings}
+        for reading in readings:
+            for event in desks[reading.sensor_id].feed(reading):
+                logger.warning("sensor %s: %s", event.source_id, event.type)
+                self._owed.append(event)
+        events, self._owed = self._owed, []
+        changes = {sensor_id: desk.changes() for sensor_id, desk in desks.items()}
+        merged = dict(state)
+        for change in changes.values():
+            merged |= change
+        try:
+            await self._recorder.record(readings, events, merged)
+        except OutboxError:
+            self._owed = events + self._owed
+            raise
+        for sensor_id, change in changes.items():
+            desks[sensor_id].committed(change)
+
+    async def _watch_certificates(self) -> None:
+        """Tell the centre which calibration is in force, at start and when a certificate runs out."""
+        while True:
+            saved = await asyncio.to_thread(self._outbox.load_state, STATE_PREFIX)
+            events, state = calibration_events(self._config.sensors, saved, datetime.now(UTC))
+            if events:
+                await self._recorder.record(events=events, state=state)
+            await asyncio.sleep(CERTIFICATE_CHECK_S)
 
     async def _flush(self) -> None:
         """Give the forwarder a bounded time to empty the outbox."""
