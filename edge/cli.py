@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
+from edge.outbox_cli import add_outbox_commands, inspect_outbox
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,13 +23,12 @@ def main(argv: list[str] | None = None) -> int:
     enrol = commands.add_parser("enrol", help="make this box known at the centre with a one-time code")
     enrol.add_argument("--code", required=True, help="the code that the centre's operator gave you")
     commands.add_parser("run", help="run the box until SIGTERM")
-    outbox = commands.add_parser("outbox", help="what waits for the centre")
-    outbox.add_argument("action", choices=("status", "verify"))
     read = commands.add_parser("read", help="read one sensor once, to commission it; needs no enrolment")
     read.add_argument("sensor", help="the sensor's id in the configuration")
     read.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for it (default 30)")
     read.add_argument("--json", action="store_true", help="print one JSON object")
-    for command in commands.choices.values():
+    actions = add_outbox_commands(commands.add_parser("outbox", help="look into what waits for the centre"))
+    for command in (*(item for name, item in commands.choices.items() if name != "outbox"), *actions):
         command.add_argument("config", type=Path, help="the box's YAML file")
     args = parser.parse_args(argv)
     try:
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "read":
             return _read(config, args.sensor, args.timeout, as_json=args.json)
         if args.command == "outbox":
-            return _outbox(config, args.action)
+            return inspect_outbox(config, args)
         return _run(config)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
@@ -58,25 +58,6 @@ def _enrol(config: EdgeConfig, code: str) -> int:
         return 1
     sys.stdout.write(f"enrolled as box {identity.box_id} of {identity.site}\n")
     return 0
-
-
-def _outbox(config: EdgeConfig, action: str) -> int:
-    from edge.clock import boot_id
-    from edge.enrolment import load_identity
-    from telemetry.outbox import Outbox, OutboxError
-
-    identity, signer = load_identity(config)
-    try:
-        with Outbox.open(config.box.data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id()) as outbox:
-            if action == "status":
-                sys.stdout.write(outbox.status().model_dump_json(indent=2) + "\n")
-                return 0
-            problems = outbox.verify()
-    except OutboxError as error:
-        sys.stderr.write(f"brightline-edge: {error}\n")
-        return 1
-    sys.stdout.write("".join(f"{problem}\n" for problem in problems) or "ok\n")
-    return 1 if problems else 0
 
 
 def _read(config: EdgeConfig, sensor_id: str, timeout_s: float, *, as_json: bool) -> int:

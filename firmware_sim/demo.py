@@ -169,7 +169,9 @@ Logs and data: {folder}    End with Ctrl-C.
 
 
 def _summary(folder: Path, programs: Programs, *, require_camera: bool) -> dict[str, object]:
-    status = json.loads(programs.run("outbox status", "edge.cli", "outbox", "status", str(folder / "box.yaml")))
+    status = json.loads(
+        programs.run("outbox status", "edge.cli", "outbox", "status", "--json", str(folder / "box.yaml"))
+    )
     programs.end("centre")
     found = json.loads(programs.run("verify", "server.cli", "verify", "--json", "--data", str(folder / "centre")))
     sent = status["lanes"]["readings"]["records"]

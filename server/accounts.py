@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from server.alert_state import ROLES
@@ -18,8 +20,11 @@ FAILED_LOGINS_MAX = 5
 LOCK_OUT = timedelta(minutes=15)
 SESSION_LIFE = timedelta(hours=12)
 CODE_LIFE = timedelta(hours=24)
-PASSWORD_CHARACTERS_MIN = 10
+PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 10, 200
+NAME_CHARACTERS_MAX = 64
+HASHES_AT_ONCE_MAX = 8
 _hasher = PasswordHasher()
+_hashing = threading.BoundedSemaphore(HASHES_AT_ONCE_MAX)
 _DUMMY_HASH = _hasher.hash(secrets.token_hex(8))  # spent on unknown names, so that timing tells nothing
 
 
@@ -28,7 +33,7 @@ class AccountError(Exception):
 
 
 class LoginRefused(Exception):
-    """``code`` is ``wrong_login`` or ``locked_out``."""
+    """``code`` is ``wrong_login``, ``locked_out`` or ``busy`` (too many log-ins at this moment)."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -40,7 +45,13 @@ def digest(token: str) -> str:
 
 
 def ensure_site(db: Session, name: str, time_zone: str = "Asia/Shanghai") -> Site:
-    """The site of that name, made if there is none."""
+    """The site of that name, made if there is none; raises AccountError."""
+    if not 0 < len(name) <= 120:
+        raise AccountError("the name of a site has 1 to 120 characters")
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise AccountError(f"there is no time zone {time_zone!r}; give one like Asia/Shanghai") from error
     site = db.scalar(select(Site).where(Site.name == name))
     if site is None:
         site = Site(name=name, time_zone=time_zone)
@@ -55,8 +66,10 @@ def add_user(db: Session, username: str, display_name: str, password: str, role:
         raise AccountError(f"the role {role!r} is none of {', '.join(ROLES)}")
     if (role == "staff") != (site is not None):
         raise AccountError("staff need a site (--site); other roles have none")
-    if len(password) < PASSWORD_CHARACTERS_MIN:
-        raise AccountError(f"the password needs at least {PASSWORD_CHARACTERS_MIN} characters")
+    if not 0 < len(username) <= NAME_CHARACTERS_MAX or not 0 < len(display_name) <= NAME_CHARACTERS_MAX:
+        raise AccountError(f"a user name and a shown name have 1 to {NAME_CHARACTERS_MAX} characters")
+    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
+        raise AccountError(f"the password needs at least {PASSWORD_CHARACTERS_MIN} characters, and at most 200")
     if db.scalar(select(User.id).where(User.username == username)) is not None:
         raise AccountError(f"there is a user {username!r} already")
     user = User(
@@ -71,23 +84,41 @@ def add_user(db: Session, username: str, display_name: str, password: str, role:
     return user
 
 
-def log_in(db: Session, username: str, password: str) -> tuple[str, LoginSession]:
+def start_login(db: Session, username: str) -> str:
+    """The hash to check the password against, also for a name that nobody has; raises LoginRefused."""
+    user = db.scalar(select(User).where(User.username == username))
+    if user is not None and _locked(user, datetime.now(UTC)):
+        raise LoginRefused("locked_out")
+    return user.password_hash if user else _DUMMY_HASH
+
+
+def password_fits(password_hash: str, password: str) -> bool:
+    """Slow and hungry on purpose (64 MiB), so call it outside of a transaction; raises LoginRefused("busy")."""
+    if not _hashing.acquire(blocking=False):
+        raise LoginRefused("busy")
+    try:
+        return _hasher.verify(password_hash, password)
+    except VerifyMismatchError:
+        return False
+    finally:
+        _hashing.release()
+
+
+def finish_login(db: Session, username: str, fits: bool) -> tuple[str, LoginSession]:
     """A fresh session and its secret token; raises LoginRefused (the count of failures must still be committed)."""
     now = datetime.now(UTC)
     user = db.scalar(select(User).where(User.username == username))
-    if user is not None and user.locked_until is not None and user.locked_until > now:
-        raise LoginRefused("locked_out")
-    try:
-        _hasher.verify(user.password_hash if user else _DUMMY_HASH, password)
-    except VerifyMismatchError:
-        if user is not None:
-            user.failed_logins += 1
-            if user.failed_logins >= FAILED_LOGINS_MAX:
-                user.failed_logins, user.locked_until = 0, now + LOCK_OUT
-        raise LoginRefused("wrong_login") from None
     if user is None:
         raise LoginRefused("wrong_login")
+    if _locked(user, now):  # by guesses that ran beside this one
+        raise LoginRefused("locked_out")
+    if not fits:
+        user.failed_logins += 1
+        if user.failed_logins >= FAILED_LOGINS_MAX:
+            user.failed_logins, user.locked_until = 0, now + LOCK_OUT
+        raise LoginRefused("wrong_login")
     user.failed_logins, user.locked_until = 0, None
+    db.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
     token = secrets.token_urlsafe(32)
     session = LoginSession(
         token_sha256=digest(token), user=user, csrf_token=secrets.token_urlsafe(24), expires_at=now + SESSION_LIFE
@@ -95,6 +126,10 @@ def log_in(db: Session, username: str, password: str) -> tuple[str, LoginSession
     db.add(session)
     db.flush()
     return token, session
+
+
+def _locked(user: User, now: datetime) -> bool:
+    return user.locked_until is not None and user.locked_until > now
 
 
 def find_session(db: Session, token: str) -> LoginSession | None:

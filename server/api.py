@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
+from starlette.datastructures import FormData, UploadFile
 
 from server import queries, service
-from server.accounts import LoginRefused, log_in
+from server.accounts import LoginRefused, finish_login, password_fits, start_login
 from server.alert_state import MoveRefused, State
 from server.deps import (
     COOKIE,
+    AlertId,
     AppState,
     CsrfDep,
+    OwnOriginDep,
     RemoteDep,
     StateDep,
     UserDep,
     in_thread,
+    look_up,
+    snapshot,
     transact,
     transaction,
 )
-from server.live import Change, viewer_site
+from server.live import Change, EventStream, viewer_site
 from server.models import Alert, User
-from server.photo import PHOTO_BYTES_MAX, PhotoRefused
+from server.photo import PHOTO_BYTES_MAX, PhotoRefused, read_photo
 from server.problems import Problem
+from server.service import NOTE_CHARACTERS_MAX
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 SERIES_SPAN_MAX = timedelta(days=31)
+RECTIFICATION_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["photo"],
+                    "properties": {
+                        "photo": {"type": "string", "format": "binary"},
+                        "note": {"type": "string", "maxLength": NOTE_CHARACTERS_MAX},
+                    },
+                }
+            }
+        },
+    }
+}
 
 
 def alert_json(alert: Alert) -> dict[str, Any]:
@@ -52,7 +76,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
     }
 
 
-@router.post("/login")
+@router.post("/login", dependencies=[OwnOriginDep])
 def login(
     username: Annotated[str, Form(max_length=64)],
     password: Annotated[str, Form(max_length=200)],
@@ -66,15 +90,20 @@ def login(
 
 
 def _log_in(state: AppState, username: str, password: str) -> tuple[str, str]:
-    refused: LoginRefused | None = None
-    with transaction(state) as db:
-        try:
-            token, session = log_in(db, username, password)
-            return session.csrf_token, token
-        except LoginRefused as error:
-            refused = error  # the count of failures is committed first
-    assert refused is not None
-    raise Problem(403, refused.code, "wrong name or password, or too many tries; wait 15 minutes") from refused
+    refused: LoginRefused
+    try:
+        fits = password_fits(look_up(state, lambda db: start_login(db, username)), password)
+        with transaction(state) as db:
+            try:
+                token, session = finish_login(db, username, fits)
+                return session.csrf_token, token
+            except LoginRefused as error:
+                refused = error  # the count of failures is committed first
+    except LoginRefused as error:
+        refused = error
+    if refused.code == "busy":
+        raise Problem(503, "busy", "too many people log in at this moment; try again in some seconds")
+    raise Problem(403, refused.code, "wrong name or password, or too many tries; wait 15 minutes")
 
 
 def set_cookie(response: Response, state: AppState, token: str) -> None:
@@ -89,18 +118,18 @@ def alerts(
     state: StateDep,
     status: Annotated[State | None, Query(alias="state")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: int | None = None,
+    before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
 ) -> dict[str, Any]:
     """The caller's alerts, newest first."""
-    with transaction(state) as db:
+    with snapshot(state) as db:
         found = queries.list_alerts(db, user, status, limit, before)
         return {"alerts": [alert_json(alert) for alert in found], "counts": queries.counts(db, user)}
 
 
 @router.get("/alerts/{alert_id}")
-def alert(alert_id: int, user: UserDep, state: StateDep) -> dict[str, Any]:
+def alert(alert_id: AlertId, user: UserDep, state: StateDep) -> dict[str, Any]:
     """One alert with its pictures, rectifications and moves."""
-    with transaction(state) as db:
+    with snapshot(state) as db:
         detail = queries.get_alert(db, user, alert_id)
         if detail is None:
             raise Problem(404, "unknown_alert", "there is no such alert for you")
@@ -121,7 +150,9 @@ def alert(alert_id: int, user: UserDep, state: StateDep) -> dict[str, Any]:
                     "at": item.at,
                     "by": item.user.username if item.user else None,
                     "move": item.move,
+                    "from": item.old_state,
                     "to": item.new_state,
+                    "note": item.note,
                 }
                 for item in detail.moves
             ],
@@ -139,10 +170,10 @@ def make_move(state: AppState, user: User, kind: str, alert_id: int, note: str, 
     return guarded(state, lambda: transact(state, move))
 
 
-def guarded(state: AppState, act: Any) -> Alert:
+def guarded(state: AppState, act: Callable[[], Alert]) -> Alert:
     """Run a move and tell the pages; its refusals become problems."""
     try:
-        changed: Alert = act()
+        changed = act()
     except service.UnknownAlert as error:
         raise Problem(404, "unknown_alert", "there is no such alert for you") from error
     except MoveRefused as error:
@@ -150,15 +181,16 @@ def guarded(state: AppState, act: Any) -> Alert:
     except service.NoteMissing as error:
         raise Problem(422, "note_missing", "say why it is rejected") from error
     except PhotoRefused as error:
-        status = 413 if error.code == "photo_too_large" else 422
-        raise Problem(status, error.code, "send one JPEG, PNG or WebP photo of at most 10 MiB") from error
+        status = {"photo_too_large": 413, "busy": 503}.get(error.code, 422)
+        hint = "try again in a moment" if error.code == "busy" else "send one JPEG, PNG or WebP photo of at most 10 MiB"
+        raise Problem(status, error.code, hint) from error
     state.broadcaster.publish([Change.of(changed)])
     return changed
 
 
 @router.post("/alerts/{alert_id}/moves/{kind}", dependencies=[CsrfDep])
 def move(
-    alert_id: int,
+    alert_id: AlertId,
     kind: Literal["acknowledge", "accept", "reject"],
     user: UserDep,
     state: StateDep,
@@ -170,32 +202,50 @@ def move(
 
 
 async def rectify(state: AppState, user: User, alert_id: int, note: str, photo: UploadFile, remote: str) -> Alert:
-    """Submit a rectification; raises Problem."""
+    """Submit a rectification; raises Problem. The photo is judged before the transaction that writes."""
     data = await photo.read(PHOTO_BYTES_MAX + 1)
 
-    def submit(db: Session) -> Alert:
-        return service.submit_rectification(db, user, alert_id, note, data, state.blobs, remote)
+    def submit() -> Alert:
+        look_up(state, lambda db: service.check_move(db, user, alert_id, "submit"))
+        picture = read_photo(data)
+        return transact(
+            state, lambda db: service.submit_rectification(db, user, alert_id, note, picture, state.blobs, remote)
+        )
 
-    return await in_thread(lambda: guarded(state, lambda: transact(state, submit)))
+    return await in_thread(lambda: guarded(state, submit))
 
 
-@router.post("/alerts/{alert_id}/rectifications", status_code=201, dependencies=[CsrfDep])
+@asynccontextmanager
+async def photo_form(request: Request) -> AsyncIterator[tuple[UploadFile, FormData]]:
+    """The parts of a form with one file ``photo``; raises Problem. Read after the log-in: strangers upload nothing."""
+    async with request.form(max_files=1, max_fields=4, max_part_size=NOTE_CHARACTERS_MAX * 4) as form:
+        photo = form.get("photo")
+        if not isinstance(photo, UploadFile):
+            raise Problem(422, "photo_missing", "send a form (multipart/form-data) with one file named photo")
+        if len(note_of(form)) > NOTE_CHARACTERS_MAX:
+            raise Problem(422, "note_too_long", f"a note has at most {NOTE_CHARACTERS_MAX} characters")
+        yield photo, form
+
+
+def note_of(form: FormData) -> str:
+    return str(form.get("note", ""))
+
+
+@router.post(
+    "/alerts/{alert_id}/rectifications", status_code=201, dependencies=[CsrfDep], openapi_extra=RECTIFICATION_BODY
+)
 async def rectifications(
-    alert_id: int,
-    user: UserDep,
-    state: StateDep,
-    remote: RemoteDep,
-    photo: Annotated[UploadFile, File()],
-    note: Annotated[str, Form(max_length=2000)] = "",
+    alert_id: AlertId, user: UserDep, state: StateDep, remote: RemoteDep, request: Request
 ) -> dict[str, str]:
     """Submit a rectification with its photo."""
-    return {"state": (await rectify(state, user, alert_id, note, photo, remote)).state}
+    async with photo_form(request) as (photo, form):
+        return {"state": (await rectify(state, user, alert_id, note_of(form), photo, remote)).state}
 
 
 @router.get("/evidence/{sha256}")
 def picture(sha256: str, user: UserDep, state: StateDep) -> Response:
     """A snapshot or proof photo that belongs to an alert of the caller."""
-    if not transact(state, lambda db: queries.may_see_picture(db, user, sha256)):
+    if not look_up(state, lambda db: queries.may_see_picture(db, user, sha256)):
         raise Problem(404, "unknown_picture", "there is no such picture for you")
     try:
         data = state.blobs.get(sha256)
@@ -206,18 +256,20 @@ def picture(sha256: str, user: UserDep, state: StateDep) -> Response:
 
 @router.get("/alerts/{alert_id}/series")
 def series(
-    alert_id: int,
+    alert_id: AlertId,
     user: UserDep,
     state: StateDep,
     start: AwareDatetime | None = None,
     end: AwareDatetime | None = None,
 ) -> dict[str, Any]:
     """The temperature of the alert's sensor, by default from an hour before it to now; at most 31 days."""
-    with transaction(state) as db:
+    with snapshot(state) as db:
         found = queries.visible_alert(db, user, alert_id)
         if found is None:
             raise Problem(404, "unknown_alert", "there is no such alert for you")
         last = end or datetime.now(UTC)
+        if last.year < 1971:
+            raise Problem(422, "span", "there was no sensor before 1971")
         first = start or max(found.opened_at - timedelta(hours=1), last - SERIES_SPAN_MAX)
         if not timedelta(0) < last - first <= SERIES_SPAN_MAX:
             raise Problem(422, "span", "start must be before end, by at most 31 days")
@@ -230,12 +282,12 @@ def stats(box_id: str, user: UserDep, state: StateDep) -> dict[str, int]:
     """What the centre holds of one box; not for staff."""
     if user.role == "staff":
         raise Problem(403, "not_allowed", "only regulators and administrators see this")
-    return transact(state, lambda db: queries.box_stats(db, box_id))
+    return look_up(state, lambda db: queries.box_stats(db, box_id))
 
 
-@router.get("/stream")
-async def stream(request: Request, user: UserDep, state: StateDep) -> StreamingResponse:
+@router.get("/stream", response_class=EventStream)
+async def stream(user: UserDep, state: StateDep) -> EventStream:
     """Server-sent events: one ``alert`` event for every change of an alert that the caller may see."""
-    del request
-    source = state.broadcaster.stream(viewer_site(user))
-    return StreamingResponse(source, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    if state.broadcaster.full:
+        raise Problem(503, "busy", "too many pages listen; try again later")
+    return EventStream(state.broadcaster.stream(viewer_site(user)))

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from server import api, box_api, pages, problems
 from server.blobs import FolderBlobStore
+from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
+from server.i18n import catalogue
 from server.live import Broadcaster
 from server.settings import Settings
+from telemetry.batch import FRAME_BYTES_MAX
 
-BODY_BYTES_MAX = 64 * 1024 * 1024
 STATIC = Path(__file__).with_name("static")
-POLICY = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+# a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
+BODY_BYTES_MAX = {
+    r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
+    r"/api/v1/batches": FRAME_BYTES_MAX,
+    r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
+    r"(?s:.*)": 64 * 1024,
+}
 
 
 def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | None = None) -> FastAPI:
@@ -32,6 +40,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        catalogue()  # a broken text stops the start, not the first page
         migrate(settings)
         engine = make_engine(settings)
         state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster())
@@ -56,6 +65,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
+        responses=problems.RESPONSES,
     )
     problems.install(app)
     app.include_router(box_api.router)
@@ -63,14 +73,6 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
-    app.add_middleware(BodyLimit, bytes_max=BODY_BYTES_MAX)
-
-    @app.middleware("http")
-    async def headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.setdefault("content-security-policy", POLICY)
-        response.headers["x-content-type-options"] = "nosniff"
-        response.headers["referrer-policy"] = "same-origin"
-        return response
-
+    app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)
+    app.add_middleware(problems.FaultBarrier, secure=settings.secure_cookies)
     return app

@@ -8,7 +8,7 @@ import re
 import tempfile
 from pathlib import Path
 
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class FolderBlobStore:
@@ -18,7 +18,7 @@ class FolderBlobStore:
         self._folder = folder
 
     def _path(self, sha256: str) -> Path:
-        if not _DIGEST.match(sha256):
+        if not _DIGEST.fullmatch(sha256):
             raise KeyError(sha256)
         return self._folder / sha256[:2] / sha256
 
@@ -30,16 +30,17 @@ class FolderBlobStore:
             return sha256
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, part = tempfile.mkstemp(dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(part).replace(target)
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(part).replace(target)
+        except OSError:
+            Path(part).unlink(missing_ok=True)  # a full disk must not fill further with pieces
+            raise
+        for folder in (target.parent, self._folder):
+            _sync_folder(folder)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -48,3 +49,11 @@ class FolderBlobStore:
             return self._path(sha256).read_bytes()
         except FileNotFoundError as error:
             raise KeyError(sha256) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

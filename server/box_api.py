@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from server.deps import AppState, StateDep, body_within, in_thread, transact, transaction
-from server.ingest import EnrolmentRefused, enrol_box, key_of, take_batch, take_evidence
+from server.deps import AppState, StateDep, body_within, in_thread, look_up, transact, transaction
+from server.ingest import (
+    EnrolmentRefused,
+    EvidenceConflict,
+    check_evidence,
+    enrol_box,
+    key_of,
+    take_batch,
+    take_evidence,
+    verify_signature,
+)
 from server.live import Change
 from server.problems import Problem
-from telemetry.batch import FRAME_BYTES_MAX, Batch, BatchError, open_batch, split_batches
+from telemetry.batch import FRAME_BYTES_MAX, BatchError, open_batch, split_batches
 from telemetry.evidence import BLOB_BYTES_MAX, MANIFEST_BYTES_MAX, EvidenceError, open_evidence
 from telemetry.messages import Identifier, Receipt
 
+EVIDENCE_BYTES_MAX = BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256
 router = APIRouter(prefix="/api/v1", tags=["box"])
 STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400}
 
@@ -67,25 +80,34 @@ async def batches(request: Request, state: StateDep) -> ReceiptsAnswer:
 
 
 def _store(state: AppState, body: bytes) -> tuple[list[Receipt], list[Change]]:
-    def store(db: Session) -> tuple[list[Receipt], list[Change]]:
-        opened: list[Batch] = [open_batch(raw, lambda box_id: key_of(db, box_id)) for raw in split_batches(body)]
-        receipts, changed = [], {}
-        for batch in opened:
-            receipt, alerts = take_batch(db, batch)
-            receipts.append(receipt)
-            changed.update({alert.id: alert for alert in alerts})
-        return receipts, [Change.of(alert) for alert in changed.values()]
+    def check(db: Session) -> list[bytes]:
+        frames = split_batches(body)
+        for raw in frames:
+            verify_signature(raw, lambda box_id: key_of(db, box_id))
+        return frames
 
     try:
-        return transact(state, store)
+        frames = look_up(state, check)  # strangers never get as far as the lock of those who write
+        return transact(state, lambda db: _take(db, frames))
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
+
+
+def _take(db: Session, frames: list[bytes]) -> tuple[list[Receipt], list[Change]]:
+    """Unpack and store one after the other, so that only one is in memory; the first bad one undoes all."""
+    receipts: list[Receipt] = []
+    changed: dict[int, Change] = {}
+    for raw in frames:
+        receipt, alerts = take_batch(db, open_batch(raw, lambda box_id: key_of(db, box_id)))
+        receipts.append(receipt)
+        changed.update({alert.id: Change.of(alert) for alert in alerts})
+    return receipts, list(changed.values())
 
 
 @router.put("/evidence/{sha256}", status_code=201)
 async def evidence(sha256: str, request: Request, state: StateDep) -> dict[str, str]:
     """Take one sealed picture."""
-    body = await body_within(request, BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256)
+    body = await body_within(request, EVIDENCE_BYTES_MAX)
     change = await in_thread(lambda: _store_evidence(state, sha256, body))
     state.broadcaster.publish([change] if change else [])
     return {"sha256": sha256}
@@ -93,27 +115,29 @@ async def evidence(sha256: str, request: Request, state: StateDep) -> dict[str, 
 
 def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
     try:
-        with transaction(state) as db:
-            sealed = open_evidence(body, lambda box_id: key_of(db, box_id))
-            if sealed.manifest.sha256 != sha256:
-                raise Problem(400, "digest", "the address names another picture than the manifest")
-            state.blobs.put(sealed.blob)
-            alert = take_evidence(db, sealed)
-            return Change.of(alert) if alert else None
+        sealed = look_up(state, lambda db: open_evidence(body, lambda box_id: key_of(db, box_id)))
     except EvidenceError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
+    if sealed.manifest.sha256 != sha256:
+        raise Problem(400, "digest", "the address names another picture than the manifest")
+
+    def store(db: Session) -> Change | None:
+        check_evidence(db, sealed)
+        state.blobs.put(sealed.blob)  # on disk before the record names it
+        alert = take_evidence(db, sealed)
+        return Change.of(alert) if alert else None
+
+    try:
+        return transact(state, store)
+    except EvidenceConflict as error:
+        raise Problem(409, "conflict", "the same picture is on record under another manifest") from error
 
 
 @router.get("/health")
 def health(state: StateDep, response: Response) -> dict[str, str]:
     """Whether this instance can work; 503 when its database does not answer."""
-    from importlib.metadata import version
-
-    from sqlalchemy import text
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
-        transact(state, lambda db: db.execute(text("SELECT 1")).scalar())
+        look_up(state, lambda db: db.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
     except SQLAlchemyError:
         response.status_code = 503
         return {"status": "failing", "version": version("brightline"), "database": "failing"}

@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import ceil, floor
 from zoneinfo import ZoneInfo
 
+VALUE_C_MAX = 10_000.0
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 28
 GAP_FACTOR = 5.0  # a pause of five usual intervals is drawn as a gap
@@ -38,14 +39,14 @@ Points = list[tuple[datetime, float | None]]
 def make_chart(
     points: Points, limit_c: float | None, opened_at: datetime, ended_at: datetime | None, zone: str
 ) -> Chart | None:
-    """The chart, or None without any value."""
+    """The chart, or None without any value. A value that no thermometer shows is drawn as missing."""
+    points = [(at, value if value is not None and abs(value) <= VALUE_C_MAX else None) for at, value in points]
+    limit_c = limit_c if limit_c is not None and abs(limit_c) <= VALUE_C_MAX else None
     values = [value for _, value in points if value is not None]
     if not values:
         return None
-    low, high = (
-        floor(min([*values, *([] if limit_c is None else [limit_c])])),
-        ceil(max([*values, limit_c or values[0]])),
-    )
+    shown = values if limit_c is None else [*values, limit_c]
+    low, high = floor(min(shown)), ceil(max(shown))
     high = high if high > low else low + 1
     start, end = points[0][0], points[-1][0]
     span_s = max((end - start).total_seconds(), 1.0)

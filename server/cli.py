@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = _parser().parse_args(argv)
+    from sqlalchemy.exc import SQLAlchemyError
+
     from server.accounts import AccountError
     from server.settings import Settings
 
     settings = Settings(data_dir=args.data.resolve(), secure_cookies=not getattr(args, "insecure_cookies", False))
     try:
         if args.command == "serve":
-            return _serve(settings, args)
+            from server.serving import serve
+
+            return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
         if args.command == "verify":
             return _verify(settings, args.json)
         if args.command == "migrate":
@@ -36,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     except (AccountError, ValueError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 2
-    except OSError as error:
+    except (OSError, SQLAlchemyError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 1
 
@@ -68,42 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(settings: Settings, args: argparse.Namespace) -> int:
-    import socket
-
-    import uvicorn
-
-    from server.app import create_app
-
-    loopback = args.host in ("127.0.0.1", "::1", "localhost")
-    if args.insecure_cookies and not loopback:
-        raise ValueError("--insecure-cookies is for 127.0.0.1 only; give --tls-cert and --tls-key")
-    if not loopback and not args.tls_cert:
-        raise ValueError("beyond this machine the centre is served over TLS only; give --tls-cert and --tls-key")
-    listener = socket.create_server((args.host, args.port))
-    scheme = "https" if args.tls_cert else "http"
-    url = f"{scheme}://{args.host}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(
-        create_app(settings, url=url, demo_broker_port=args.demo_broker),
-        log_level="warning",
-        ssl_certfile=args.tls_cert,
-        ssl_keyfile=args.tls_key,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
-    return 0
-
-
 def _with_database(settings: Settings, args: argparse.Namespace) -> int:
     from sqlalchemy.orm import Session
 
-    from server.database import make_engine, migrate
+    from server.database import make_engine, migrate, writing
 
     migrate(settings)
     engine = make_engine(settings)
     try:
-        with Session(engine) as db, db.begin():
+        with Session(writing(engine)) as db, db.begin():
             _administer(db, args)
     finally:
         engine.dispose()
@@ -118,7 +95,7 @@ def _administer(db: Session, args: argparse.Namespace) -> None:
         sys.stdout.write(code + "\n")
         return
     site = ensure_site(db, args.site) if args.site else None
-    add_user(db, args.username, args.name, sys.stdin.readline().rstrip("\n"), args.role, site)
+    add_user(db, args.username, args.name, sys.stdin.readline().rstrip("\r\n"), args.role, site)
     sys.stdout.write(f"user {args.username} added\n")
 
 

@@ -1,27 +1,46 @@
-"""The record store's engine: SQLite in WAL mode, synced at every commit, migrated by Alembic."""
+"""The record store's engine: SQLite in WAL mode, synced at every commit, migrated by Alembic.
+
+A transaction that writes takes the write lock at its start (BEGIN IMMEDIATE): what it reads first cannot change
+before it writes, and two writers wait for each other instead of failing half-way. A reading one keeps one snapshot.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 
 from server.settings import Settings
+
+LOCK_WAIT_S = 15
+WRITES = "brightline_writes"
 
 
 def make_engine(settings: Settings) -> Engine:
     """An engine on the instance's database file."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(settings.database_url, connect_args={"timeout": 15})
+    engine = create_engine(settings.database_url, connect_args={"timeout": LOCK_WAIT_S})
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: object, _: object) -> None:
-        cursor = connection.cursor()  # type: ignore[attr-defined]
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver would begin by itself, late and deferred
+        cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
     return engine
+
+
+def writing(engine: Engine) -> Engine:
+    """The same engine for transactions that write."""
+    return engine.execution_options(**{WRITES: True})
 
 
 def migrate(settings: Settings) -> None:
@@ -31,6 +50,6 @@ def migrate(settings: Settings) -> None:
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.set_main_option("sqlalchemy.url", settings.database_url)
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.attributes["url"] = settings.database_url
     command.upgrade(config, "head")

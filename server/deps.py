@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
 from server.blobs import FolderBlobStore
+from server.database import writing
 from server.live import Broadcaster
 from server.models import LoginSession, User
-from server.problems import LoginNeeded, Problem
+from server.problems import LoginNeeded, Problem, problem_response
 from server.settings import Settings
 
 COOKIE = "bl_session"
@@ -46,13 +49,26 @@ StateDep = Annotated[AppState, Depends(app_state)]
 
 @contextmanager
 def transaction(state: AppState) -> Iterator[Session]:
-    """Commit at the end, roll back on an error."""
+    """A transaction that may write: commit at the end, roll back on an error. Others wait until it ends."""
+    with Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
+        yield db
+
+
+@contextmanager
+def snapshot(state: AppState) -> Iterator[Session]:
+    """A transaction that only reads; it waits for nobody and nobody waits for it."""
     with Session(state.engine, expire_on_commit=False) as db, db.begin():
         yield db
 
 
+def look_up(state: AppState, work: Callable[[Session], Result]) -> Result:
+    """Run *work* in one reading transaction."""
+    with snapshot(state) as db:
+        return work(db)
+
+
 def transact(state: AppState, work: Callable[[Session], Result]) -> Result:
-    """Run *work* in one transaction."""
+    """Run *work* in one writing transaction."""
     with transaction(state) as db:
         return work(db)
 
@@ -60,7 +76,7 @@ def transact(state: AppState, work: Callable[[Session], Result]) -> Result:
 def session_of(request: Request, state: StateDep) -> LoginSession:
     """The log-in of the caller; raises LoginNeeded."""
     token = request.cookies.get(COOKIE)
-    session = transact(state, lambda db: find_session(db, token)) if token else None
+    session = look_up(state, lambda db: find_session(db, token)) if token else None
     if session is None:
         raise LoginNeeded
     return session
@@ -78,7 +94,7 @@ UserDep = Annotated[User, Depends(user_of)]
 
 def check_csrf(session: LoginSession, given: str | None) -> None:
     """Raises Problem unless the caller knows the session's CSRF token."""
-    if not given or not hmac.compare_digest(session.csrf_token, given):
+    if not given or not hmac.compare_digest(session.csrf_token.encode(), given.encode()):
         raise Problem(403, "csrf", "the form is too old or did not come from this site; reload the page")
 
 
@@ -87,6 +103,16 @@ def csrf_header(request: Request, session: SessionDep) -> None:
 
 
 CsrfDep = Depends(csrf_header)
+
+
+def own_origin(request: Request) -> None:
+    """Refuse a log-in that another site's page sends (W3C Fetch Metadata): it would log its reader in as somebody."""
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise Problem(403, "csrf", "the form is too old or did not come from this site; reload the page")
+
+
+OwnOriginDep = Depends(own_origin)
+AlertId = Annotated[int, Path(ge=1, le=2**53)]  # beyond the database's integers there is no alert
 
 
 def remote_addr(request: Request) -> str:
@@ -114,21 +140,31 @@ async def in_thread(work: Callable[[], Result]) -> Result:
 
 
 class BodyLimit:
-    """ASGI middleware: a request body is read up to *bytes_max*, then the request ends with 413."""
+    """ASGI middleware: a body is read up to the limit of its path, then the request ends with 413."""
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, limits: dict[str, int]) -> None:
+        """*limits*: pattern of the whole path → bytes; the first that fits counts, and there must be one for all."""
         self._app = app
-        self._bytes_max = bytes_max
+        self._limits = [(re.compile(pattern), bytes_max) for pattern, bytes_max in limits.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        bytes_max = next(limit for pattern, limit in self._limits if pattern.fullmatch(scope["path"]))
+        detail = f"at most {bytes_max} bytes are taken at once"
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > bytes_max:
+            await problem_response(413, "too_large", detail)(scope, receive, send)
+            return
         size = 0
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._bytes_max:
-                raise Problem(413, "too_large", f"at most {self._bytes_max} bytes are taken at once")
+            if size > bytes_max:
+                raise Problem(413, "too_large", detail)
             return message
 
         await self._app(scope, counted, send)

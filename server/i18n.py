@@ -25,11 +25,17 @@ def choose(cookie: str | None, accept_language: str | None) -> str:
     """The language of a request: the cookie's, else the browser's, else zh-CN."""
     if cookie in LANGUAGES:
         return cookie
-    first = (accept_language or "").split(",")[0].strip().lower()
-    return "en" if first.startswith("en") else "zh-CN"
+    for wanted in (accept_language or "").lower().split(","):
+        if wanted.strip().startswith(("en", "zh")):
+            return "en" if wanted.strip().startswith("en") else "zh-CN"
+    return "zh-CN"
 
 
 def translate(language: str, key: str) -> str:
-    """The text of *key*; a key without a text (a new kind, say) is shown itself."""
+    """The text of *key*; a kind that this centre does not know yet is named as such, with the box's word for it."""
     entry = catalogue().get(key)
-    return entry[language] if entry else key.removeprefix("kind_").replace("_", " ")
+    if entry is not None:
+        return entry[language]
+    if key.startswith("kind_"):
+        return f"{catalogue()['kind_unknown'][language]} ({key.removeprefix('kind_').replace('_', ' ')})"
+    return key.replace("_", " ")

@@ -6,20 +6,22 @@ verified leaves no trace. The same batch twice is a duplicate; other bytes under
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, SeriesPoint, StoredBatch, StoredEvent
-from telemetry.batch import FIRST_PREVIOUS, Batch
+from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
-from telemetry.signing import PublicKey
+from telemetry.signing import SIGNATURE_BYTES, PublicKey
 
 # tier and hours to rectify per kind (DOMAIN.md's catalogue)
 CATALOGUE: dict[str, tuple[int, int]] = {
@@ -34,8 +36,22 @@ UPDATES = {"excursion_updated", "violation_updated"}
 CLOSES = {"excursion_closed", "violation_closed", "sensor_recovered", "camera_recovered"}
 
 
+# the kind of an alert whose event names none
+KIND_OF_TYPE = {
+    "excursion": "temperature_excursion",
+    "violation": "violation",
+    "sensor": "sensor_fault",
+    "camera": "camera_blind",
+}
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
 class EnrolmentRefused(Exception):
     """The code is unknown, used or too old; which of them is not told."""
+
+
+class EvidenceConflict(Exception):
+    """The same picture is on record under another manifest; the record keeps the first."""
 
 
 def enrol_box(db: Session, code: str, public_key: str, name: str) -> Box:
@@ -56,6 +72,16 @@ def key_of(db: Session, box_id: str) -> PublicKey | None:
     """The public key of an enrolled box."""
     box = db.get(Box, box_id)
     return PublicKey.from_b64(box.public_key) if box else None
+
+
+def verify_signature(raw: bytes, key_of: Callable[[str], PublicKey | None]) -> None:
+    """Whether a known box signed these bytes, without unpacking them; raises BatchError."""
+    header, _ = read_header(raw)
+    key = key_of(header.box_id)
+    if key is None:
+        raise BatchError("unknown_box", f"no box {header.box_id} is enrolled here")
+    if not key.verify(raw[-SIGNATURE_BYTES:], raw[:-SIGNATURE_BYTES]):
+        raise BatchError("signature", f"the signature of box {header.box_id} does not fit these bytes")
 
 
 def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
@@ -154,6 +180,7 @@ def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
     """Store an event once and carry it to its alert; gives the alert if it changed."""
     if db.get(StoredEvent, event.event_id) is not None:
         return None
+    newest = db.scalar(select(func.max(StoredEvent.at)).where(StoredEvent.incident_id == event.incident_id))
     db.add(
         StoredEvent(
             event_id=event.event_id,
@@ -173,7 +200,8 @@ def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
         return None  # an incident belongs to the box that opened it
     if event.type in CLOSES:
         alert.ended_at = event.at
-    merged: dict[str, Any] = {**alert.data, **event.data}
+    late = newest is not None and event.at < newest
+    merged: dict[str, Any] = {**event.data, **alert.data} if late else {**alert.data, **event.data}
     if event.type in OPENS:  # it came after its own end
         merged = {**event.data, **alert.data}
         alert.opened_at = event.at
@@ -181,15 +209,23 @@ def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
     return alert
 
 
+def _kind_of(event: Event) -> str:
+    """The kind that the event names, if it can be one; else what its type says."""
+    kind = event.data.get("kind")
+    if isinstance(kind, str) and _KIND.fullmatch(kind):
+        return kind
+    return KIND_OF_TYPE[event.type.split("_")[0]]
+
+
 def _open_alert(db: Session, box: Box, event: Event) -> Alert:
-    kind = str(event.data.get("kind", event.type))
+    kind = _kind_of(event)
     tier, hours = CATALOGUE.get(kind, (DEFAULT_TIER, DEFAULT_HOURS))
     now = datetime.now(UTC)
     alert = Alert(
         incident_id=event.incident_id,
         site_id=box.site_id,
         box_id=box.id,
-        kind=kind[:40],
+        kind=kind,
         tier=tier,
         state="open",
         source_id=event.source_id,
@@ -204,6 +240,13 @@ def _open_alert(db: Session, box: Box, event: Event) -> Alert:
     db.flush()
     db.add(AlertMove(alert_id=alert.id, at=now, move="raise", old_state=None, new_state="open"))
     return alert
+
+
+def check_evidence(db: Session, evidence: SealedEvidence) -> None:
+    """Raises EvidenceConflict when the same picture is on record for something else."""
+    stored = db.get(Evidence, evidence.manifest.sha256)
+    if stored is not None and stored.signed_manifest != evidence.signed:
+        raise EvidenceConflict
 
 
 def take_evidence(db: Session, evidence: SealedEvidence) -> Alert | None:
@@ -223,4 +266,4 @@ def take_evidence(db: Session, evidence: SealedEvidence) -> Alert | None:
             )
         )
         db.flush()
-    return db.scalar(select(Alert).where(Alert.incident_id == manifest.incident_id))
+    return db.scalar(select(Alert).where(Alert.incident_id == manifest.incident_id, Alert.box_id == manifest.box_id))

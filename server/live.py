@@ -1,4 +1,7 @@
-"""Tells open pages that an alert changed. A page that does not keep up is cut off and reconnects by itself."""
+"""Tells open pages that an alert changed. A page that does not keep up is cut off and reconnects by itself.
+
+A stream also ends after five minutes, so that somebody who logged out or whose session is over hears no more.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,16 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
+
 from server.models import Alert, User
 
 QUEUE_MAX = 100
 HEARTBEAT_S = 15.0
+STREAM_LIFE_S = 300.0
+STREAMS_MAX = 1000
+SEND_S_MAX = 20.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,12 @@ class Broadcaster:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._subscribers: dict[asyncio.Queue[Change | None], int | None] = {}
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether no more pages may listen."""
+        return len(self._subscribers) >= STREAMS_MAX
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Tell everyone who may know; call it after the commit."""
@@ -49,7 +64,8 @@ class Broadcaster:
                 queue.put_nowait(change)
 
     def close(self) -> None:
-        """End all streams, so that the server can stop."""
+        """End all streams, also those that are asked for later, so that the server can stop."""
+        self._closed = True
         for queue in self._subscribers:
             queue.put_nowait(None)
         self._subscribers.clear()
@@ -60,7 +76,8 @@ class Broadcaster:
         self._subscribers[queue] = viewer_site_id
         try:
             yield "retry: 2000\n\n"
-            while True:
+            end = self._loop.time() + STREAM_LIFE_S
+            while not self._closed and self._loop.time() < end:
                 try:
                     async with asyncio.timeout(HEARTBEAT_S):
                         change = await queue.get()
@@ -73,6 +90,22 @@ class Broadcaster:
                 yield f"event: alert\ndata: {data}\n\n"
         finally:
             self._subscribers.pop(queue, None)
+
+
+class EventStream(StreamingResponse):
+    """The answer that carries a stream; a reader that takes nothing for 20 s is cut off."""
+
+    media_type = "text/event-stream"
+
+    async def stream_response(self, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(SEND_S_MAX):
+                await send(message)
+
+        try:
+            await super().stream_response(send_in_time)
+        except TimeoutError:
+            return
 
 
 def viewer_site(user: User) -> int | None:

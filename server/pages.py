@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.orm import Session
 
 from server import api, queries
 from server.accounts import log_out
 from server.alert_state import STATES, Role, State, moves
-from server.chart import make_chart
-from server.deps import COOKIE, AppState, RemoteDep, SessionDep, StateDep, check_csrf, in_thread, transact, transaction
+from server.chart import Chart, make_chart
+from server.deps import (
+    COOKIE,
+    AlertId,
+    AppState,
+    OwnOriginDep,
+    RemoteDep,
+    SessionDep,
+    StateDep,
+    check_csrf,
+    in_thread,
+    snapshot,
+    transact,
+)
 from server.i18n import LANGUAGES, choose, translate
-from server.models import LoginSession
+from server.models import Alert, LoginSession
 from server.problems import Problem
 
 router = APIRouter(include_in_schema=False)
@@ -36,7 +50,17 @@ def local_time(value: datetime, zone: str) -> str:
     return value.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def number(value: object) -> float | None:
+    """What a box sent where a number belongs, or None: its words must not break a page."""
+    try:
+        read = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None
+    return read if read is not None and math.isfinite(read) else None
+
+
 _templates.filters["local"] = local_time
+_templates.filters["number"] = number
 
 
 def render(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
@@ -57,7 +81,7 @@ def login_form(request: Request) -> HTMLResponse:
     return render(request, "login.html", error=None, session=None)
 
 
-@router.post("/login")
+@router.post("/login", dependencies=[OwnOriginDep])
 def login(
     request: Request,
     state: StateDep,
@@ -103,7 +127,7 @@ def alert_list_partial(request: Request, state: StateDep, session: SessionDep, s
 
 def _list(request: Request, state: AppState, session: LoginSession, status: str, template: str) -> HTMLResponse:
     wanted = status if status in STATES else None
-    with transaction(state) as db:
+    with snapshot(state) as db:
         found = queries.list_alerts(db, session.user, wanted)
         counts = queries.counts(db, session.user)
     return render(
@@ -113,26 +137,19 @@ def _list(request: Request, state: AppState, session: LoginSession, status: str,
 
 
 @router.get("/alerts/{alert_id}")
-def alert_page(
-    alert_id: int, request: Request, state: StateDep, session: SessionDep, error: str | None = None, status: int = 200
-) -> HTMLResponse:
+def alert_page(alert_id: AlertId, request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
     return _detail(alert_id, request, state, session, None)
 
 
 def _detail(
     alert_id: int, request: Request, state: AppState, session: LoginSession, problem: Problem | None
 ) -> HTMLResponse:
-    with transaction(state) as db:
+    with snapshot(state) as db:
         detail = queries.get_alert(db, session.user, alert_id)
         if detail is None:
             return render(request, "error.html", status=404, session=session, error="unknown_alert")
-        alert = detail.alert
-        chart = None
-        if alert.kind == "temperature_excursion":
-            end = (alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10)
-            start = alert.opened_at - timedelta(hours=1)
-            points = queries.temperature_series(db, alert.box_id, alert.source_id, start, end)
-            chart = make_chart(points, alert.data.get("limit_c"), alert.opened_at, alert.ended_at, alert.site.time_zone)
+        chart = _chart(db, detail.alert)
+    alert = detail.alert
     state_now: State = alert.state  # type: ignore[assignment]
     role: Role = session.user.role  # type: ignore[assignment]
     return render(
@@ -144,30 +161,47 @@ def _detail(
     )  # fmt: skip
 
 
+def _chart(db: Session, alert: Alert) -> Chart | None:
+    if alert.kind != "temperature_excursion":
+        return None
+    end = min((alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10), alert.opened_at + api.SERIES_SPAN_MAX)
+    points = queries.temperature_series(db, alert.box_id, alert.source_id, alert.opened_at - timedelta(hours=1), end)
+    limit_c = number(alert.data.get("limit_c"))
+    return make_chart(points, limit_c, alert.opened_at, alert.ended_at, alert.site.time_zone)
+
+
+@router.post("/alerts/{alert_id}/submit")
+async def submit(
+    alert_id: AlertId, request: Request, state: StateDep, session: SessionDep, remote: RemoteDep
+) -> Response:
+    """A rectification from the form; its body is read only now that somebody is logged in."""
+    try:
+        async with api.photo_form(request) as (photo, form):
+            check_csrf(session, str(form.get("csrf", "")))
+            await api.rectify(state, session.user, alert_id, api.note_of(form), photo, remote)
+    except Problem as problem:
+        refused = problem
+        return await in_thread(lambda: _detail(alert_id, request, state, session, refused))
+    return RedirectResponse(f"/alerts/{alert_id}", 303)
+
+
 @router.post("/alerts/{alert_id}/{kind}")
-async def act(
-    alert_id: int,
-    kind: Literal["acknowledge", "submit", "accept", "reject"],
+def act(
+    alert_id: AlertId,
+    kind: Literal["acknowledge", "accept", "reject"],
     request: Request,
     state: StateDep,
     session: SessionDep,
     remote: RemoteDep,
     csrf: Annotated[str, Form()] = "",
     note: Annotated[str, Form(max_length=2000)] = "",
-    photo: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
     """One move from a form; what is refused comes back as the page with a sentence."""
     try:
         check_csrf(session, csrf)
-        if kind == "submit":
-            if photo is None:
-                raise Problem(422, "photo_missing", "a rectification needs a photo")
-            await api.rectify(state, session.user, alert_id, note, photo, remote)
-        else:
-            await in_thread(lambda: api.make_move(state, session.user, kind, alert_id, note, remote))
+        api.make_move(state, session.user, kind, alert_id, note, remote)
     except Problem as problem:
-        refused = problem
-        return await in_thread(lambda: _detail(alert_id, request, state, session, refused))
+        return _detail(alert_id, request, state, session, problem)
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch, User
@@ -73,9 +73,11 @@ def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
 
 def may_see_picture(db: Session, viewer: User, sha256: str) -> bool:
     """Whether the picture belongs to an alert that this viewer may see."""
-    incident = select(Evidence.incident_id).where(Evidence.sha256 == sha256)
+    evidence = exists().where(
+        Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
+    )
     alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
-    query = _visible(viewer).where(Alert.incident_id.in_(incident) | Alert.id.in_(alert_id)).limit(1)
+    query = _visible(viewer).where(evidence | Alert.id.in_(alert_id)).limit(1)
     return db.scalar(query) is not None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from server.alert_state import Move, Role, State, next_state
 from server.blobs import FolderBlobStore
 from server.models import Alert, AlertMove, Rectification, User
-from server.photo import read_photo
+from server.photo import Photo
 from server.queries import visible_alert
 
 NOTE_CHARACTERS_MAX = 2000
@@ -30,15 +30,18 @@ def acknowledge(db: Session, user: User, alert_id: int, remote_addr: str) -> Ale
     return _move(db, user, alert_id, "acknowledge", "", remote_addr)
 
 
-def submit_rectification(
-    db: Session, user: User, alert_id: int, note: str, photo: bytes, blobs: FolderBlobStore, remote_addr: str
-) -> Alert:
-    """Claim that it is repaired, with a photo; raises UnknownAlert, MoveRefused or PhotoRefused."""
+def check_move(db: Session, user: User, alert_id: int, move: Move) -> None:
+    """Whether this person may make the move now; raises UnknownAlert or MoveRefused."""
     alert = _visible(db, user, alert_id)
-    next_state(cast(State, alert.state), "submit", cast(Role, user.role))
-    picture = read_photo(photo)
-    original_sha256, photo_sha256 = blobs.put(picture.original), blobs.put(picture.shown)
-    _move(db, user, alert_id, "submit", note, remote_addr)
+    next_state(cast(State, alert.state), move, cast(Role, user.role))
+
+
+def submit_rectification(
+    db: Session, user: User, alert_id: int, note: str, photo: Photo, blobs: FolderBlobStore, remote_addr: str
+) -> Alert:
+    """Claim that it is repaired, with a photo; raises UnknownAlert or MoveRefused, and then keeps no picture."""
+    alert = _move(db, user, alert_id, "submit", note, remote_addr)
+    original_sha256, photo_sha256 = blobs.put(photo.original), blobs.put(photo.shown)
     db.add(
         Rectification(
             alert_id=alert.id,
@@ -55,7 +58,7 @@ def submit_rectification(
 
 def decide(db: Session, user: User, alert_id: int, accept: bool, note: str, remote_addr: str) -> Alert:
     """Accept or reject the last rectification; raises UnknownAlert, MoveRefused or NoteMissing."""
-    _visible(db, user, alert_id)
+    check_move(db, user, alert_id, "accept" if accept else "reject")
     if not accept and not note.strip():
         raise NoteMissing
     alert = _move(db, user, alert_id, "accept" if accept else "reject", note, remote_addr)

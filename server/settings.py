@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import URL
 
 
 class Settings(BaseModel):
@@ -16,8 +17,8 @@ class Settings(BaseModel):
     secure_cookies: bool = True
 
     @property
-    def database_url(self) -> str:
-        return f"sqlite:///{self.data_dir / 'record.sqlite'}"
+    def database_url(self) -> URL:
+        return URL.create("sqlite", database=str(self.data_dir / "record.sqlite"))
 
     @property
     def blob_dir(self) -> Path:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.blobs import FolderBlobStore
-from server.ingest import OPENS, key_of
-from server.models import Alert, Evidence, Rectification, SeriesPoint, StoredBatch, StoredEvent
+from server.ingest import CLOSES, OPENS, UPDATES, key_of
+from server.models import Alert, AlertMove, Evidence, Rectification, SeriesPoint, StoredBatch, StoredEvent
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, open_batch
 from telemetry.evidence import EvidenceError, verify_manifest
 from telemetry.messages import Event, Reading
@@ -40,10 +43,13 @@ def verify(db: Session, blobs: FolderBlobStore) -> Verification:
     return found
 
 
+Point = tuple[str, str, str, int, float | None, str]
+
+
 @dataclass
 class _Seen:
-    points: set[tuple[str, str, str, int, float | None]] = field(default_factory=set)
-    events: set[str] = field(default_factory=set)
+    points: set[Point] = field(default_factory=set)
+    events: dict[str, str] = field(default_factory=dict)  # id → digest of what it says; the first one counts
     pictures: set[str] = field(default_factory=set)
     incidents: set[str] = field(default_factory=set)
 
@@ -65,6 +71,8 @@ def _verify_journal(db: Session, found: Verification) -> _Seen:
             seq, digest = row.seq, row.sha256
             continue
         header = batch.header
+        if batch.sha256 != row.sha256 or header.previous_sha256 != row.previous_sha256 or header.count != row.count:
+            found.problems.append(f"{name}: its row does not describe its bytes")
         if (header.box_id, header.epoch, header.lane, header.seq) != (row.box_id, row.epoch, row.lane, row.seq):
             found.problems.append(f"{name}: its bytes are those of another batch")
         if row.seq == seq + 1 and header.previous_sha256 != digest:
@@ -82,30 +90,62 @@ def _collect(batch: Batch, found: Verification, seen: _Seen) -> None:
         if isinstance(record, Reading):
             found.readings += 1
             at_ms = round(record.observed_at.timestamp() * 1000)
-            seen.points.add((box_id, record.sensor_id, record.quantity, at_ms, record.value))
+            seen.points.add((box_id, record.sensor_id, record.quantity, at_ms, record.value, record.quality))
         elif isinstance(record, Event):
             found.events += 1
-            seen.events.add(record.event_id)
-            if record.type in OPENS:
+            said = (box_id, record.incident_id, record.type, record.source_id, record.at, record.data)
+            seen.events.setdefault(record.event_id, _digest(*said))
+            if record.type in OPENS | UPDATES | CLOSES:
                 seen.incidents.add(record.incident_id)
             evidence = record.data.get("evidence")
             seen.pictures.update(evidence if isinstance(evidence, list) else [])
 
 
+def _digest(box_id: str, incident_id: str, kind: str, source_id: str, at: datetime, data: Mapping[str, object]) -> str:
+    text = json.dumps([box_id, incident_id, kind, source_id, at.isoformat(), data], sort_keys=True)
+    return sha256(text.encode()).hexdigest()
+
+
 def _verify_derived(db: Session, found: Verification, seen: _Seen) -> None:
-    stored_events = set(db.scalars(select(StoredEvent.event_id)))
-    for event_id in sorted(seen.events ^ stored_events):
+    stored_events = {
+        row.event_id: _digest(row.box_id, row.incident_id, row.type, row.source_id, row.at, row.data)
+        for row in db.scalars(select(StoredEvent).execution_options(yield_per=500))
+    }
+    for event_id in sorted(seen.events.keys() ^ stored_events.keys()):
         found.problems.append(f"event {event_id}: {'not stored' if event_id in seen.events else 'in no batch'}")
+    for event_id in sorted(seen.events.keys() & stored_events.keys()):
+        if seen.events[event_id] != stored_events[event_id]:
+            found.problems.append(f"event {event_id}: says something else than its batch")
     alerts = dict(db.execute(select(Alert.incident_id, Alert.kind)).tuples().all())
     found.alerts_by_kind = dict(sorted(Counter(alerts.values()).items()))
     for incident_id in sorted(seen.incidents - set(alerts)):
         found.problems.append(f"incident {incident_id}: its alert is gone")
+    for incident_id in sorted(set(alerts) - seen.incidents):
+        found.problems.append(f"incident {incident_id}: its alert is in no batch")
+    _verify_moves(db, found)
+    _verify_points(db, found, seen)
+
+
+def _verify_moves(db: Session, found: Verification) -> None:
+    """Every alert's state is the end of an unbroken row of moves."""
+    moves: dict[int, str | None] = {}
+    for move in db.scalars(select(AlertMove).order_by(AlertMove.id).execution_options(yield_per=500)):
+        if move.old_state != moves.get(move.alert_id):
+            found.problems.append(f"alert {move.alert_id}: move {move.id} does not follow the move before it")
+        moves[move.alert_id] = move.new_state
+    for alert_id, state in db.execute(select(Alert.id, Alert.state)):
+        if moves.get(alert_id) != state:
+            found.problems.append(f"alert {alert_id}: no move led to its state {state}")
+
+
+def _verify_points(db: Session, found: Verification, seen: _Seen) -> None:
     points = select(
-        SeriesPoint.box_id, SeriesPoint.sensor_id, SeriesPoint.quantity, SeriesPoint.observed_at_ms, SeriesPoint.value
-    )
-    stored = {(row[0], row[1], row[2], row[3], row[4]) for row in db.execute(points)}
+        SeriesPoint.box_id, SeriesPoint.sensor_id, SeriesPoint.quantity, SeriesPoint.observed_at_ms,
+        SeriesPoint.value, SeriesPoint.quality,
+    )  # fmt: skip
+    stored = {(row[0], row[1], row[2], row[3], row[4], row[5]) for row in db.execute(points)}
     found.points = len(stored)
-    for key in stored - seen.points:
+    for key in sorted(stored - seen.points, key=lambda point: point[:4]):
         found.problems.append(f"point {key[1]} at {key[3]}: {key[4]} is in no batch")
     missing = {key[:4] for key in seen.points} - {key[:4] for key in stored}
     found.problems += [f"point {key[1]} at {key[3]}: is in a batch but not in the series" for key in sorted(missing)]
@@ -121,7 +161,8 @@ def _verify_pictures(db: Session, blobs: FolderBlobStore, found: Verification, s
         except EvidenceError as error:
             found.problems.append(f"picture {row.sha256}: {error}")
             continue
-        if (manifest.sha256, manifest.incident_id) != (row.sha256, row.incident_id):
+        said = (manifest.sha256, manifest.incident_id, manifest.box_id, manifest.role, manifest.size_bytes)
+        if said != (row.sha256, row.incident_id, row.box_id, row.role, row.size_bytes):
             found.problems.append(f"picture {row.sha256}: its manifest is that of another picture")
         _verify_blob(blobs, row.sha256, found)
     for original, shown in db.execute(select(Rectification.original_sha256, Rectification.photo_sha256)):

@@ -29,10 +29,14 @@ EventType = Literal[
     "camera_blind",
     "camera_recovered",
     "box_status",
+    "clock_corrected",
 ]
 
 
 def _utc(value: datetime) -> datetime:
+    """Years outside of 1970 to 9000 are a fault of the sender, and the ends of the calendar overflow in any zone."""
+    if not 1970 <= value.year < 9000:
+        raise ValueError("the year must be 1970 to 8999")
     return value.astimezone(UTC)
 
 
@@ -46,7 +50,9 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 Finite = Annotated[float, AfterValidator(_finite)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 Text = Annotated[str, Field(max_length=512)]
-Scalar = str | int | bool | Finite | None
+Name = Annotated[str, Field(max_length=64)]
+Names = Annotated[list[Text], Field(max_length=64)]
+Scalar = Text | int | bool | Finite | None
 
 
 class Message(BaseModel):
@@ -56,7 +62,11 @@ class Message(BaseModel):
 
 
 class Reading(Message):
-    """One value of one sensor. ``value`` is in ``unit`` (°C for temperature); None only with quality ``bad``."""
+    """One value of one sensor. ``value`` is in ``unit`` (°C for temperature); None only with quality ``bad``.
+
+    Without ``clock_synced``, ``observed_at`` counts from a wrong but steady start within one boot (the batch's
+    ``boot_id``); a ``clock_corrected`` event of that boot tells what to add.
+    """
 
     sensor_id: Identifier
     quantity: Identifier
@@ -69,7 +79,11 @@ class Reading(Message):
 
 
 class Event(Message):
-    """Something that happened at the box. All events of one incident share ``incident_id``."""
+    """Something that happened at the box. All events of one incident share ``incident_id``.
+
+    ``clock_synced`` as in Reading. A ``clock_corrected`` event holds ``boot_id`` and ``offset_s``: true time =
+    told time + offset for every record of that boot whose clock was not synchronised.
+    """
 
     event_id: Identifier
     incident_id: Identifier
@@ -77,7 +91,17 @@ class Event(Message):
     severity: Severity
     source_id: Identifier
     at: UtcTime
-    data: Annotated[dict[str, Scalar | list[str]], Field(max_length=64)] = Field(default_factory=dict)
+    clock_synced: bool = True
+    data: Annotated[dict[Name, Scalar | Names], Field(max_length=64)] = Field(default_factory=dict)
+
+
+class SeqRange(Message):
+    """Batches ``first_seq`` to ``last_seq`` (both included) of one lane of one epoch."""
+
+    epoch: Identifier
+    lane: Lane
+    first_seq: Annotated[int, Field(ge=1)]
+    last_seq: Annotated[int, Field(ge=1)]
 
 
 class RejectedRecord(Message):

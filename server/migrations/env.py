@@ -7,7 +7,7 @@ from sqlalchemy import create_engine
 
 from server.models import Base
 
-url = context.config.get_main_option("sqlalchemy.url")
+url = context.config.attributes.get("url")
 assert url is not None, "run migrations through brightline-server migrate"
 engine = create_engine(url)
 with engine.connect() as connection:

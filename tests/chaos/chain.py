@@ -24,7 +24,9 @@ server: {{url: "{url}"}}
 brokers: [{{id: mosquitto, host: 127.0.0.1, port: {port}, client_id: chaos-box, keepalive_s: 5}}]
 """
 BROKER_LOG = "log_type subscribe\nlog_type notice\nlog_type warning\nlog_type error"
-SENSOR = "  - {{type: mqtt, id: s{number}, name: probe {number}, broker: mosquitto, topic: {topic}, field: temperature{time}}}\n"
+SENSOR = """\
+  - {{type: mqtt, id: s{number}, name: probe {number}, broker: mosquitto, topic: {topic}, field: temperature{time}}}
+"""
 
 
 def free_port() -> int:

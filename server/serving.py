@@ -1,0 +1,65 @@
+"""Serves the centre until a signal: beyond this machine over TLS only; a stop ends open streams and then all else."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from server.app import create_app
+from server.database import migrate
+from server.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+STOP_S_MAX = 5
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams first: they would hold the stop up until its time is over."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.brightline.broadcaster.close()
+        await super().shutdown(sockets)
+
+
+def serve(
+    settings: Settings, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, demo_broker_port: int | None
+) -> int:
+    """Serve until SIGINT or SIGTERM; the exit status. Raises ValueError (settings), OSError or SQLAlchemyError."""
+    if not settings.secure_cookies and host not in LOOPBACK:
+        raise ValueError("--insecure-cookies is for 127.0.0.1 only; give --tls-cert and --tls-key")
+    if host not in LOOPBACK and not tls_cert:
+        raise ValueError("beyond this machine the centre is served over TLS only; give --tls-cert and --tls-key")
+    if bool(tls_cert) != bool(tls_key):
+        raise ValueError("--tls-cert and --tls-key belong together")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener:
+        migrate(settings)  # here, so that a broken record is told in one line
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        url = f"{'https' if tls_cert else 'http'}://{shown}:{listener.getsockname()[1]}"
+        app = create_app(settings, url=url, demo_broker_port=demo_broker_port)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            ssl_certfile=tls_cert,
+            ssl_keyfile=tls_key,
+            timeout_graceful_shutdown=STOP_S_MAX,
+            server_header=False,
+        )
+        server = _Server(config, app)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)  # uvicorn raises the signal again after it has stopped
+        server.run(sockets=[listener])
+        return 0 if server.started else 1
+
+
+def _stop(number: int, frame: object) -> None:
+    del number, frame
+    raise SystemExit(0)

@@ -1,0 +1,47 @@
+"""One centre for each test module; every process ends with it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.centre import Centre, Person
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    running = Centre(tmp_path_factory.mktemp("centre") / "data")
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def regulator(centre: Centre) -> Person:
+    return centre.person("regulator")
+
+
+@pytest.fixture(scope="module")
+def staff(centre: Centre) -> Person:
+    return centre.person("staff", "Canteen A")
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> Callable[..., bytes]:
+    """Makes a small photo; *seed* makes it another one."""
+    from PIL import Image
+
+    def make(seed: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
+        out = io.BytesIO()
+        Image.new("RGB", size, (seed * 7 % 256, 99, seed % 256)).save(out, "JPEG")
+        return out.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """An empty folder for a record of a test's own."""
+    return tmp_path / "data"
