@@ -13,6 +13,7 @@ in half until the bad batch stands alone; only that one is set aside, with the r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
