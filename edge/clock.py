@@ -17,8 +17,13 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    """Found once: to look for it starts a program (ldconfig), and the clock is asked with every delivery."""
+    return ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+
+
 def clock_synced() -> bool:
     """Whether the kernel says that its clock is synchronised (adjtimex with nothing to change)."""
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    state = libc.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    state = _libc().adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
     return bool(0 <= state < TIME_ERROR)

@@ -38,15 +38,23 @@ def free_port() -> int:
 
 
 class Chain:
-    """*timed* says whether sensors' payloads carry their own time; *more* is appended to the box's configuration."""
+    """*timed*: the payloads carry their own time; *more* and *broker_more* are appended to the configurations of box
+    and broker; *centre_port* is where the box looks for the centre, if there is something in between."""
 
     def __init__(
-        self, folder: Path, *, sensors: int = 8, timed: bool = True, centre_port: int | None = None, more: str = ""
+        self,
+        folder: Path,
+        *,
+        sensors: int = 8,
+        timed: bool = True,
+        centre_port: int | None = None,
+        more: str = "",
+        broker_more: str = "",
     ) -> None:
         self.folder = folder
         self.sensors = sensors
         self.programs = Programs(folder)
-        self.broker = Mosquitto(folder / "broker", BROKER_LOG)
+        self.broker = Mosquitto(folder / "broker", f"{BROKER_LOG}\n{broker_more}")
         self.data = folder / "centre"
         self.config = folder / "box.yaml"
         self.centre_port = free_port()
