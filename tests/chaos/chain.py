@@ -99,6 +99,10 @@ class Chain:
         self.programs.end_all()
         self.broker.kill()
 
+    def pid(self, name: str) -> int:
+        """The process id of ``box``, ``centre`` or ``broker``."""
+        return self.broker.pid if name == "broker" else self.programs.pid(name)
+
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """What stands in the centre's record; nothing before there is one."""
         path = self.data / "record.sqlite"
