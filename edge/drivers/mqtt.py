@@ -8,6 +8,7 @@ told as ``bad``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -54,6 +55,7 @@ class MqttDriver(Driver):
         self._asked_s: dict[str, float] = {}
         self._inbox: Inbox | None = None
         self._session: MqttSession | None = None
+        self._running: asyncio.Task[None] | None = None
 
     @property
     def router(self) -> MqttRouter:
@@ -67,15 +69,16 @@ class MqttDriver(Driver):
         self._silent_at_s = {name: now_s + sensor.silence_s for name, sensor in self._sensors.items()}
         self._inbox = Inbox()
         self._session = MqttSession(self._broker, self._router.subscriptions(), self._inbox)
-        self._session.start()
+        self._running = asyncio.create_task(self._session.run(), name=f"broker {self._broker.id}")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.stop()
-            self._session = None
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = self._session = None
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """One delivery for what came since the last one; the broker's loss is silence, told per sensor."""
@@ -88,11 +91,16 @@ class MqttDriver(Driver):
             if messages:
                 yield self._deliver(messages, synced, session)
             else:
-                session.check()
+                self._check()
             silent = self._silent(synced, session)
             if silent:
                 yield Delivery(silent, [None] * len(silent))
             self._ask_for_births(session)
+
+    def _check(self) -> None:
+        """A session that ended by itself is a fault: raise it, so that the driver is started anew."""
+        if self._running is not None and self._running.done():
+            self._running.result()
 
     def _deliver(self, messages: Sequence[Message], synced: bool, session: MqttSession) -> Delivery:
         readings: list[Reading] = []

@@ -1,6 +1,7 @@
 """The MQTT session: connects, stays connected, hands messages over, acknowledges what it is told to. Imports paho.
 
-The only file that does. What always holds: a message of QoS 1 is acknowledged by `acknowledge` alone, and only on the
+The only file that does. paho's packets are read and written on the event loop, without a thread; only connecting,
+which blocks, has one. What always holds: a message of QoS 1 is acknowledged by `acknowledge` alone, and only on the
 connection that it came over, because a broker that lost its session may give its packet id to another message.
 """
 
@@ -8,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
-import threading
+import struct
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from paho.mqtt import MQTTException
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -25,25 +28,33 @@ from edge.drivers.decoders.payload import PAYLOAD_BYTES_MAX
 from edge.drivers.mqtt_inbox import Inbox, Message
 
 logger = logging.getLogger(__name__)
-RECONNECT_S_MIN, RECONNECT_S_MAX = 1, 30
+RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.5, 30.0
 CONNECT_TIMEOUT_S = 5.0
+GREETING_S_MAX = 10.0  # from CONNECT to CONNACK
+MISC_INTERVAL_S = 1.0
+READ_PACKETS_MAX = 200  # before other tasks of the box get their turn
 PACKET_BYTES_MAX = PAYLOAD_BYTES_MAX + 4096
 REFUSED = 0x80  # reason codes from here on are failures (MQTT 5.0, 2.4)
+_MALFORMED = (MQTTException, struct.error, ValueError, IndexError, KeyError, TypeError)
 
 
 class MqttSession:
-    """One broker session. Callbacks run in paho's thread; everything public is for the event loop."""
+    """One broker session; `run` until cancelled. Everything happens on the event loop."""
 
     def __init__(self, broker: Broker, subscriptions: Sequence[tuple[str, int]], inbox: Inbox) -> None:
         self._broker = broker
         self._subscriptions = list(subscriptions)
         self._inbox = inbox
         self._connection = 0
+        self._received = 0
+        self._reading = False
+        self._ended = asyncio.Event()
+        self._problem = ""
         self._told_lost = False
         self._told_refused: set[str] = set()
-        self._thread: threading.Thread | None = None
         self.connected = False
         self._client = self._make_client()
+        inbox.on_room = self._resume
 
     def _make_client(self) -> Client:
         broker = self._broker
@@ -54,9 +65,9 @@ class MqttSession:
             clean_session=None if is_v5 else broker.session_expiry_s == 0,
             protocol=MQTTv5 if is_v5 else MQTTv311,
             manual_ack=True,
+            reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
-        client.reconnect_delay_set(RECONNECT_S_MIN, RECONNECT_S_MAX)
         if broker.username is not None:
             client.username_pw_set(broker.username, broker.password.get_secret_value() if broker.password else None)
         if broker.tls is not None:
@@ -64,16 +75,37 @@ class MqttSession:
             if broker.tls.client_cert_file is not None:
                 context.load_cert_chain(broker.tls.client_cert_file, broker.tls.client_key_file)
             client.tls_set_context(context)
-        client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
-        client.on_connect_fail = self._on_connect_fail
-        client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.on_socket_close = self._on_socket_close
         return client
 
-    def start(self) -> None:
-        """Begin to connect, and to reconnect for ever."""
+    async def run(self) -> None:
+        """Connect, serve, and connect again with full jitter, for ever."""
+        failures = 0
+        try:
+            while True:
+                self._ended.clear()
+                self._problem = "closed the connection"
+                before = self._connection
+                try:
+                    await asyncio.to_thread(self._connect)
+                    await self._serve()
+                except OSError as error:
+                    self._problem = f"cannot be reached ({error})"
+                self._tell_lost()
+                failures = 0 if self._connection > before else failures + 1
+                ceiling_s = min(RECONNECT_S_MAX, RECONNECT_S_FIRST * 2 ** min(failures, 10))
+                await asyncio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 - jitter
+        finally:
+            self.connected = False
+            self._client.disconnect()
+            self._client.on_socket_close = None
+            self._stop_reading()
+
+    def _connect(self) -> None:
+        """Open the connection and send CONNECT; blocks, raises OSError."""
         broker = self._broker
         more: dict[str, Any] = {}
         if broker.protocol == "5":
@@ -82,37 +114,109 @@ class MqttSession:
             properties.ReceiveMaximum = broker.inflight_max
             properties.MaximumPacketSize = PACKET_BYTES_MAX
             more = {"clean_start": broker.session_expiry_s == 0, "properties": properties}
-        self._client.connect_async(broker.host, broker.port, broker.keepalive_s, **more)
-        self._client.loop_start()
+        self._client.connect(broker.host, broker.port, broker.keepalive_s, **more)
 
-    async def stop(self) -> None:
-        """Say goodbye; the session stays at the broker."""
-        self._inbox.close()
-        self._client.disconnect()
-        await asyncio.to_thread(self._client.loop_stop)
+    async def _serve(self) -> None:
+        """Read and write until the connection ends."""
+        loop = asyncio.get_running_loop()
+        greeting_until_s = loop.time() + GREETING_S_MAX
+        self._resume()
+        while not self._ended.is_set():
+            try:
+                async with asyncio.timeout(MISC_INTERVAL_S):
+                    await self._ended.wait()
+            except TimeoutError:
+                if not self.connected and loop.time() > greeting_until_s:
+                    self._problem = "does not greet"
+                    self._end()
+                elif self._client.loop_misc() != 0:
+                    self._problem = "does not answer"
+                    self._end()
+                else:
+                    self._write()
+        self.connected = False
 
-    def check(self) -> None:
-        """Raise OSError if paho's thread has died."""
-        if self._thread is not None and not self._thread.is_alive():
-            raise OSError(f"broker {self._broker.id}: the network thread ended")
+    def _end(self) -> None:
+        self._stop_reading()
+        self._ended.set()
+
+    def _resume(self) -> None:
+        """Read on, if there is a connection; called when the inbox has room again, too."""
+        sock: Any = self._client.socket()
+        if sock is None or self._reading or self._ended.is_set() or self._inbox.is_full:
+            return
+        self._reading = True
+        asyncio.get_running_loop().add_reader(sock, self._read)
+        asyncio.get_running_loop().call_soon(self._read)  # TLS may hold bytes that the socket does not show
+
+    def _stop_reading(self) -> None:
+        sock: Any = self._client.socket()
+        if self._reading and sock is not None:
+            asyncio.get_running_loop().remove_reader(sock)
+            asyncio.get_running_loop().remove_writer(sock)
+        self._reading = False
+
+    def _on_socket_close(self, _client: Client, _userdata: object, sock: Any) -> None:
+        """paho is about to close the socket, in whatever call it noticed the end."""
+        if self._reading:
+            asyncio.get_running_loop().remove_reader(sock)
+            asyncio.get_running_loop().remove_writer(sock)
+            self._reading = False
+            self._ended.set()
+
+    def _read(self) -> None:
+        for _ in range(READ_PACKETS_MAX):
+            if not self._reading:
+                return
+            before = self._received
+            try:
+                result = self._client.loop_read()
+            except _MALFORMED as error:
+                self._problem = f"sent what is no MQTT ({type(error).__name__})"
+                self._end()
+                return
+            if result != 0:
+                self._end()
+                return
+            sock: Any = self._client.socket()
+            if self._received == before and not (hasattr(sock, "pending") and sock.pending()):
+                break
+        else:
+            asyncio.get_running_loop().call_soon(self._read)
+        self._write()
+        if self._inbox.is_full:
+            self._stop_reading()
+
+    def _write(self) -> None:
+        """Send what paho queued; what the socket does not take now is sent when it is writable."""
+        sock: Any = self._client.socket()
+        if not self._reading or sock is None or not self._client.want_write():
+            return
+        if self._client.loop_write() != 0:
+            self._end()
+            return
+        loop = asyncio.get_running_loop()
+        if self._client.want_write():
+            loop.add_writer(sock, self._write)
+        elif self._client.socket() is not None:
+            loop.remove_writer(sock)
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Tell the broker that *messages* are safe; those of an earlier connection it will send again."""
         for message in messages:
             if message.qos == 1 and message.connection == self._connection:
                 self._client.ack(message.mid, 1)
+        self._write()
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Send a command of QoS 0, if connected."""
         if self.connected:
             self._client.publish(topic, payload, qos=0)
-
-    def _on_pre_connect(self, _client: Client, _userdata: object) -> None:
-        self._thread = threading.current_thread()
+            self._write()
 
     def _on_connect(self, client: Client, _userdata: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.value >= REFUSED or (self._broker.protocol != "5" and reason.value != 0):
-            self._tell_lost(f"refuses the box: {reason}")
+            self._problem = f"refuses the box: {reason}"
             return
         self._connection += 1
         self.connected = True
@@ -135,22 +239,14 @@ class MqttSession:
                 self._told_refused.add(topic)
                 logger.error("broker %s refuses the subscription %s: %s", self._broker.id, topic, reason)
 
-    def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
-        self._tell_lost("cannot be reached; check address, port and TLS")
-
-    def _on_disconnect(
-        self, _client: Client, _userdata: object, _flags: object, reason: Any, _properties: object
-    ) -> None:
-        self.connected = False
-        if reason.value != 0:
-            self._tell_lost(f"was lost: {reason}")
-
-    def _tell_lost(self, what: str) -> None:
+    def _tell_lost(self) -> None:
         if not self._told_lost:
             self._told_lost = True
-            logger.error("broker %s (%s:%d) %s", self._broker.id, self._broker.host, self._broker.port, what)
+            broker = self._broker
+            logger.error("broker %s (%s:%d) %s", broker.id, broker.host, broker.port, self._problem)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self._received += 1
         try:
             topic = message.topic
         except UnicodeDecodeError:
