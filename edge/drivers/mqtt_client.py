@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge.config_ports import Broker
 from edge.drivers.decoders.payload import PAYLOAD_BYTES_MAX
 from edge.drivers.mqtt_inbox import Inbox, Message
+from edge.drivers.mqtt_socket import ThriftyClient
 
 logger = logging.getLogger(__name__)
 RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.5, 30.0
@@ -56,10 +57,10 @@ class MqttSession:
         self._client = self._make_client()
         inbox.on_room = self._resume
 
-    def _make_client(self) -> Client:
+    def _make_client(self) -> ThriftyClient:
         broker = self._broker
         is_v5 = broker.protocol == "5"
-        client = Client(
+        client = ThriftyClient(
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
             clean_session=None if is_v5 else broker.session_expiry_s == 0,
@@ -203,9 +204,9 @@ class MqttSession:
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Tell the broker that *messages* are safe; those of an earlier connection it will send again."""
-        for message in messages:
-            if message.qos == 1 and message.connection == self._connection:
-                self._client.ack(message.mid, 1)
+        self._client.acknowledge(
+            [message.mid for message in messages if message.qos == 1 and message.connection == self._connection]
+        )
         self._write()
 
     def publish(self, topic: str, payload: bytes) -> None:
