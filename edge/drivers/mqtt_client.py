@@ -61,6 +61,7 @@ class MqttSession:
         broker = self._broker
         is_v5 = broker.protocol == "5"
         client = ThriftyClient(
+            self._on_plain,
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
             clean_session=None if is_v5 else broker.session_expiry_s == 0,
@@ -247,20 +248,19 @@ class MqttSession:
             logger.error("broker %s (%s:%d) %s", broker.id, broker.host, broker.port, self._problem)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        header = message.dup << 3 | message.qos << 1 | message.retain
+        try:
+            topic = message.topic.encode()
+        except UnicodeDecodeError:
+            topic = b""
+        self._on_plain(topic, bytes(message.payload), header, message.mid)
+
+    def _on_plain(self, topic: bytes, payload: bytes, header: int, packet_id: int) -> None:
+        """*header* is the first byte of a PUBLISH: DUP, QoS and RETAIN (MQTT 5.0, 3.3.1)."""
         self._received += 1
         try:
-            topic = message.topic
+            name = topic.decode()
         except UnicodeDecodeError:
-            topic = ""  # no sensor has it, so it is acknowledged and forgotten
-        self._inbox.put(
-            Message(
-                topic,
-                bytes(message.payload),
-                message.qos,
-                message.mid,
-                bool(message.dup),
-                bool(message.retain),
-                self._connection,
-                time.time(),
-            )
-        )
+            name = ""  # no sensor has it, so it is acknowledged and forgotten
+        dup, qos, retain = bool(header & 8), header >> 1 & 3, bool(header & 1)
+        self._inbox.put(Message(name, payload, qos, packet_id, dup, retain, self._connection, time.time()))
