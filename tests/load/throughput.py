@@ -7,7 +7,6 @@ unacknowledged messages), the consumer and what stands behind it share one core,
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_sim.numbered_publisher import NumberedPublisher
-from tests.chaos.chain import Chain, running_chain
+from tests.chaos.chain import running_chain
 from tests.chaos.oracle import judge
 from tests.edge.drivers.mosquitto import mosquitto
 from tests.load import thingsboard
@@ -26,7 +25,7 @@ SENSORS = 200
 WINDOW = 2_000
 PATIENCE_S = 240.0
 POLL_S = 0.1
-# The shipped settings write the broker's whole database at each message, which no consumer can outrun; here once a second
+# The shipped settings save at each message: no consumer can outrun that (`durable_broker`); here once a second
 SAVE_EACH_SECOND = "autosave_on_changes false"
 JOURNAL = "SELECT coalesce(sum(count), 0) FROM batch WHERE lane = 'readings'"
 
@@ -124,13 +123,3 @@ def settle(pid: int, quiet_share: float = 0.3, deadline_s: float = 30.0) -> None
         time.sleep(1.0)
         if cpu_s(pid) - before < quiet_share:
             return
-
-
-def broker_version(program: str) -> str:
-    """The first line of ``mosquitto -h``."""
-    return subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout.splitlines()[0]
-
-
-def chain_pids(chain: Chain) -> dict[str, int]:
-    """The processes of a running chain."""
-    return {name: chain.pid(name) for name in ("box", "centre", "broker")}
