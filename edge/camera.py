@@ -12,16 +12,17 @@ import os
 import sys
 import threading
 import uuid
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from telemetry.batch import sha256_hex
 from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
+
+END_S = 3.0  # from the end of standard input to the end of the process, whatever a camera does
 
 
 class CameraTask(BaseModel):
@@ -49,7 +50,7 @@ class CameraReport(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Literal["violation_opened", "violation_closed", "camera_blind", "camera_recovered", "stats"]
-    at: datetime | None = None
+    at: AwareDatetime | None = None
     incident_id: str | None = None
     kind: str | None = None
     confidence: float | None = None
@@ -73,7 +74,7 @@ def main() -> int:
     def end_with_parent() -> None:
         sys.stdin.read()
         stop.set()
-        threading.Timer(5, os._exit, (1,)).start()  # a hung native call shall not keep the process alive
+        threading.Timer(END_S, os._exit, (1,)).start()  # a hung native call shall not keep the process alive
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     _watch(task, stop)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LINE_BYTES_MAX = 64 * 1024
-END_S = 6.0
+END_S = 4.0  # the camera process ends itself END_S - 1 s after its input closed, see edge/camera.py
+KILL_S = 1.0
 SILENT_S = 30.0  # statistics come every ten to fifteen seconds, pictures or not
 COMMAND = (sys.executable, "-m", "edge.camera")
 Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
@@ -44,7 +45,9 @@ class CameraProcess:
         saved: str | None,
         record: Record,
         wake: Callable[[], None],
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] | None = None,
+        silent_s: float = SILENT_S,
+        end_s: float = END_S,
     ) -> None:
         self._camera = camera
         self._box_id = box_id
@@ -52,7 +55,9 @@ class CameraProcess:
         self._spool_dir = spool_dir
         self._record = record
         self._wake = wake
-        self._command = command
+        self._command = command or COMMAND
+        self._silent_s = silent_s
+        self._end_s = end_s
         self.open: dict[str, str] = json.loads(saved) if saved else {}  # kind → incident id
 
     @property
@@ -61,6 +66,14 @@ class CameraProcess:
 
     async def run(self) -> None:
         """Run one camera process to its end; raises OSError when it dies or falls silent."""
+        try:
+            await self._watch()
+        except (TimeoutError, ValueError, OSError) as error:
+            reason = str(error) or f"its process was silent for {self._silent_s:.0f} s"
+            await self._tell_blind(reason)
+            raise OSError(f"camera {self._camera.id}: {reason}") from error
+
+    async def _watch(self) -> None:
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE_BYTES_MAX
         )
@@ -69,16 +82,16 @@ class CameraProcess:
         try:
             process.stdin.write(self._task().encode() + b"\n")
             await process.stdin.drain()
-            while line := await asyncio.wait_for(process.stdout.readline(), SILENT_S):
+            while line := await self._line(process.stdout):
                 await self._take(line)
-            raise OSError(f"its process ended with status {await process.wait()}")
-        except (TimeoutError, ValueError, OSError) as error:
-            reason = str(error) or f"its process was silent for {SILENT_S:.0f} s"
-            await self._tell_blind(reason)
-            raise OSError(f"camera {self._camera.id}: {reason}") from error
+            raise OSError(f"its process ended with status {await _status(process)}")
         finally:
             process.stdin.close()
-            await _end(process)
+            await _end(process, self._end_s)
+
+    async def _line(self, stdout: asyncio.StreamReader) -> bytes:
+        async with asyncio.timeout(self._silent_s):  # not wait_for, which may lose a cancellation in Python 3.11
+            return await stdout.readline()
 
     def _task(self) -> str:
         from edge.camera import CameraTask
@@ -102,21 +115,30 @@ class CameraProcess:
     async def _take(self, line: bytes) -> None:
         from edge.camera import CameraReport
 
-        report = CameraReport.model_validate_json(line)
-        if report.type == "stats":
-            return
+        try:
+            report = CameraReport.model_validate_json(line)
+        except ValueError as error:
+            raise ValueError("its process said something that is no report") from error
+        if report.type.startswith("violation") and (report.kind is None or report.incident_id is None):
+            raise ValueError("its process reported a violation without kind or incident")
+        await self._keep(lambda: self._events(report))
+
+    async def _keep(self, make_events: Callable[[], list[Event]]) -> None:
+        """Record events and the incidents they leave open as one; when that fails, nothing has happened."""
         before = dict(self.open)
-        events = self._events(report)
-        if events:
-            try:
+        try:
+            events = make_events()
+            if events:
                 await self._record(events, {self.state_key: json.dumps(self.open)})
-            except BaseException:
-                self.open = before
-                raise
-            self._wake()
+                self._wake()
+        except BaseException:
+            self.open = before
+            raise
 
     def _events(self, report: CameraReport) -> list[Event]:
         at = report.at or datetime.now(UTC)
+        if report.type == "stats":
+            return []
         if report.type == "violation_opened":
             assert report.kind is not None
             assert report.incident_id is not None
@@ -154,9 +176,7 @@ class CameraProcess:
         ]
 
     async def _tell_blind(self, reason: str) -> None:
-        events = self._blind(datetime.now(UTC), f"camera process: {reason}"[:200])
-        if events:
-            await self._record(events, {self.state_key: json.dumps(self.open)})
+        await self._keep(lambda: self._blind(datetime.now(UTC), f"camera process: {reason}"[:200]))
 
     def _event(
         self,
@@ -178,11 +198,40 @@ class CameraProcess:
         )
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Wait for the process to notice that its input closed; kill it when it does not."""
+async def _status(process: asyncio.subprocess.Process) -> int | str:
+    """The exit status, or that it lives on although its output ended."""
     try:
-        await asyncio.wait_for(process.wait(), END_S)
+        async with asyncio.timeout(KILL_S):
+            return await process.wait()
     except TimeoutError:
+        return "unknown: only its output ended"
+
+
+async def _end(process: asyncio.subprocess.Process, end_s: float) -> None:
+    """Wait for the process to notice that its input closed; kill it when it does not. Never longer than both bounds.
+
+    Its output is read away meanwhile: `Process.wait` returns only once the pipe is at its end, which a full one
+    never is, nor one that a grandchild still holds.
+    """
+    drain = asyncio.create_task(_drain(process.stdout))
+    try:
+        async with asyncio.timeout(end_s):
+            await process.wait()
+    except TimeoutError:
+        logger.warning("camera process %d did not end in %.0f s and is killed", process.pid, end_s)
+    finally:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+            process.kill()  # also when this wait itself is cancelled; no effect on a process that has ended
+        try:
+            async with asyncio.timeout(KILL_S):
+                await process.wait()
+        except TimeoutError:
+            logger.error("camera process %d is dead or dying, but something holds its output", process.pid)
+        finally:
+            drain.cancel()
+            process._transport.close()  # type: ignore[attr-defined]  # no public way to let a held pipe go
+
+
+async def _drain(stdout: asyncio.StreamReader | None) -> None:
+    while stdout is not None and await stdout.read(LINE_BYTES_MAX):
+        pass

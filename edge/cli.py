@@ -9,10 +9,14 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
 from edge.outbox_cli import add_outbox_commands, inspect_outbox
+
+STOP_S_MAX = 13.0  # from the signal to the end of the process, whatever hangs
+THREADS_END_S = 2.0  # from the closed outbox to the end of the process
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,15 +89,28 @@ def _run(config: EdgeConfig) -> int:
         gateway = Gateway(config)
         task = asyncio.create_task(gateway.run(lambda: _notify("READY=1")))
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:  # a second signal does not cut the orderly stop short; its bound does
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, lambda: None)
+            _notify("STOPPING=1")
+            bounds.append(_leave_within(STOP_S_MAX, 1))
+            task.cancel()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, stop)
         watchdog = asyncio.create_task(_watchdog())
+        stopped = 1
         try:
             await task
+        except asyncio.CancelledError:
+            stopped = 0
+            raise
         finally:
             watchdog.cancel()
-            _notify("STOPPING=1")
+            bounds.append(_leave_within(THREADS_END_S, stopped))
 
+    bounds: list[threading.Timer] = []
     try:
         asyncio.run(run())
     except asyncio.CancelledError:
@@ -101,7 +118,21 @@ def _run(config: EdgeConfig) -> int:
     except OutboxError as error:
         sys.stderr.write(f"brightline-edge: {error}\n")
         return 1
+    finally:
+        for bound in bounds:
+            bound.cancel()
     return 0
+
+
+def _leave_within(seconds: float, status: int) -> threading.Timer:
+    """End the process hard after *seconds* unless the timer is cancelled.
+
+    `asyncio.run` waits without a bound for its threads, and one of them may hang in a name look-up or on a dead disk.
+    """
+    timer = threading.Timer(seconds, os._exit, (status,))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _notify(message: str) -> None:

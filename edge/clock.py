@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from functools import cache
 from pathlib import Path
 
 TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 TIMEX_BYTES = 512  # larger than struct timex on every Linux
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)  # the libc of this very process; asked for at every reading
 
 
 @cache

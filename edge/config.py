@@ -6,36 +6,30 @@ or a connection. Relative paths are relative to the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from edge.config_checks import REFERENCES, bare_secrets, cross_check
+from edge.config_checks import bare_secrets, cross_check
+from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
 from edge.section import Positive, Section
 from telemetry.messages import Identifier, Severity
 from telemetry.server_url import check_server_url
 
-FILE_BYTES_MAX = 1024 * 1024
 __all__ = [
     "Camera", "ConfigurationError", "EdgeConfig", "Limit", "ModbusSensor", "Plausible", "Port", "Section", "Sensor",
     "SerialPort", "load",
 ]  # fmt: skip
 
 
-class ConfigurationError(Exception):
-    """What is wrong with the configuration, one line a problem."""
-
-
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OSError) as error:  # OSError: a continent alone is a folder
         raise ValueError("is not a time zone such as Asia/Shanghai") from error
     return name
 
@@ -104,84 +98,26 @@ class EdgeConfig(Section):
     cameras: tuple[Camera, ...] = ()
 
 
-Path_ = tuple[str | int, ...]
-
-
 def load(path: Path) -> EdgeConfig:
     """Read and check the file; raises ConfigurationError."""
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigurationError(f"{path}:1: the file has more than {FILE_BYTES_MAX} bytes")
-        text = path.read_text("utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            raise ConfigurationError(f"{path}:1: the file is empty; start from configs/edge-sample.yaml")
-        lines = dict(_lines(node, ()))
-        data = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}:1: cannot be read ({error.strerror}); give the path of a YAML file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}:1: is not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigurationError(f"{path}:{mark.line + 1 if mark else 1}: {problem}") from error
+    data, lines = read_yaml(path)
     from edge.secrets import SecretError, resolve
 
-    problems = [_problem(path, lines, place, text) for place, text in bare_secrets(data)]
+    problems = [problem_at(path, lines, place, text) for place, text in bare_secrets(data)]
     if problems:
         raise ConfigurationError("\n".join(problems))
     try:
         config = EdgeConfig.model_validate(resolve(data, path.parent))
     except SecretError as error:
-        raise ConfigurationError(_problem(path, lines, error.place, str(error))) from error
+        raise ConfigurationError(problem_at(path, lines, error.place, str(error))) from error
     except ValidationError as error:
-        problems = [_problem(path, lines, item["loc"], _sentence(item)) for item in error.errors()]
-        raise ConfigurationError("\n".join(problems)) from error
-    problems = [_problem(path, lines, place, text) for place, text in cross_check(config)]
+        problems = [problem_at(path, lines, item["loc"], sentence_of(item, data)) for item in error.errors()]
+        raise ConfigurationError("\n".join(problems)) from None  # its cause would show the secrets
+    config = _complete(config, path.parent.resolve())
+    problems = [problem_at(path, lines, place, with_given(text, place, data)) for place, text in cross_check(config)]
     if problems:
         raise ConfigurationError("\n".join(problems))
-    return _complete(config, path.parent.resolve())
-
-
-def _lines(node: yaml.Node, place: Path_) -> Iterator[tuple[Path_, int]]:
-    yield place, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*place, str(key.value)), key.start_mark.line + 1
-            yield from (
-                (where, line)
-                for where, line in _lines(value, (*place, str(key.value)))
-                if where != (*place, str(key.value))
-            )
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _lines(value, (*place, index))
-
-
-def _problem(path: Path, lines: dict[Path_, int], place: Path_, text: str) -> str:
-    """*place* is pydantic's: it holds the chosen ``type`` of a sensor too, which is no key of the file."""
-    known: Path_ = ()
-    for part in place[:-1]:
-        if (*known, part) in lines:
-            known = (*known, part)
-    full = (*known, *place[-1:])
-    name = ".".join(str(part) for part in full) or "file"
-    return f"{path}:{lines.get(full, lines[known])}: {name}: {text}"
-
-
-def _sentence(item: Any) -> str:
-    if item["type"] == "extra_forbidden":
-        return "unknown key; remove it or check its spelling"
-    if item["type"] == "missing":
-        return "is missing"
-    if item["type"] == "union_tag_not_found":
-        return f"type is missing; it is one of {', '.join(REFERENCES)}"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    given = item.get("input")
-    return message if isinstance(given, dict | list) else f"{message} (it is {given!r})"
+    return config
 
 
 def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:

@@ -30,10 +30,12 @@ def cross_check(config: EdgeConfig) -> Iterator[Problem]:
     yield from _references(config)
     yield from _owners(config)
     yield from _line_fields(config)
+    if config.server.ca_file is not None and not config.server.ca_file.is_file():
+        yield ("server", "ca_file"), "is no file"
     sensors = {sensor.id for sensor in config.sensors}
     for index, limit in enumerate(config.limits):
         if limit.sensor not in sensors:
-            yield ("limits", index, "sensor"), f"no sensor {limit.sensor!r} in sensors"
+            yield ("limits", index, "sensor"), "is no id in sensors"
     yield from _doubles(config, PORT_SECTIONS)
     for section in ("sensors", "cameras"):
         yield from _doubles(config, (section,))
@@ -55,8 +57,7 @@ def _references(config: EdgeConfig) -> Iterator[Problem]:
     for index, sensor in enumerate(config.sensors):
         key, sections = REFERENCES[sensor.type]
         if not any(sensor.source == port.id for section in sections for port in getattr(config, section)):
-            what = "serial port" if sections == ("serial_ports",) else "port"
-            yield ("sensors", index, key), f"no {what} {sensor.source!r} in {' or '.join(sections)}"
+            yield ("sensors", index, key), f"is no id in {' or '.join(sections)}"
 
 
 def _owners(config: EdgeConfig) -> Iterator[Problem]:
@@ -64,20 +65,20 @@ def _owners(config: EdgeConfig) -> Iterator[Problem]:
     for index, port in enumerate(config.serial_ports):
         first = devices.setdefault(str(port.device), port.id)
         if first != port.id:
-            yield ("serial_ports", index, "device"), f"is the device of {first!r} already; a line has one owner"
+            yield ("serial_ports", index, "device"), f"is the device of {first} already; a line has one owner"
     kinds: dict[str, str] = {}
     for index, sensor in enumerate(config.sensors):
         if "serial_ports" in REFERENCES[sensor.type][1]:
             kind = kinds.setdefault(sensor.source, sensor.type)
             if kind != sensor.type:
-                yield ("sensors", index, "port"), f"{sensor.source!r} is a {kind} line; a line has one owner"
+                yield ("sensors", index, "port"), f"is a {kind} line already; a line has one owner"
     clients: dict[tuple[str, int, str], str] = {}
     for index, broker in enumerate(config.brokers):
         session = clients.setdefault((broker.host, broker.port, broker.client_id), broker.id)
         if session != broker.id:
             yield (
                 ("brokers", index, "client_id"),
-                f"is the session of {session!r} already; the two would cut each other",
+                f"is the session of {session} already; the two would cut each other off",
             )
 
 
@@ -109,5 +110,5 @@ def _doubles(config: EdgeConfig, sections: tuple[str, ...]) -> Iterator[Problem]
     for section in sections:
         for index, item in enumerate(getattr(config, section)):
             if item.id in seen:
-                yield (section, index, "id"), f"{item.id!r} is used twice"
+                yield (section, index, "id"), "is used twice"
             seen.add(item.id)

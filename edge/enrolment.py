@@ -40,10 +40,14 @@ def load_identity(config: EdgeConfig) -> tuple[Identity, Signer]:
         return Identity.model_validate_json(path.read_text("utf-8")), Signer.load(key_file(config.box.data_dir))
     except OSError as error:
         raise ConfigurationError(
-            f"{path}:1: the box is not enrolled; run: brightline-edge enrol CONFIG --code CODE"
+            f"{path}:1: file: the box is not enrolled; run: brightline-edge enrol CONFIG --code CODE"
         ) from error
-    except (ValidationError, KeyFileError) as error:
-        raise ConfigurationError(f"{path}:1: {error}") from error
+    except KeyFileError as error:
+        raise ConfigurationError(f"{path}:1: key: {error}") from error
+    except ValueError as error:  # pydantic's ValidationError, or no UTF-8
+        raise ConfigurationError(
+            f"{path}:1: file: holds no identity; enrol the box again in an empty folder"
+        ) from error
 
 
 def enrol(config: EdgeConfig, code: str) -> Identity:
@@ -56,12 +60,12 @@ def enrol(config: EdgeConfig, code: str) -> Identity:
     path = data_dir / "identity.json"
     if path.exists():
         raise EnrolmentError(f"{path} exists: this box is enrolled already; remove its data folder to start anew")
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    signer = Signer.load(key_file(data_dir)) if key_file(data_dir).exists() else Signer.generate()
-    if not key_file(data_dir).exists():
-        signer.save(key_file(data_dir))
+    signer = _key(data_dir)
     ca_file = config.server.ca_file
-    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise EnrolmentError(f"{ca_file} holds no certificate in PEM ({error})") from error
     request = {"code": code, "public_key": signer.public_key_b64, "name": config.box.name}
     try:
         answer = httpx.post(f"{config.server.url}/api/v1/enrol", json=request, timeout=15, verify=context)
@@ -75,10 +79,35 @@ def enrol(config: EdgeConfig, code: str) -> Identity:
         identity = Identity.model_validate_json(answer.content)
     except ValidationError as error:
         raise EnrolmentError("the centre's answer holds no identity; is this a Brightline centre?") from error
+    _write_whole(path, identity.model_dump_json(indent=2))
+    return identity
+
+
+def _key(data_dir: Path) -> Signer:
+    """The box's key: the one that is there, so that a second try shows the centre the same box, else a new one."""
+    path = key_file(data_dir)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists():
+            return Signer.load(path)
+        signer = Signer.generate()
+        signer.save(path)
+    except KeyFileError as error:
+        raise EnrolmentError(str(error)) from error
+    except OSError as error:
+        raise EnrolmentError(f"{data_dir} cannot be written ({error.strerror})") from error
+    return signer
+
+
+def _write_whole(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8") as file:
-        file.write(identity.model_dump_json(indent=2))
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    return identity
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the code is used up at the centre: the identity must outlive a power cut now
+    finally:
+        os.close(folder)

@@ -1,7 +1,9 @@
 """The box as a whole: drivers → rules → outbox → centre, each camera in its own process beside them.
 
 Order at stop: producers first, then what they handed over is committed, then the forwarder gets a last bounded
-chance, then the outbox closes. A reading, the events that it caused and the rule's new state are one commit.
+chance, then the outbox closes. Each step has a bound: what does not end in its time is left behind, named in the
+log, and the next step goes on; nothing committed is lost by that. A reading,
+the events that it caused and the rule's new state are one commit.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from edge.sensing import SensingService, list_sources
 from edge.supervisor import supervise
 from telemetry.forwarder import Forwarder
 from telemetry.messages import Event, Reading
-from telemetry.outbox import Outbox, OutboxError
+from telemetry.outbox import Outbox
 from telemetry.spool import EvidenceSpool
 
 logger = logging.getLogger(__name__)
-FLUSH_S = 5.0
+FLUSH_S = 3.0
+PRODUCERS_END_S = 6.0  # a camera process gets END_S to end by itself and KILL_S to die
+TASK_END_S = 1.5
 CERTIFICATE_CHECK_S = 3600.0
 
 
@@ -40,16 +44,26 @@ class SensorDesk:
         for number, limit in enumerate(limits):
             key = f"rule/{sensor.id}/{number}"
             self._rules[key] = ThresholdRule(limit, ExcursionState.model_validate_json(saved.get(key, "{}")))
-        self._committed = self._states()
 
     @property
     def _health_key(self) -> str:
         return f"health/{self._sensor.id}"
 
+    def state(self) -> dict[str, str]:
+        """What has to be saved, by key."""
+        rules = {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+        return {self._health_key: self._health.model_dump_json(), **rules}
+
+    def go_back(self, state: Mapping[str, str]) -> None:
+        """Forget what was judged since ``state()`` gave *state*: it did not reach the disk, so it must happen again."""
+        self._health = SensorHealth.model_validate_json(state[self._health_key])
+        for key, rule in self._rules.items():
+            rule.state = ExcursionState.model_validate_json(state[key])
+
     def judge(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
-        """The events that this reading gives rise to, and the states that are not committed yet."""
-        events = self.feed(reading)
-        return events, self.changes()
+        """The events and the changed states that this reading gives rise to."""
+        before = self.state()
+        return self.feed(reading), self.changes(before)
 
     def feed(self, reading: Reading) -> list[Event]:
         """The events that this reading gives rise to."""
@@ -58,17 +72,9 @@ class SensorDesk:
             events += rule.feed(reading)
         return events
 
-    def changes(self) -> dict[str, str | None]:
-        """The states that differ from the committed ones."""
-        return {key: value for key, value in self._states().items() if self._committed.get(key) != value}
-
-    def committed(self, state: Mapping[str, str | None]) -> None:
-        """*state*, which `changes` gave, is on disk."""
-        self._committed |= state
-
-    def _states(self) -> dict[str, str | None]:
-        states: dict[str, str | None] = {self._health_key: self._health.model_dump_json()}
-        return states | {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+    def changes(self, before: Mapping[str, str]) -> dict[str, str | None]:
+        """What changed since ``state()`` gave *before*."""
+        return {key: value for key, value in self.state().items() if before[key] != value}
 
 
 class Gateway:
@@ -85,7 +91,6 @@ class Gateway:
         self._box_id = identity.box_id
         saved = self._outbox.load_state("")
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
-        self._owed: list[Event] = []
         self._cameras = [
             CameraProcess(
                 camera,
@@ -124,13 +129,15 @@ class Gateway:
             for task in done:
                 task.result()
         finally:
-            await _cancel(producers)
-            await _cancel([recorder])
-            self._forwarder.wake()
-            await self._flush()
-            await _cancel([forwarder])
-            self._recorder.close()
-            self._outbox.close()
+            try:
+                await _end(producers, PRODUCERS_END_S)
+                await _end([recorder], TASK_END_S)
+                self._forwarder.wake()
+                await self._flush()
+            finally:
+                await _end([forwarder], TASK_END_S)
+                self._recorder.close()
+                self._outbox.close()
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -146,24 +153,21 @@ class Gateway:
         return self._outbox.load_state("driver/")
 
     async def _record_readings(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
-        """Judge and commit. Events of a commit that failed are kept in memory and go with the next one."""
+        """Judge and commit together; if the commit fails, the judging goes back too."""
         desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in readings}
-        for reading in readings:
-            for event in desks[reading.sensor_id].feed(reading):
-                logger.warning("sensor %s: %s", event.source_id, event.type)
-                self._owed.append(event)
-        events, self._owed = self._owed, []
-        changes = {sensor_id: desk.changes() for sensor_id, desk in desks.items()}
+        before = {sensor_id: desk.state() for sensor_id, desk in desks.items()}
+        events = [event for reading in readings for event in desks[reading.sensor_id].feed(reading)]
         merged = dict(state)
-        for change in changes.values():
-            merged |= change
+        for sensor_id, desk in desks.items():
+            merged |= desk.changes(before[sensor_id])
         try:
             await self._recorder.record(readings, events, merged)
-        except OutboxError:
-            self._owed = events + self._owed
+        except BaseException:
+            for sensor_id, desk in desks.items():
+                desk.go_back(before[sensor_id])
             raise
-        for sensor_id, change in changes.items():
-            desks[sensor_id].committed(change)
+        for event in events:
+            logger.warning("sensor %s: %s", event.source_id, event.type)
 
     async def _watch_certificates(self) -> None:
         """Tell the centre which calibration is in force, at start and when a certificate runs out."""
@@ -184,7 +188,17 @@ class Gateway:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
+async def _end(tasks: Sequence[asyncio.Task[None]], within_s: float) -> None:
+    """Cancel *tasks* and wait at most *within_s*. A second before that the order is given again: it may have got lost
+    (`asyncio.wait_for` of Python 3.11 can swallow it)."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + within_s
+    running = {task for task in tasks if not task.done()}
+    for task in running:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    while running and (rest_s := until_s - loop.time()) > 0:
+        _, running = await asyncio.wait(running, timeout=rest_s - 1 if rest_s > 1 else rest_s)
+        for task in running:
+            task.cancel()
+    for task in running:
+        logger.error("%s did not stop in %.0f s and is left behind", task.get_name(), within_s)

@@ -65,14 +65,15 @@ class ThresholdRule:
         value = reading.value
         if value is None or reading.quality == "bad":
             return []
+        events: list[Event] = []
         if self.state.side is not None and not self._still_outside(value, self.state.side):
-            return self._back_inside(reading)
+            events = self._back_inside(reading)
         if self.state.side is None:
             side = self._side(value)
             if side is None:
-                return []
+                return events
             self.state = ExcursionState(side=side, since=reading.observed_at, peak_c=value)
-        return self._outside(reading, value)
+        return events + self._outside(reading, value)
 
     def _side(self, value: float) -> Side | None:
         if self.limit.high_c is not None and value > self.limit.high_c:
@@ -83,22 +84,24 @@ class ThresholdRule:
 
     def _still_outside(self, value: float, side: Side) -> bool:
         """Before it opens, an excursion ends at the limit itself; an open one only beyond the hysteresis."""
-        if self.state.incident_id is None:
-            return self._side(value) == side
-        limit = self._limit_c(side)
+        now, limit = self._side(value), self._limit_c(side)
+        if self.state.incident_id is None or limit is None or now not in (None, side):
+            return now == side  # limit is None: this side was taken out of the configuration meanwhile
         if side == "high":
             return value > limit - self.limit.hysteresis_c
         return value < limit + self.limit.hysteresis_c
 
-    def _limit_c(self, side: Side) -> float:
-        limit = self.limit.high_c if side == "high" else self.limit.low_c
-        assert limit is not None, "a side exists only where a limit does"
-        return limit
+    def _limit_c(self, side: Side) -> float | None:
+        return self.limit.high_c if side == "high" else self.limit.low_c
 
     def _outside(self, reading: Reading, value: float) -> list[Event]:
         state = self.state
         assert state.side is not None
         assert state.since is not None
+        if (
+            state.incident_id is None and reading.observed_at < state.since
+        ):  # the clock was set back: the wait begins anew, it never grows
+            state.since = reading.observed_at
         further = max if state.side == "high" else min
         state.peak_c = value if state.peak_c is None else further(state.peak_c, value)
         waited_s = (reading.observed_at - state.since).total_seconds()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 SECRET_BYTES_MAX = 4096
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 class SecretError(Exception):
@@ -31,6 +33,8 @@ def resolve(value: Any, folder: Path, place: tuple[str | int, ...] = ()) -> Any:
 
 
 def _from_environment(name: str, place: tuple[str | int, ...]) -> str:
+    if not _NAME.match(name):  # not shown: somebody may have put the secret itself here
+        raise SecretError(place, "env takes the name of an environment variable: letters, digits and _")
     if name not in os.environ:
         raise SecretError(place, f"the environment has no variable {name}; set it for the service")
     return os.environ[name]
@@ -39,6 +43,10 @@ def _from_environment(name: str, place: tuple[str | int, ...]) -> str:
 def _from_file(path: Path, place: tuple[str | int, ...]) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(SECRET_BYTES_MAX).decode().rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SecretError(place, f"cannot read the secret file {path} ({type(error).__name__})") from error
+            secret = file.read(SECRET_BYTES_MAX + 1)
+        text = secret.decode().rstrip("\r\n")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path that no file can have
+        raise SecretError(place, f"cannot read the secret file {path} ({type(error).__name__})") from None
+    if len(secret) > SECRET_BYTES_MAX:
+        raise SecretError(place, f"the secret file {path} has more than {SECRET_BYTES_MAX} bytes")
+    return text

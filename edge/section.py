@@ -10,6 +10,6 @@ Positive = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys."""
+    """Base of all sections: frozen, no unknown keys, no NaN (a limit of NaN would never alarm)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -23,22 +23,29 @@ class ServiceEnded(Exception):
 
 
 async def supervise(
-    name: str, service: Callable[[], Awaitable[None]], *, backoff_s_first: float = BACKOFF_S_FIRST
+    name: str,
+    service: Callable[[], Awaitable[None]],
+    *,
+    backoff_s_first: float = BACKOFF_S_FIRST,
+    healthy_after_s: float = HEALTHY_AFTER_S,
 ) -> None:
-    """Run *service* until cancelled."""
+    """Run *service* until cancelled; after *healthy_after_s* without a fault it counts as recovered."""
     loop = asyncio.get_running_loop()
     failures = 0
+
+    def recover() -> None:
+        nonlocal failures
+        failures = 0
+        logger.info("%s is running again", name)
+
     while True:
-        healthy = loop.call_later(HEALTHY_AFTER_S, _recovered, name) if failures else None
-        started_s = loop.time()
+        healthy = loop.call_later(healthy_after_s, recover) if failures else None
         try:
             await service()
             raise ServiceEnded("it ended by itself")
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - the one place where any fault becomes a restart
-            if loop.time() - started_s >= HEALTHY_AFTER_S:
-                failures = 0
             failures += 1
             if failures == 1:
                 logger.error("%s failed and is being restarted: %s: %s", name, type(error).__name__, error)
@@ -47,7 +54,3 @@ async def supervise(
                 healthy.cancel()
         ceiling_s = min(BACKOFF_S_MAX, backoff_s_first * 2 ** min(failures, 10))
         await asyncio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 - jitter
-
-
-def _recovered(name: str) -> None:
-    logger.info("%s is running again", name)

@@ -20,6 +20,7 @@ from typing import Protocol
 from firmware_sim.scene import Kitchen, Look
 
 VIEWER_QUEUE_PARTS_MAX = 200
+VIEWER_STALL_S = 5.0  # a viewer that takes nothing for so long is cut off
 RTSP_SCRIPT = Path(__file__).with_name("rtsp_server.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
 LOOKS: dict[str, Look] = {"mask": "mask", "no_mask": "no_mask", "empty": "empty"}
@@ -40,7 +41,7 @@ class Schedule:
         for part in text.split(","):
             name, _, seconds = part.partition(":")
             look = LOOKS.get(name)
-            if look is None or not seconds.replace(".", "", 1).isdigit():
+            if look is None or not seconds.replace(".", "", 1).isdecimal():
                 raise ValueError(f"{part!r}: say mask, no_mask or empty, a colon and seconds, such as mask:15")
             self._parts.append((look, float(seconds)))
         self._total_s = sum(seconds for _, seconds in self._parts)
@@ -128,6 +129,8 @@ class HttpCamera:
         camera = self
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = VIEWER_STALL_S
+
             def do_GET(self) -> None:
                 if self.path != "/kitchen.ts":
                     self.send_error(404, "the stream is at /kitchen.ts")
@@ -154,11 +157,13 @@ class HttpCamera:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
         with self._lock:
             for viewer in self._viewers:
                 viewer.put_nowait(None)
-        self._server.shutdown()
-        self._server.server_close()
+            self._viewers.clear()
+        self._thread.join()
 
     def _watch(self) -> Iterator[bytes]:
         mine: queue.Queue[bytes | None] = queue.Queue(VIEWER_QUEUE_PARTS_MAX + 1)
@@ -199,7 +204,10 @@ class RtspCamera:
         probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
         if not Path(SYSTEM_PYTHON).exists():
             return False
-        done = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False, timeout=20)
+        try:
+            done = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False, timeout=20)
+        except subprocess.TimeoutExpired:
+            return False
         return done.returncode == 0
 
     def __enter__(self) -> RtspCamera:
@@ -209,14 +217,18 @@ class RtspCamera:
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
-            self._child.wait()
+            self.__exit__()
             raise OSError("the RTSP server did not start; use the http door instead")
         self.url = str(json.loads(line)["source"])
         return self
 
     def __exit__(self, *_: object) -> None:
         self._child.terminate()
-        self._child.wait(10)
+        try:
+            self._child.wait(10)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 try:

@@ -66,8 +66,7 @@ def _probes(args: argparse.Namespace, stop: threading.Event) -> int:
     from firmware_sim.probes import ProbePair, serve
 
     pair = ProbePair(args.scenario, seed=args.seed, speed=args.speed)
-    _say(str(args.link))
-    serve(args.link, pair, stop)
+    serve(args.link, pair, stop, ready=lambda: _say(str(args.link)))
     sys.stdout.write(json.dumps({"reads": pair.reads}) + "\n")
     return 0
 
@@ -76,6 +75,8 @@ def _camera(args: argparse.Namespace, stop: threading.Event) -> int:
     from firmware_sim.camera import HttpCamera, RtspCamera, Schedule, stream, write_file
 
     schedule = Schedule(args.schedule)
+    if args.fps < 1 or args.width % 2 or args.height % 2:
+        raise ValueError("--fps must be at least 1, --width and --height even (H.264 in 4:2:0)")
     size = {"fps": args.fps, "width": args.width, "height": args.height}
     if args.door == "file":
         if args.out is None:

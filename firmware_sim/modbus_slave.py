@@ -1,7 +1,8 @@
 """Modbus RTU slaves, read from "MODBUS over Serial Line V1.02" and "MODBUS Application Protocol V1.1b3".
 
 This is on purpose not built on a Modbus library: the box's driver is tested against an independent reading of
-the specification. Bytes in, bytes out; no I/O in here. Functions 1–4 are served, all others answer exception 1.
+the specification. Bytes in, bytes out; no I/O in here. Functions 1–4 are served, all others answer exception 1:
+at once where the request has a known length, after the silence that ends every RTU frame otherwise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 REQUEST_BYTES = 8  # functions 1-6: unit, function, address, count, CRC
+WRITE_MANY_BYTES = 9  # functions 15 and 16: the same, a byte count, and that many bytes
+FRAME_BYTES_MIN, FRAME_BYTES_MAX = 4, 256
 BITS_MAX, REGISTERS_MAX = 2000, 125
 Table = Mapping[int, Callable[[], int]]
 
@@ -65,19 +68,35 @@ class Line:
         """Answers to the complete frames in the stream so far; silence for a bad CRC, another unit or a broadcast."""
         self._buffer += data
         answers = b""
-        while len(self._buffer) >= REQUEST_BYTES:
-            frame = self._buffer[:REQUEST_BYTES]
+        while len(self._buffer) >= (size := self._request_bytes()):
+            frame = self._buffer[:size]
             if crc16(frame[:-2]) != frame[-2:]:
                 self._buffer = self._buffer[1:]
                 continue
-            self._buffer = self._buffer[REQUEST_BYTES:]
-            unit, function, address, count = struct.unpack(">BBHH", frame[:-2])
-            slave = self._slaves.get(unit)
-            if slave is not None:
-                body = bytes([unit]) + slave.answer(function, address, count)
-                answers += body + crc16(body)
+            self._buffer = self._buffer[size:]
+            answers += self._answer(frame)
         return answers
 
-    def silence(self) -> None:
-        """3.5 characters of silence: what has not become a frame by now is dropped (V1.02, 2.5.1.1)."""
-        self._buffer = b""
+    def _request_bytes(self) -> int:
+        """The length of the request that starts the buffer, as far as its bytes tell."""
+        if len(self._buffer) >= REQUEST_BYTES and self._buffer[1] in (15, 16):
+            return min(WRITE_MANY_BYTES + self._buffer[6], FRAME_BYTES_MAX)
+        return REQUEST_BYTES
+
+    def _answer(self, frame: bytes) -> bytes:
+        unit, function = frame[:2]
+        slave = self._slaves.get(unit)
+        if slave is None:
+            return b""
+        pdu = bytes([function | 0x80, ILLEGAL_FUNCTION])
+        if len(frame) == REQUEST_BYTES:
+            pdu = slave.answer(function, *struct.unpack(">HH", frame[2:6]))
+        body = bytes([unit]) + pdu
+        return body + crc16(body)
+
+    def silence(self) -> bytes:
+        """3.5 characters of silence end a frame (V1.02, 2.5.1.1): its answer if it is one, else it is dropped."""
+        frame, self._buffer = self._buffer, b""
+        if not FRAME_BYTES_MIN <= len(frame) <= FRAME_BYTES_MAX or crc16(frame[:-2]) != frame[-2:]:
+            return b""
+        return self._answer(frame)

@@ -41,7 +41,7 @@ EAR_LOOPS = (((122, 130), (112, 118)), ((125, 157), (112, 132)), ((207, 128), (2
 
 
 class Kitchen:
-    """Draws BGR frames of *width* × *height* pixels."""
+    """Draws BGR frames of *width* × *height* pixels; raises ValueError when the person does not fit."""
 
     def __init__(self, width: int = 640, height: int = 360) -> None:
         self._background = _draw_kitchen(width, height)
@@ -53,6 +53,8 @@ class Kitchen:
             "no_mask": _scaled(np.asarray(portrait, np.uint8), scale),
             "mask": _scaled(_with_mask(np.asarray(portrait, np.uint8)), scale),
         }
+        if self._looks["mask"].shape[1] > width:
+            raise ValueError(f"a picture of {width} × {height} pixels is too narrow for the person in it")
         self._noise = np.random.default_rng(7)
 
     def frame(self, at_s: float, look: Look) -> Image:

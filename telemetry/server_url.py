@@ -8,7 +8,11 @@ from urllib.parse import urlsplit
 
 def check_server_url(url: str) -> str:
     """The URL without its trailing slash; raises ValueError with the remedy."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # ValueError when it is no number
+    except ValueError as error:
+        raise ValueError("must be an address such as https://centre.example") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an address such as https://centre.example")
     if parts.username or parts.password:

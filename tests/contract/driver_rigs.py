@@ -45,10 +45,13 @@ class Rig(ABC):
     def port(self) -> Port: ...
 
     def make(self) -> Driver:
+        return make_driver(self.source(), lambda: True, {})
+
+    def source(self) -> Source:
         values = {"type": self.kind, "id": "s", "name": "s", "calibration_offset": 0.5}
         values |= {"plausible": {"min": -40, "max": 60}} | self.sensor
         sensor = TypeAdapter(AnySensor).validate_python(values)
-        return make_driver(Source(self.kind, self.port, (sensor,)), lambda: True, {})
+        return Source(self.kind, self.port, (sensor,))
 
     def tick(self) -> None:
         """Called again and again: devices that talk by themselves do so here."""
@@ -95,22 +98,25 @@ class ModbusTcpRig(Rig):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         register = {0: lambda: round(self.value * 10) & 0xFFFF}
+        self._lost = False
         self._server = TcpServer({1: Slave(input_registers=register)})
         self._server.__enter__()
 
     def tick(self) -> None:
-        (self._server.mute.set if self.damaged else self._server.mute.clear)()
+        (self._server.mute.set if self.damaged or self._lost else self._server.mute.clear)()
 
     @property
     def port(self) -> Port:
         return ModbusTcpPort(id="p", host="127.0.0.1", port=self._server.port, timeout_s=0.3)
 
     def lose(self) -> None:
-        self._server.mute.set()
+        self._lost = True
+        self.tick()
         self._server.cut()
 
     def restore(self) -> None:
-        self._server.mute.clear()
+        self._lost = False
+        self.tick()
 
     def close(self) -> None:
         self._server.__exit__(None, None, None)

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from edge.drivers.port import Driver
-from edge.sensing import DRIVERS
+from edge.sensing import DRIVERS, SensingService
+from edge.supervisor import supervise
 from telemetry.messages import Reading
 from tests.contract.driver_rigs import RIGS, Rig, rig
 
@@ -128,6 +129,32 @@ def test_a_device_that_is_not_there_is_told_when_it_is_entered_or_read(device: R
 
     device.lose()
     assert len(asyncio.run(run())) > 5
+
+
+def test_a_loss_is_logged_once_however_long_it_lasts(device: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    found: list[Reading] = []
+
+    async def record(readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
+        found.extend(readings)
+
+    async def wait_for(quality: str, count: int) -> None:
+        start = len(found)
+        while len([reading for reading in found[start:] if reading.quality == quality]) < count:
+            await asyncio.sleep(0.02)
+
+    async def run() -> None:
+        service = SensingService(device.source(), lambda: True, record, dict)
+        async with asyncio.timeout(2 * DEADLINE_S), ticking(device):
+            task = asyncio.create_task(supervise(service.source.name, service.run, backoff_s_first=0.05))
+            await wait_for("good", 1)
+            await asyncio.to_thread(device.lose)
+            await wait_for("bad", 3)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("edge") and record.levelno >= 30]
+    assert len(told) <= 1, told
 
 
 def test_leaving_is_quick_and_leaves_nothing_behind(device: Rig) -> None:

@@ -1,261 +1,217 @@
-"""The Modbus driver on a real pseudo-terminal and a real socket, against simulated units."""
+"""The Modbus driver against the simulator's independent slaves on a real pseudo-terminal."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
-from time import monotonic
+import struct
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.config_ports import ModbusTcpPort, SerialPort
-from edge.config_sensors import ModbusSensor
+from edge.config import ModbusSensor, SerialPort
 from edge.drivers.modbus import ModbusDriver
-from edge.drivers.port import Delivery
-from firmware_sim.modbus_slave import Line, Slave, crc16
-from firmware_sim.modbus_tcp import TcpServer
+from firmware_sim.modbus_slave import Slave, crc16
 from telemetry.messages import Reading
-from tests.edge.drivers.serial_device import SerialDevice, serial_device
+from tests.edge.serial_line import NoisyLine, serial_line
 
-DEADLINE_S = 30.0
-
-
-def sensor(name: str, **options: Any) -> ModbusSensor:
-    values = {"type": "modbus", "id": name, "name": name, "port": "p", "unit": 1, "register": 0, "poll_interval_s": 0.1}
-    return ModbusSensor.model_validate(values | options)
+DEADLINE_S = 25
 
 
-def line_port(device: SerialDevice, **options: Any) -> SerialPort:
-    return SerialPort.model_validate({"id": "p", "device": device.path, "timeout_s": 0.3} | options)
+def words(format: str, value: float) -> list[int]:
+    """The registers of a 32-bit value, high word first."""
+    return list(struct.unpack(">2H", struct.pack(format, value)))
 
 
-async def collect(driver: ModbusDriver, until: Callable[[list[Delivery]], bool]) -> list[Delivery]:
-    found: list[Delivery] = []
-    async with asyncio.timeout(DEADLINE_S), driver:
-        async for delivery in driver.deliveries():
-            found.append(delivery)
-            if until(found):
-                return found
-    raise AssertionError("unreachable")
+FLOAT, NEGATIVE, LARGE = words(">f", -18.25), words(">i", -123_456), words(">I", 4_000_000_000)
+REGISTERS = [65535, 215, 32768, *FLOAT, *reversed(FLOAT), *NEGATIVE, *LARGE, *words(">f", float("nan"))]
+BITS = [1, 0, 1]
 
 
-def readings_of(found: list[Delivery], name: str) -> list[Reading]:
-    return [reading for delivery in found for reading in delivery.readings if reading.sensor_id == name]
-
-
-def gather(driver: ModbusDriver, until: Callable[[list[Delivery]], bool]) -> list[Delivery]:
-    return asyncio.run(collect(driver, until))
-
-
-UNIT = Slave(
-    coils={3: lambda: 1},
-    discrete_inputs={0: lambda: 0, 9: lambda: 1},
-    holding_registers={0: lambda: 0x2064, 1: lambda: 0x47F1, 7: lambda: 0b1010_0000},
-    input_registers={0: lambda: -36 & 0xFFFF, 1: lambda: 1, 2: lambda: 250},
-)
-
-
-def test_all_four_tables_are_read_and_neighbours_share_a_request() -> None:
-    line = Line({1: UNIT})
-    requests: list[bytes] = []
-
-    def answer(data: bytes) -> list[tuple[float, bytes]]:
-        requests.append(data)
-        return [(0.0, line.feed(data))]
-
-    sensors = [
-        sensor("air", scale=0.1, calibration_offset=-0.25, plausible={"min": -45, "max": 60}),
-        sensor("core", register=2, scale=0.1, plausible={"min": -45, "max": 20}),
-        sensor("door", register=9, table="discrete", quantity="door", unit_of_measure=""),
-        sensor("mains", register=3, table="coil", quantity="power", unit_of_measure=""),
-        sensor("big", table="holding", data_type="float32", word_order="little"),
-        sensor("flag", table="holding", register=7, data_type="uint16", bits={"first_bit": 5, "bit_count": 3}),
-    ]
-    with serial_device(answer) as device:
-        found = gather(
-            ModbusDriver(line_port(device, gap_registers_max=0), sensors, lambda: True),
-            lambda all_: len({reading.sensor_id for item in all_ for reading in item.readings}) == 6,
-        )
-    first = {reading.sensor_id: reading for item in reversed(found) for reading in item.readings}
-    assert (first["air"].value, first["air"].quality) == (-3.85, "good")
-    assert (first["core"].value, first["core"].quality, first["core"].reason) == (
-        25.0,
-        "suspect",
-        "outside plausible range",
+def slave() -> Slave:
+    registers = {address: (lambda value=value: value) for address, value in enumerate(REGISTERS)}
+    bits = {address: (lambda value=value: value) for address, value in enumerate(BITS)}
+    return Slave(
+        coils=bits, discrete_inputs={9: lambda: 1}, holding_registers={7: lambda: 77}, input_registers=registers
     )
-    assert [first[name].value for name in ("door", "mains", "flag")] == [1.0, 1.0, 5.0]
-    assert first["big"].value == pytest.approx(123456.78, rel=1e-6)
-    assert {data[1] for data in requests} == {1, 2, 3, 4}
-    assert all(delivery.latency_s is not None and delivery.latency_s < 0.3 for delivery in found)
 
 
-def test_a_unit_that_refuses_a_gap_is_read_register_by_register() -> None:
-    line = Line({1: Slave(input_registers={0: lambda: 1, 4: lambda: 5})})
-    with serial_device(lambda data: [(0.0, line.feed(data))]) as device:
-        found = gather(
-            ModbusDriver(line_port(device), [sensor("a"), sensor("b", register=4)], lambda: True),
-            lambda all_: len({reading.sensor_id for item in all_ for reading in item.readings}) == 2,
-        )
-    assert {reading.sensor_id: reading.value for item in found for reading in item.readings} == {"a": 1.0, "b": 5.0}
-    assert all(reading.quality == "good" for item in found for reading in item.readings)
+def sensor(name: str = "s", **values: Any) -> ModbusSensor:
+    given = {"type": "modbus", "id": name, "name": name, "port": "p", "unit": 1, "register": 0, "poll_interval_s": 0.05}
+    return ModbusSensor.model_validate(given | values)
 
 
-def test_a_dead_unit_among_sixteen_costs_its_neighbours_nothing_but_single_time_outs() -> None:
-    line = Line({unit: Slave(input_registers={0: lambda: 7}) for unit in range(1, 16)})
-    sensors = [sensor(f"s{unit}", unit=unit, poll_interval_s=0.5) for unit in range(1, 17)]
-    started_s = monotonic()
-    with serial_device(lambda data: [(0.0, line.feed(data))]) as device:
-        found = gather(
-            ModbusDriver(line_port(device), sensors, lambda: True), lambda all_: len(readings_of(all_, "s1")) == 12
-        )
-    elapsed_s = monotonic() - started_s
-    dead = readings_of(found, "s16")
-    assert 2 <= len(dead) <= 4  # at 0 s, 1.3 s and 3.6 s, then ever rarer
-    assert all((reading.quality, reading.value, reading.reason) == ("bad", None, "no answer") for reading in dead)
-    for unit in range(1, 16):
-        assert len(readings_of(found, f"s{unit}")) >= 11
-        assert {reading.quality for reading in readings_of(found, f"s{unit}")} == {"good"}
-    assert elapsed_s < 5.5 + len(dead) * 0.3 + 4
+async def collect(driver: ModbusDriver, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
+    found: list[Reading] = []
+    async with asyncio.timeout(DEADLINE_S):
+        async for reading in driver.readings():
+            found.append(reading)
+            if enough(found):
+                return found
+    raise AssertionError("readings() ended by itself")
 
 
-@pytest.mark.parametrize("seed", [0])
-def test_an_answer_after_its_time_out_is_never_taken_for_another_request(seed: int) -> None:
-    """Registers hold their own address; a quarter of the answers comes after its time-out, some after the back-off."""
-    line = Line({1: Slave(input_registers={address: (lambda a=address: a) for address in range(0, 400)})})
-    late = random.Random(seed)
+def poll(
+    device: Path, sensors: list[ModbusSensor], enough: Callable[[list[Reading]], bool], timeout_s: float = 0.3
+) -> list[Reading]:
+    async def scenario() -> list[Reading]:
+        port = SerialPort(id="p", device=device, timeout_s=timeout_s)
+        async with ModbusDriver(port, sensors, lambda: True) as driver:
+            return await collect(driver, enough)
 
-    def answer(data: bytes) -> list[tuple[float, bytes]]:
-        return [(late.choice([0.0] * 9 + [0.12, 1.14, 1.17]), line.feed(data))]
-
-    sensors = [sensor(f"s{address}", register=address, poll_interval_s=0.05) for address in (0, 100, 200, 300)]
-    with serial_device(answer) as device:
-        found = gather(
-            ModbusDriver(line_port(device, timeout_s=0.1), sensors, lambda: True),
-            lambda all_: len([1 for item in all_ for reading in item.readings if reading.value is not None]) >= 20,
-        )
-    values = [reading for item in found for reading in item.readings if reading.value is not None]
-    assert all(reading.sensor_id == f"s{reading.value:.0f}" for reading in values)
+    return asyncio.run(scenario())
 
 
-def test_stale_values_are_not_taken_for_new_ones_when_an_answer_comes_late() -> None:
-    """The register counts requests; the second answer comes long after its time-out, while the unit is left alone."""
-    count = 0
+VALUES: list[tuple[dict[str, Any], float]] = [
+    ({"register": 0}, -1.0),
+    ({"register": 0, "data_type": "uint16"}, 65535.0),
+    ({"register": 1, "scale": 0.1}, 21.5),
+    ({"register": 1, "scale": 0.1, "calibration_offset": -0.3}, 21.2),
+    ({"register": 2}, -32768.0),
+    ({"register": 3, "data_type": "float32"}, -18.25),
+    ({"register": 5, "data_type": "float32", "word_order": "little"}, -18.25),
+    ({"register": 7, "data_type": "int32"}, -123_456.0),
+    ({"register": 9, "data_type": "uint32"}, 4_000_000_000.0),
+    ({"register": 7, "table": "holding"}, 77.0),
+    ({"register": 0, "table": "coil"}, 1.0),
+    ({"register": 1, "table": "coil"}, 0.0),
+    ({"register": 9, "table": "discrete"}, 1.0),
+]
 
-    def value() -> int:
-        nonlocal count
-        count += 1
-        return count
 
-    line = Line({1: Slave(input_registers={0: value})})
-    asked = 0
-    device: SerialDevice
+def test_values_have_their_sign_word_order_and_scale(tmp_path: Path) -> None:
+    sensors = [sensor(f"s{number}", **values, poll_interval_s=60) for number, (values, _) in enumerate(VALUES)]
+    with serial_line(tmp_path, NoisyLine({1: slave()})) as (device, _):
+        found = poll(device, sensors, lambda readings: len(readings) == len(sensors), timeout_s=5)
+    assert {item.sensor_id: item.value for item in found} == {f"s{n}": value for n, (_, value) in enumerate(VALUES)}
+    assert {item.quality for item in found} == {"good"}
+    assert all(item.clock_synced for item in found)
 
-    def answer(data: bytes) -> list[tuple[float, bytes]]:
-        nonlocal asked
-        asked += 1
-        # time-out and back-off are 1.3 s: it arrives while the next request waits for its answer
-        return [(1.45 if asked == 2 else 0.0, line.feed(data))]
 
-    with serial_device(answer) as device:
-        found = gather(
-            ModbusDriver(line_port(device, timeout_s=0.3), [sensor("s")], lambda: True),
-            lambda all_: len([1 for item in all_ for reading in item.readings if reading.value is not None]) >= 4,
-        )
-    values = [reading.value for reading in readings_of(found, "s") if reading.value is not None]
-    assert 2.0 not in values  # the late one
-    assert values == sorted(values)
-    assert {reading.reason for reading in readings_of(found, "s") if reading.value is None} <= {
-        "no answer",
-        "no answer in step with the requests",
-        "an answer to another request came and was rejected",
-    }
+def test_implausible_value_is_suspect_and_nan_is_bad(tmp_path: Path) -> None:
+    sensors = [
+        sensor("suspect", register=1, plausible={"min": 0, "max": 100}),
+        sensor("edge", register=1, plausible={"min": 0, "max": 215}),
+        sensor("nan", register=11, data_type="float32"),
+    ]
+    with serial_line(tmp_path, NoisyLine({1: slave()})) as (device, _):
+        found = {item.sensor_id: item for item in poll(device, sensors, lambda readings: len(readings) == 3, 5)}
+    assert (found["suspect"].quality, found["suspect"].value) == ("suspect", 215.0)
+    assert found["edge"].quality == "good"
+    assert (found["nan"].quality, found["nan"].value, found["nan"].reason) == ("bad", None, "not a finite number")
+
+
+def test_exception_answer_is_a_bad_reading_without_back_off(tmp_path: Path) -> None:
+    line = NoisyLine({1: slave()})
+    with serial_line(tmp_path, line) as (device, _):
+        found = poll(device, [sensor(register=500)], lambda readings: len(readings) == 5, 5)
+    assert {(item.quality, item.value) for item in found} == {("bad", None)}
+    assert "exception" in str(found[0].reason)
+    assert len(line.requests) == 5
+
+
+def test_dead_unit_is_asked_less_and_less_while_its_neighbour_keeps_its_rhythm(tmp_path: Path) -> None:
+    line = NoisyLine({1: slave()})
+    sensors = [sensor("dead", unit=2), sensor("dead-too", unit=2, register=1), sensor("alive", poll_interval_s=0.1)]
+
+    def enough(readings: list[Reading]) -> bool:
+        return sum(item.sensor_id == "alive" for item in readings) >= 30
+
+    with serial_line(tmp_path, line) as (device, _):
+        found = poll(device, sensors, enough, 0.2)
+    alive = [item for item in found if item.sensor_id == "alive"]
+    dead = [item for item in found if item.sensor_id == "dead"]
+    assert {item.quality for item in alive} == {"good"}
+    assert {(item.quality, item.reason) for item in dead} == {("bad", "no answer")}
+    gaps_s = sorted((b.observed_at - a.observed_at).total_seconds() for a, b in pairwise(alive))
+    assert gaps_s[len(gaps_s) // 2] < 0.2, "one in ten polls waits for the dead unit, not every one"
+    tries = line.requests.count(2)
+    assert 2 <= tries <= 5, "3 s hold tries after 0, 1 and 3 s, not 60"
+    assert len(dead) == sum(item.sensor_id == "dead-too" for item in found), "every sensor of the unit is told"
+
+
+def test_unit_that_comes_back_is_read_again_at_once_and_in_its_rhythm(tmp_path: Path) -> None:
+    line = NoisyLine({1: slave()})
+    line.spoil = {1: [b"", b""]}
+    with serial_line(tmp_path, line) as (device, _):
+        found = poll(device, [sensor()], lambda readings: len(readings) == 12, 0.2)
+    assert [item.quality for item in found] == ["bad"] * 2 + ["good"] * 10
+    took_s = (found[-1].observed_at - found[2].observed_at).total_seconds()
+    assert took_s < 3, "ten polls of 0.05 s without any back-off"
+
+
+def answer(unit: int, pdu: bytes) -> bytes:
+    body = bytes([unit]) + pdu
+    return body + crc16(body)
+
+
+GOOD = answer(1, b"\x04\x02\xff\xff")
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [
-        lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]),
-        lambda frame: frame[:-2],
-        lambda frame: b"\xff\x00\xfe" * 5,
-        lambda frame: bytes([2]) + frame[1:],
-        lambda frame: (body := bytes([1, 4, 3, 0, 1, 2])) + crc16(body),
-        lambda frame: (body := bytes([1, 3, 2, 0, 1])) + crc16(body),
-        lambda frame: (body := bytes([1, 0x2B, 2, 0, 1])) + crc16(body),
-    ],
-    ids=["crc", "short", "noise", "other unit", "odd length", "other function", "unknown function"],
+    "noise",
+    [GOOD[:-1] + bytes([GOOD[-1] ^ 1]), GOOD[:4], b"\x00\xff\x55", answer(2, b"\x04\x02\x00\x07")],
+    ids=["bad-crc", "torn", "noise", "other-unit"],
 )
-def test_a_damaged_frame_gives_a_bad_reading_and_the_next_good_one_is_taken(damage: Callable[[bytes], bytes]) -> None:
-    line = Line({1: Slave(input_registers={0: lambda: 77, 1: lambda: 78})})
-    frames = 0
-
-    def answer(data: bytes) -> list[tuple[float, bytes]]:
-        nonlocal frames
-        frames += 1
-        good = line.feed(data)
-        return [(0.0, damage(good) if frames == 1 else good)]
-
-    with serial_device(answer) as device:
-        found = gather(
-            ModbusDriver(line_port(device, timeout_s=0.2), [sensor("s")], lambda: True), lambda all_: len(all_) >= 2
-        )
-    assert [reading.value for reading in readings_of(found, "s")] == [None, 77.0]
+def test_spoilt_answer_gives_no_value_and_the_next_one_is_right(tmp_path: Path, noise: bytes) -> None:
+    line = NoisyLine({1: slave()})
+    line.spoil = {1: [noise]}
+    with serial_line(tmp_path, line) as (device, _):
+        found = poll(device, [sensor()], lambda readings: len(readings) == 3, 0.4)
+    assert [(item.quality, item.value) for item in found] == [("bad", None), ("good", -1.0), ("good", -1.0)]
 
 
-def test_an_exception_answer_is_told_and_costs_no_back_off() -> None:
-    line = Line({1: Slave()})
-    with serial_device(lambda data: [(0.0, line.feed(data))]) as device:
-        started_s = monotonic()
-        found = gather(ModbusDriver(line_port(device), [sensor("s")], lambda: True), lambda all_: len(all_) >= 3)
-    assert {reading.reason for reading in readings_of(found, "s")} == {"the unit answered with exception 2"}
-    assert monotonic() - started_s < 5
+@pytest.mark.parametrize("pdu", [b"\x04\x04\x00\x01\x00\x02", b"\x04\x00"], ids=["too-many", "none"])
+def test_answer_with_the_wrong_number_of_registers_is_bad(tmp_path: Path, pdu: bytes) -> None:
+    line = NoisyLine({1: slave()})
+    line.spoil = {1: [answer(1, pdu)]}
+    with serial_line(tmp_path, line) as (device, _):
+        found = poll(device, [sensor()], lambda readings: len(readings) == 2, 0.4)
+    assert [(item.quality, item.value) for item in found] == [("bad", None), ("good", -1.0)]
 
 
-def test_a_line_that_goes_away_raises_and_a_missing_one_says_which() -> None:
-    line = Line({1: Slave(input_registers={0: lambda: 1})})
-    with serial_device(lambda data: [(0.0, line.feed(data))]) as device:
-        driver = ModbusDriver(line_port(device), [sensor("s")], lambda: True)
+def test_lost_line_raises_oserror(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with serial_line(tmp_path, NoisyLine({1: slave()})) as (device, unplug):
+            async with ModbusDriver(
+                SerialPort(id="p", device=device, timeout_s=0.3), [sensor()], lambda: True
+            ) as driver:
+                await collect(driver, lambda readings: len(readings) == 2)
+                unplug.set()
+                with pytest.raises(OSError, match="was lost"):
+                    await collect(driver, lambda readings: False)
 
-        def unplug(found: list[Delivery]) -> bool:
-            if len(found) == 1:
-                device.unplug()
-            return False
-
-        with pytest.raises(OSError, match="was lost"):
-            gather(driver, unplug)
-        with pytest.raises(OSError, match=r"is not there|cannot be opened"):
-            gather(driver, lambda _: True)
+    asyncio.run(scenario())
 
 
-def test_tcp_units_are_read_and_only_read_functions_are_ever_sent() -> None:
-    with TcpServer({1: UNIT, 2: UNIT}) as server:
-        port = ModbusTcpPort(id="p", host="127.0.0.1", port=server.port, timeout_s=1.0)
-        sensors = [sensor("a"), sensor("b", unit=2, register=2), sensor("c", unit=9)]
-        found = gather(
-            ModbusDriver(port, sensors, lambda: False),
-            lambda all_: min(len(readings_of(all_, name)) for name in "abc") >= 3,
-        )
-    assert readings_of(found, "a")[0].value == -36.0
-    assert readings_of(found, "b")[0].value == 250.0
-    assert readings_of(found, "c")[0].reason == "the unit answered with exception 11"
-    assert not readings_of(found, "a")[0].clock_synced
-    assert set(server.functions) == {4}
+def test_missing_and_unusable_devices_raise_oserror_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    async def scenario() -> None:
+        for name, problem in (("gone", "check the cable"), ("file", "cannot be opened")):
+            with pytest.raises(OSError, match=problem):
+                await ModbusDriver(SerialPort(id="p", device=tmp_path / name), [sensor()], lambda: True).__aenter__()
+
+    asyncio.run(scenario())
 
 
-def test_a_tcp_server_that_hangs_or_hangs_up_is_told_as_lost() -> None:
-    with TcpServer({1: UNIT}) as server:
-        port = ModbusTcpPort(id="p", host="127.0.0.1", port=server.port, timeout_s=0.2)
-        driver = ModbusDriver(port, [sensor("a"), sensor("b", unit=2)], lambda: True)
-        server.mute.set()
-        with pytest.raises(OSError, match="answers none"):
-            gather(driver, lambda _: False)
-        server.mute.clear()
+def test_cancellation_ends_a_wait_for_an_answer_at_once(tmp_path: Path) -> None:
+    async def scenario(device: Path, asked: Callable[[], Awaitable[None]]) -> None:
+        port = SerialPort(id="p", device=device, timeout_s=10)
+        async with ModbusDriver(port, [sensor(unit=2)], lambda: True) as driver:
+            task = asyncio.create_task(collect(driver, lambda readings: True))
+            await asyncio.wait_for(asked(), DEADLINE_S)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 5)
 
-        def cut(found: list[Delivery]) -> bool:
-            server.cut()
-            return False
+    line = NoisyLine({1: slave()})
 
-        with pytest.raises(OSError, match="was lost"):
-            gather(driver, cut)
-        assert gather(driver, lambda all_: bool(readings_of(all_, "a")))[-1].readings[0].value == -36.0
+    async def asked() -> None:
+        while not line.requests:
+            await asyncio.sleep(0.01)
+
+    with serial_line(tmp_path, line) as (device, _):
+        asyncio.run(scenario(device, asked))

@@ -142,17 +142,18 @@ def test_what_was_not_confirmed_comes_again_and_what_was_confirmed_does_not(tmp_
         assert [reading.value for reading in after.readings] == [99.0]
 
 
-def test_what_was_committed_but_not_acknowledged_is_not_recorded_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_what_was_committed_but_not_acknowledged_is_not_recorded_twice(tmp_path: Path, protocol: str) -> None:
     """A box killed between commit and PUBACK: the broker repeats, the committed digests tell."""
     sensors = [sensor("s")]
     with mosquitto(tmp_path / "broker") as server:
-        subscribe_first(server.port, sensors)
+        subscribe_first(server.port, sensors, protocol=protocol)
         publish(server.port, *[("s", json.dumps({"t": number}).encode()) for number in range(600)])
         disk = Disk()
-        driver = MqttDriver(broker(server.port), sensors, lambda: True)
+        driver = MqttDriver(broker(server.port, protocol=protocol), sensors, lambda: True)
         asyncio.run(drive(driver, disk, lambda: len(disk.readings) >= 600, confirm=False))
         publish(server.port, ("s", b'{"t": 600}'), ("s", b'{"t": 600}'))
-        again = MqttDriver(broker(server.port), sensors, lambda: True, disk.state)
+        again = MqttDriver(broker(server.port, protocol=protocol), sensors, lambda: True, disk.state)
         asyncio.run(drive(again, disk, lambda: len(disk.readings) >= 602))
         assert again.router.repeated == 600
     assert [reading.value for reading in disk.readings] == [float(min(number, 600)) for number in range(602)]

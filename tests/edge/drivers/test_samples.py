@@ -56,18 +56,18 @@ BROKER = "brokers: [{id: b, host: h, client_id: c}]\n"
     [
         (
             f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: q, unit: 1, register: 0}}",
-            ":5: sensors.0.port: no port",
+            ":5: sensors.0.port: is no id in serial_ports or modbus_tcp",
         ),
         (f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 0, register: 0}}", ":5: sensors.0.unit: "),
         (f"{PORT}sensors:\n - {{id: s}}", ":5: sensors.0: type is missing; it is one of modbus,"),
         (
             f"{PORT}sensors:\n - {{type: modbus, id: s, name: n, port: p, unit: 1, register: 0}}\n"
             " - {type: serial_line, id: t, name: n, port: p, field: (.)}",
-            ":6: sensors.1.port: 'p' is a modbus line; a line has one owner",
+            ":6: sensors.1.port: is a modbus line already; a line has one owner",
         ),
         (
             "serial_ports:\n - {id: p, device: /dev/x}\n - {id: q, device: /dev/x}",
-            ":5: serial_ports.1.device: is the device of 'p' already",
+            ":5: serial_ports.1.device: is the device of p already",
         ),
         (f"{PORT}sensors:\n - {{type: serial_line, id: t, name: n, port: p, field: '('}}", "is no regular expression"),
         (f"{PORT}sensors:\n - {{type: serial_line, id: t, name: n, port: p, field: x}}", "exactly one group"),
@@ -76,7 +76,7 @@ BROKER = "brokers: [{id: b, host: h, client_id: c}]\n"
             ":4: brokers.0.password: must not",
         ),
         ("brokers:\n - {id: b, host: h, client_id: c, password: {env: HOME}}", "a password needs a username"),
-        (f"{BROKER}modbus_tcp: [{{id: b, host: h}}]", ": brokers.0.id: 'b' is used twice"),
+        (f"{BROKER}modbus_tcp: [{{id: b, host: h}}]", ": brokers.0.id: is used twice"),
         (
             f"{BROKER}sensors:\n - {{type: mqtt, id: s, name: n, broker: b, topic: a/#, field: t}}",
             ":5: sensors.0.topic: ",

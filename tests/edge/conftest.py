@@ -1,0 +1,38 @@
+"""Fixtures for the box: a folder with an enrolled identity, and the programs of the box run as their users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from telemetry.signing import Signer
+from tests.edge.console import ROOT, RunEdge
+
+
+@pytest.fixture
+def run_edge() -> RunEdge:
+    """`python -m edge.cli …` in a process of its own, with extra environment variables as keywords."""
+
+    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edge.cli", *map(str, arguments)],
+            cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def enrolled(tmp_path: Path) -> Path:
+    """A data folder with a key and an identity."""
+    folder = tmp_path / "box"
+    folder.mkdir(mode=0o700)
+    Signer.generate().save(folder / "box.key")
+    identity = {"box_id": "box-1", "site": "阳光小学", "time_zone": "Asia/Shanghai"}
+    (folder / "identity.json").write_text(json.dumps(identity), "utf-8")
+    return folder

@@ -1,0 +1,254 @@
+"""The parent's side of a camera, with a scripted child process that prints reports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.camera_process import CameraProcess
+from edge.config import Camera
+from telemetry.messages import Event
+from telemetry.outbox import OutboxError
+
+CHILD = Path(__file__).with_name("camera_child.py")
+CAMERA = Camera(id="kitchen", name="备餐间 1", place="备餐间", source="rtsp://a:b@camera/1")
+DEADLINE_S = 20
+AT = "2026-01-02T00:00:00Z"
+STATS = json.dumps({"type": "stats", "judged": 1, "dropped": 0})
+OPENED = json.dumps(
+    {"type": "violation_opened", "at": AT, "incident_id": "i1", "kind": "no_mask", "confidence": 0.9, "duration_s": 3.2,
+     "model_sha256": "ab", "evidence": ["d1", "d2"]}
+)  # fmt: skip
+CLOSED = json.dumps({"type": "violation_closed", "at": AT, "incident_id": "i1", "kind": "no_mask"})
+BLIND = json.dumps({"type": "camera_blind", "at": AT, "reason": "offline: timed out"})
+RECOVERED = json.dumps({"type": "camera_recovered", "at": AT})
+
+
+class ScriptedRecorder:
+    """Keeps events and states; raises OutboxError for the first *failures* of them."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.events: list[Event] = []
+        self.states: list[dict[str, str | None]] = []
+        self.told = asyncio.Event()
+
+    async def record(self, events: Sequence[Event], state: dict[str, str | None]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OutboxError("disk full")
+        self.events += events
+        self.states.append(state)
+        self.told.set()
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type for event in self.events]
+
+
+class Bench:
+    """One camera with its scripted child."""
+
+    def __init__(self, folder: Path, *, failures: int = 0) -> None:
+        self.script = folder / "script.json"
+        self.recorder = ScriptedRecorder(failures)
+        self.wakes = 0
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+    def camera(self, *script: str, saved: str | None = None, silent_s: float = DEADLINE_S) -> CameraProcess:
+        self.script.write_text(json.dumps(script), "utf-8")
+        return CameraProcess(
+            CAMERA, box_id="box-1", key_file=Path("k"), spool_dir=Path("s"), saved=saved,
+            record=self.recorder.record, wake=self._wake, command=(sys.executable, str(CHILD), str(self.script)),
+            silent_s=silent_s, end_s=1.0,
+        )  # fmt: skip
+
+    def starts(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.script.with_suffix(".started").read_text("utf-8").splitlines()]
+
+    async def run_to_its_end(self, camera: CameraProcess) -> str:
+        with pytest.raises(OSError, match="camera kitchen: ") as caught:
+            await asyncio.wait_for(camera.run(), DEADLINE_S)
+        return str(caught.value)
+
+    async def run_until(self, camera: CameraProcess, count: int) -> None:
+        """Run until *count* events are recorded, then stop it."""
+        task = asyncio.create_task(camera.run())
+        async with asyncio.timeout(DEADLINE_S):
+            while len(self.recorder.events) < count and not task.done():
+                await asyncio.wait(
+                    {task, asyncio.create_task(self.recorder.told.wait())}, return_when="FIRST_COMPLETED"
+                )
+                self.recorder.told.clear()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, DEADLINE_S)
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
+def test_reports_become_events_and_the_open_incidents_are_saved_with_them(tmp_path: Path) -> None:
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path)
+        await bench.run_until(
+            bench.camera(STATS, OPENED, CLOSED, BLIND, BLIND, RECOVERED, RECOVERED, OPENED, "obey"), 5
+        )
+        return bench
+
+    bench = asyncio.run(scenario())
+    assert bench.recorder.types == [
+        "violation_opened", "violation_closed", "camera_blind", "camera_recovered", "violation_opened"
+    ]  # fmt: skip
+    opened, closed, blind, recovered, _ = bench.recorder.events
+    assert (opened.event_id, opened.source_id, opened.severity) == ("i1.opened", "kitchen", "warning")
+    wanted = {
+        "kind": "no_mask",
+        "camera_name": "备餐间 1",
+        "place": "备餐间",
+        "evidence": ["d1", "d2"],
+        "confidence": 0.9,
+    }
+    assert wanted.items() <= opened.data.items()
+    assert (closed.event_id, closed.incident_id) == ("i1.closed", "i1")
+    assert blind.data["reason"] == "offline: timed out"
+    assert blind.incident_id == recovered.incident_id
+    saved = [json.loads(str(state["camera/kitchen"])) for state in bench.recorder.states]
+    expected = [{"no_mask": "i1"}, {}, {"camera_blind": blind.incident_id}, {}, {"no_mask": "i1"}]
+    assert saved == expected
+    assert bench.wakes == 5
+    assert not is_alive(bench.starts()[0]["pid"]), "it ended when its input closed"
+
+
+def test_restart_hands_the_open_incidents_to_the_next_process(tmp_path: Path) -> None:
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path)
+        saved = json.dumps({"no_mask": "i1", "camera_blind": "b1"})
+        await bench.run_until(bench.camera(BLIND, RECOVERED, CLOSED, "obey", saved=saved), 2)
+        return bench
+
+    bench = asyncio.run(scenario())
+    [start] = bench.starts()
+    assert start["open_incidents"] == {"no_mask": "i1"}
+    assert start["source"] == CAMERA.source
+    assert [event.event_id for event in bench.recorder.events] == ["b1.recovered", "i1.closed"]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (["exit"], "its process ended with status 3"),
+        ([STATS, "words", "obey"], "said something that is no report"),
+        (['{"type": "violation_opened"}', "obey"], "violation without kind or incident"),
+        ([CLOSED.replace("Z", ""), "obey"], "said something that is no report"),
+        (["x" * 100_000, "obey"], "chunk"),
+    ],
+    ids=["crash", "garbage", "incomplete", "no-time-zone", "endless-line"],
+)
+def test_failing_process_is_told_as_blind_once_over_all_restarts(
+    tmp_path: Path, script: list[str], reason: str
+) -> None:
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path)
+        camera = bench.camera(*script)
+        for _ in range(2):
+            assert reason in await bench.run_to_its_end(camera)
+        return bench
+
+    bench = asyncio.run(scenario())
+    assert bench.recorder.types == ["camera_blind"]
+    assert reason in str(bench.recorder.events[0].data["reason"])
+    assert len(bench.starts()) == 2
+    assert not any(is_alive(start["pid"]) for start in bench.starts())
+
+
+def test_silent_process_is_told_as_blind_and_ended(tmp_path: Path) -> None:
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path)
+        camera = bench.camera("obey", silent_s=1.0)
+        assert "silent for 1 s" in await bench.run_to_its_end(camera)
+        return bench
+
+    bench = asyncio.run(scenario())
+    assert bench.recorder.types == ["camera_blind"]
+    assert not any(is_alive(start["pid"]) for start in bench.starts())
+
+
+def test_process_that_cannot_be_started_is_told_as_blind(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        bench = Bench(tmp_path)
+        camera = CameraProcess(
+            CAMERA, box_id="b", key_file=Path("k"), spool_dir=Path("s"), saved=None,
+            record=bench.recorder.record, wake=lambda: None, command=(str(tmp_path / "gone"),),
+        )  # fmt: skip
+        await bench.run_to_its_end(camera)
+        return bench.recorder.types
+
+    assert asyncio.run(scenario()) == ["camera_blind"]
+
+
+@pytest.mark.parametrize("end", ["ignore", "flood"])
+def test_child_that_ignores_its_closed_input_is_killed_in_time(tmp_path: Path, end: str) -> None:
+    async def scenario() -> tuple[Bench, float]:
+        bench = Bench(tmp_path)
+        task = asyncio.create_task(bench.camera(OPENED, end).run())
+        await asyncio.wait_for(bench.recorder.told.wait(), DEADLINE_S)
+        start_s = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, DEADLINE_S)
+        return bench, time.monotonic() - start_s
+
+    bench, took_s = asyncio.run(scenario())
+    assert took_s < 6, "one second to end by itself, one to die, the rest for a busy machine"
+    assert not is_alive(bench.starts()[0]["pid"])
+    with suppress(OSError):
+        os.kill(int(bench.script.with_suffix(".holder").read_text()), 9)
+
+
+def test_second_cancellation_kills_the_child_at_once(tmp_path: Path) -> None:
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path)
+        camera = bench.camera(OPENED, "flood")
+        camera._end_s = 60.0
+        task = asyncio.create_task(camera.run())
+        await asyncio.wait_for(bench.recorder.told.wait(), DEADLINE_S)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, DEADLINE_S)
+        return bench
+
+    assert not is_alive(asyncio.run(scenario()).starts()[0]["pid"])
+
+
+def test_event_that_was_not_kept_has_not_happened(tmp_path: Path) -> None:
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path, failures=2)
+        camera = bench.camera(OPENED, "obey")
+        with pytest.raises(OutboxError):
+            await asyncio.wait_for(camera.run(), DEADLINE_S)
+        assert camera.open == {}
+        camera = bench.camera("exit")
+        with pytest.raises(OutboxError):  # not even the blindness is kept
+            await asyncio.wait_for(camera.run(), DEADLINE_S)
+        assert camera.open == {}
+        await bench.run_to_its_end(camera)  # so it is told at the next chance
+        return bench
+
+    assert asyncio.run(scenario()).recorder.types == ["camera_blind"]
