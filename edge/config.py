@@ -78,7 +78,7 @@ class Camera(Section):
     model: Path | None = None
     dwell_s: Positive = 3.0
     recover_s: Positive = 10.0
-    rate_fps: Annotated[float, Field(gt=0, le=30)] = 5.0
+    rate_fps: Annotated[float, Field(ge=1, le=30)] = 5.0
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.4
 
 

@@ -79,12 +79,17 @@ class Signer:
             raise KeyFileError(f"{path}: not an Ed25519 key; enrol the box again") from error
 
     def save(self, path: Path) -> None:
-        """Write the key for its owner alone; raises FileExistsError rather than replace a key."""
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(base64.b64encode(self._key.private_bytes_raw()) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Write the key for its owner alone, whole or not at all; raises FileExistsError rather than replace a key."""
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(base64.b64encode(self._key.private_bytes_raw()) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            path.hardlink_to(part)  # unlike a rename, it never replaces
+        finally:
+            part.unlink()
 
     @property
     def public_key_b64(self) -> str:

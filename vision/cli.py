@@ -1,4 +1,4 @@
-"""`brightline-vision`: watch one camera, or ask the model about one picture, from the command line."""
+"""`brightline-vision`: watch one camera, ask the model about one picture, or measure it on labelled ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,34 @@ import json
 import signal
 import sys
 import threading
-from dataclasses import fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vision.detector import Detector
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 done, 1 fault, 2 wrong arguments or model)."""
+    """Run one command; returns the exit status (0 done, 1 fault, 2 wrong arguments, model, picture or data)."""
+    args = _parser().parse_args(argv)
+    from vision.detector import DEFAULT_MODEL, ModelError
+
+    args.model = args.model or DEFAULT_MODEL
+    commands = {"run": _run, "detect": _detect, "evaluate": _evaluate}
+    try:
+        return commands[args.command](args)
+    except (ModelError, ValueError) as error:
+        sys.stderr.write(f"brightline-vision: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"brightline-vision: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="brightline-vision", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="watch a camera and print what happens as JSON lines")
@@ -22,51 +44,70 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--save", type=Path, help="folder for the annotated snapshots")
     detect = commands.add_parser("detect", help="print what the model sees in a picture as JSON")
     detect.add_argument("image", type=Path)
-    for command in (run, detect):
+    evaluate = commands.add_parser("evaluate", help="measure the model on labelled pictures (YOLO layout)")
+    evaluate.add_argument("--data", type=Path, required=True, help="data.yaml of the set")
+    evaluate.add_argument("--split", default="test", help="train, val or test (default: test)")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    for command in (run, detect, evaluate):
         command.add_argument("--model", type=Path, help="ONNX model with its manifest (default: the packaged one)")
-        command.add_argument("--confidence", type=float, default=0.4)
-    args = parser.parse_args(argv)
-    from vision.detector import DEFAULT_MODEL, ModelError
+    for command in (run, detect):
+        command.add_argument("--confidence", type=float, default=0.4, help="least confidence of a verdict, 0 to 1")
+    evaluate.add_argument(
+        "--confidence", type=float, help="where to give precision and recall (default: where mean F1 is highest)"
+    )
+    for command in (detect, evaluate):
+        command.add_argument("--close-look", action="store_true", help="look twice at every head, as `run` does")
+    return parser
 
-    args.model = args.model or DEFAULT_MODEL
+
+@contextmanager
+def _stopped_by_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set; the handlers before are put back."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return _run(args) if args.command == "run" else _detect(args)
-    except (ModelError, ValueError) as error:
-        sys.stderr.write(f"brightline-vision: {error}\n")
-        return 2
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(args: argparse.Namespace) -> int:
+    from vision.address import CameraAddress
     from vision.pipeline import ViolationOpened, Watch, WatchSettings
 
+    address = CameraAddress(args.source)
+    if address.is_file and not Path(args.source).is_file():
+        raise ValueError(f"{args.source}: no such video file; give a file, rtsp://, http:// or /dev/videoN")
     settings = WatchSettings(
         "camera", args.source, args.model, dwell_s=args.dwell_s, confidence=args.confidence, loop=not args.once
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    for item in Watch(settings).run(stop):
-        shown = {entry.name: getattr(item, entry.name) for entry in fields(item)}
-        if isinstance(item, ViolationOpened) and args.save:
-            args.save.mkdir(parents=True, exist_ok=True)
-            (args.save / f"{item.incident_id}.jpg").write_bytes(item.annotated_jpeg)
-        line = {name: value for name, value in shown.items() if not isinstance(value, bytes)}
-        sys.stdout.write(json.dumps({"type": type(item).__name__, **line}, default=str) + "\n")
-        sys.stdout.flush()
+    with _stopped_by_signal() as stop:
+        for item in Watch(settings).run(stop):
+            shown = {entry.name: getattr(item, entry.name) for entry in fields(item)}
+            if isinstance(item, ViolationOpened) and args.save:
+                args.save.mkdir(parents=True, exist_ok=True)
+                (args.save / f"{item.incident_id}.jpg").write_bytes(item.annotated_jpeg)
+            line = {name: value for name, value in shown.items() if not isinstance(value, bytes)}
+            sys.stdout.write(json.dumps({"type": type(item).__name__, **line}, default=str) + "\n")
+            sys.stdout.flush()
     return 0
 
 
-def _detect(args: argparse.Namespace) -> int:
-    import cv2
-    import numpy as np
-
+def _detector(args: argparse.Namespace, confidence: float) -> Detector:
+    from vision.close_look import CloseLookDetector
     from vision.detector import OnnxDetector
 
-    image = cv2.imdecode(np.fromfile(args.image, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{args.image}: not a picture that can be read")
-    detector = OnnxDetector(args.model, confidence=args.confidence)
-    found = detector.detect(np.asarray(image, np.uint8))
+    detector = OnnxDetector(args.model, confidence=confidence)
+    return CloseLookDetector(detector) if args.close_look else detector
+
+
+def _detect(args: argparse.Namespace) -> int:
+    from vision.dataset import read_picture
+
+    image = read_picture(args.image)
+    detector = _detector(args, args.confidence)
+    found = detector.detect(image)
     rows = [
         {
             "class": detector.names[int(class_id)],
@@ -77,6 +118,49 @@ def _detect(args: argparse.Namespace) -> int:
     ]
     sys.stdout.write(json.dumps({"image": str(args.image), "model_sha256": detector.sha256, "detections": rows}) + "\n")
     return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from vision.close_look import FIRST_LOOK_CONFIDENCE
+    from vision.dataset import Dataset
+    from vision.evaluation import FLOOR_CONFIDENCE, evaluate
+
+    if args.confidence is not None and not 0 < args.confidence < 1:
+        raise ValueError(f"--confidence is {args.confidence}; it must be between 0 and 1")
+    data = Dataset.load(args.data, args.split)
+    detector = _detector(args, FIRST_LOOK_CONFIDENCE if args.close_look else FLOOR_CONFIDENCE)
+    result = evaluate(detector, data, at_confidence=args.confidence)
+    report = {
+        "model": str(args.model), "model_sha256": detector.sha256, "data": str(args.data), "split": args.split,
+        "close_look": args.close_look, **asdict(result),
+    }  # fmt: skip
+    sys.stdout.write(json.dumps(_rounded(report)) + "\n" if args.json else _table(report))
+    return 0
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _table(report: dict[str, object]) -> str:
+    def figure(value: object) -> str:
+        return f"{value:9.3f}" if isinstance(value, float) else f"{'-' if value is None else value!s:>9}"
+
+    columns = ("boxes", "ap50", "ap50_95", "precision", "recall")
+    lines = [f"{'class':<20}" + "".join(f"{name:>10}" for name in columns)]
+    classes = report["classes"]
+    assert isinstance(classes, dict)
+    for name, row in classes.items():
+        lines.append(f"{name:<20}" + "".join(f" {figure(row[column])}" for column in columns))
+    for name in ("pictures", "map50", "map50_95", "confidence"):
+        lines.append(f"{name:<20} {figure(report[name])}")
+    for name in ("only_in_model", "only_in_data"):
+        if left_out := report[name]:
+            assert isinstance(left_out, tuple)
+            lines.append(f"not compared, {name.replace('_', ' ')}: {', '.join(left_out)}")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

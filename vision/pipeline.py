@@ -1,7 +1,8 @@
 """One camera from pictures to violations: source → detector → tracker → violation machine → snapshot.
 
 Everything that happens comes out of `Watch.run` as one item; a lost or black picture is an item too, and no
-violation opens or closes while it lasts.
+violation opens or closes while it lasts. A class that the kind of violation says nothing about is unknown, and a model
+without the class that violates is refused: it would watch for ever and find nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from vision.close_look import CloseLookDetector
+from vision.close_look import FIRST_LOOK_CONFIDENCE, CloseLookDetector
 from vision.detections import NO_TRACK, Detections
-from vision.detector import DEFAULT_MODEL, Detector, OnnxDetector
+from vision.detector import DEFAULT_MODEL, Detector, ModelError, OnnxDetector
 from vision.frame import Frame
 from vision.snapshot import annotated_jpeg, raw_jpeg
 from vision.source import SourceLost, VideoSource
 from vision.tracker import Tracker
 from vision.violation import Closed, Observation, Opened, Verdict, ViolationMachine, ViolationRule
 
-VIOLATING = {"no_mask": "violating", "mask": "compliant"}
-BLACK_LUMA_MAX = 12.0
+VERDICTS: dict[str, dict[str, Verdict]] = {"no_mask": {"no_mask": "violating", "mask": "compliant"}}  # kind → class
+BLACK_LEVEL_MAX = 12.0  # mean of all samples, of 255
+BLACK_STEP_PX = 8  # every eighth pixel each way tells black as well as all of them
 STATS_INTERVAL_S = 10.0
 
 
@@ -112,8 +114,19 @@ class Watch:
 
     def __post_init__(self) -> None:
         settings = self.settings
+        if settings.kind not in VERDICTS:
+            raise ValueError(f"{settings.kind}: no such kind of violation; known are {', '.join(VERDICTS)}")
+        if not 0 < settings.confidence < 1:
+            raise ValueError(f"confidence is {settings.confidence}; it must be between 0 and 1")
+        self._verdicts = VERDICTS[settings.kind]
         if self.detector is None:
-            self.detector = CloseLookDetector(OnnxDetector(settings.model_path, confidence=0.15))
+            first_look = OnnxDetector(settings.model_path, confidence=FIRST_LOOK_CONFIDENCE)
+            self.detector = CloseLookDetector(first_look)
+        if not any(self._verdicts.get(name) == "violating" for name in self.detector.names.values()):
+            names = ", ".join(self.detector.names.values())
+            raise ModelError(
+                f"{settings.model_path}: knows {names}, none of which is {settings.kind}; use another model"
+            )
         rule = ViolationRule(settings.kind, settings.dwell_s, settings.recover_s, settings.window_share)
         resumed = [item.incident_id for item in settings.open_incidents if item.kind == settings.kind]
         self._machine = ViolationMachine(rule, resumed[0] if resumed else None)
@@ -132,7 +145,7 @@ class Watch:
                     yield from self._lost("offline: " + item.reason)
                 else:
                     yield from self.judge(item)
-                    judged += 1
+                    judged += not self._blind  # a black picture was not judged
                 if item.monotonic_s >= stats_due_s:  # while blind too: it says that this process lives
                     stats_due_s = item.monotonic_s + STATS_INTERVAL_S
                     yield FrameStats(settings.camera_id, judged, source.dropped)
@@ -145,7 +158,7 @@ class Watch:
 
     def judge(self, frame: Frame) -> Iterator[WatchItem]:
         """The items that one picture gives rise to."""
-        if float(np.mean(frame.image)) < BLACK_LUMA_MAX:
+        if float(np.mean(frame.image[::BLACK_STEP_PX, ::BLACK_STEP_PX])) < BLACK_LEVEL_MAX:
             yield from self._lost("black picture")
             return
         if self._blind:
@@ -169,9 +182,8 @@ class Watch:
             if track_id == NO_TRACK:
                 continue
             verdict: Verdict = "unknown"
-            name = self.detector.names[int(class_id)]
             if box[3] - box[1] >= self.settings.min_head_px and confidence >= self.settings.confidence:
-                verdict = "violating" if VIOLATING.get(name) == "violating" else "compliant"
+                verdict = self._verdicts.get(self.detector.names[int(class_id)], "unknown")
             observations.append(Observation(int(track_id), verdict, float(confidence)))
         return observations
 

@@ -1,7 +1,8 @@
 """Follows objects from frame to frame: two-stage association by overlap, as ByteTrack does (Zhang et al., 2022).
 
 Confident boxes are matched first, doubtful ones only to tracks that would otherwise be lost. A track moves with
-its own smoothed velocity while unseen. Ids belong to one tracker; nothing is shared in the process.
+its own smoothed velocity while unseen, for a second at most: a wrong guess shall not carry it away. Ids belong to one
+tracker; nothing is shared in the process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from vision.detections import NO_TRACK, Detections, Floats, Ints, iou_matrix
 
 IOU_MIN = 0.2
 VELOCITY_SMOOTHING = 0.5
+PREDICTION_S_MAX = 1.0
 
 
 @dataclass
@@ -21,15 +23,18 @@ class _Track:
     track_id: int
     xyxy: Floats
     seen_s: float
-    velocity: Floats = field(default_factory=lambda: np.zeros(4, np.float32))
+    velocity: Floats = field(default_factory=lambda: np.zeros(2, np.float32))  # of the centre, pixels per second
 
     def predicted(self, now_s: float) -> Floats:
-        return np.asarray(self.xyxy + self.velocity * (now_s - self.seen_s), np.float32)
+        moved = self.velocity * min(now_s - self.seen_s, PREDICTION_S_MAX)
+        return np.asarray(self.xyxy + np.tile(moved, 2), np.float32)
 
     def observe(self, xyxy: Floats, now_s: float) -> None:
-        elapsed_s = max(now_s - self.seen_s, 1e-3)
-        fresh = (xyxy - self.xyxy) / elapsed_s
-        self.velocity = np.asarray(VELOCITY_SMOOTHING * self.velocity + (1 - VELOCITY_SMOOTHING) * fresh, np.float32)
+        elapsed_s = now_s - self.seen_s
+        if elapsed_s > 0:
+            fresh = (xyxy.reshape(2, 2).mean(axis=0) - self.xyxy.reshape(2, 2).mean(axis=0)) / elapsed_s
+            kept = VELOCITY_SMOOTHING * self.velocity
+            self.velocity = np.asarray(kept + (1 - VELOCITY_SMOOTHING) * fresh, np.float32)
         self.xyxy, self.seen_s = xyxy, now_s
 
 

@@ -1,8 +1,9 @@
 """Decides in seconds, not in frames, when a violation is confirmed and when it is over. Pure: time comes in.
 
-Per track, the last ``dwell_s`` seconds of *judged* observations count; a head too small to judge is unknown and
-counts neither way. One incident per camera and kind, from confirmation until ``recover_s`` of sight without a
-violation. While the camera cannot see, nothing opens and nothing closes.
+Per track, the last ``dwell_s`` seconds count, each judged observation for the time since the frame before it; a head
+too small to judge is unknown and counts neither way. One incident per camera and kind, from confirmation until
+``recover_s`` of unbroken sight without a violation; time in which an offender's head is merely unknown does not count
+as recovery. While the camera cannot see, nothing opens and nothing closes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Literal
 
 Verdict = Literal["compliant", "violating", "unknown"]
 GAP_S_MAX = 2.0  # a longer pause between frames is time not watched
+JUDGED_SHARE_MIN = 0.5  # of ``dwell_s``: two glimpses, one at each end, confirm nothing
+ROUNDING_S = 1e-6
 
 
 def _new_id() -> str:
@@ -32,12 +35,16 @@ class Observation:
 
 @dataclass(frozen=True)
 class ViolationRule:
-    """``window_share`` of a track's judged observations within ``dwell_s`` must violate."""
+    """``window_share`` of a track's judged time within ``dwell_s`` must violate."""
 
     kind: str
     dwell_s: float
     recover_s: float
     window_share: float
+
+    def __post_init__(self) -> None:
+        if self.dwell_s <= 0 or self.recover_s <= 0 or not 0 < self.window_share <= 1:
+            raise ValueError("dwell_s and recover_s must be above 0, window_share above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,14 @@ class Closed:
     incident_id: str
 
 
+@dataclass(frozen=True)
+class _Judged:
+    at_s: float
+    lasted_s: float
+    violating: bool
+    confidence: float
+
+
 @dataclass
 class ViolationMachine:
     """One per camera and kind; ``incident_id`` is the open incident, given at restart to resume it."""
@@ -64,63 +79,92 @@ class ViolationMachine:
     rule: ViolationRule
     incident_id: str | None = None
     new_id: Callable[[], str] = _new_id
-    _history: dict[int, deque[tuple[float, bool, float]]] = field(default_factory=dict)
+    _history: dict[int, deque[_Judged]] = field(default_factory=dict)
     _first_s: dict[int, float] = field(default_factory=dict)
+    _offenders: dict[int, float] = field(default_factory=dict)  # track → last seen, while an incident is open
     _clear_s: float = 0.0
     _last_s: float | None = None
 
     def blind(self) -> None:
-        """The camera sees nothing: forget half-made judgements, keep an open incident."""
+        """The camera sees nothing: forget half-made judgements and half a recovery, keep an open incident."""
         self._history.clear()
         self._first_s.clear()
+        self._offenders.clear()
+        self._clear_s = 0.0
         self._last_s = None
 
     def observe(self, observations: Iterable[Observation], now_s: float) -> Opened | Closed | None:
         """Judge one frame at monotonic *now_s*."""
         step_s = 0.0 if self._last_s is None else now_s - self._last_s
-        if step_s > GAP_S_MAX:
+        if not 0 <= step_s <= GAP_S_MAX:
             self.blind()
             step_s = 0.0
         self._last_s = now_s
-        judged = [item for item in observations if item.verdict != "unknown"]
+        seen = list(observations)
+        judged = [item for item in seen if item.verdict != "unknown"]
         for item in judged:
             history = self._history.setdefault(item.track_id, deque())
-            history.append((now_s, item.verdict == "violating", item.confidence))
+            lasted_s = step_s if history else 0.0  # before its first sight, nobody watched it
+            history.append(_Judged(now_s, lasted_s, item.verdict == "violating", item.confidence))
             self._first_s.setdefault(item.track_id, now_s)
         self._forget(now_s)
         if self.incident_id is not None:
-            return self._maybe_close(judged, step_s)
+            return self._maybe_close(seen, now_s, step_s)
         return self._maybe_open(judged, now_s)
 
     def _forget(self, now_s: float) -> None:
         for track_id, history in list(self._history.items()):
-            while history and now_s - history[0][0] > self.rule.dwell_s:
+            while history and now_s - history[0].at_s > self.rule.dwell_s + ROUNDING_S:
                 history.popleft()
             if not history:
                 del self._history[track_id], self._first_s[track_id]
 
-    def _maybe_close(self, judged: list[Observation], step_s: float) -> Closed | None:
-        violating = any(item.verdict == "violating" for item in judged)
-        self._clear_s = 0.0 if violating else self._clear_s + step_s
-        if self._clear_s < self.rule.recover_s:
+    def _maybe_close(self, seen: list[Observation], now_s: float, step_s: float) -> Closed | None:
+        self._note_offenders(seen, now_s)
+        hidden = any(item.verdict == "unknown" and item.track_id in self._offenders for item in seen)
+        if any(item.verdict == "violating" for item in seen):
+            self._clear_s = 0.0
+        elif not hidden:
+            self._clear_s += step_s
+        if self._clear_s < self.rule.recover_s - ROUNDING_S:
             return None
         closed = Closed(str(self.incident_id))
         self.incident_id = None
         self._history.clear()
         self._first_s.clear()
+        self._offenders.clear()
         return closed
 
+    def _note_offenders(self, seen: list[Observation], now_s: float) -> None:
+        for item in seen:
+            if item.verdict == "violating" or (item.verdict == "unknown" and item.track_id in self._offenders):
+                self._offenders[item.track_id] = now_s
+            elif item.verdict == "compliant":
+                self._offenders.pop(item.track_id, None)
+        for track_id, seen_s in list(self._offenders.items()):
+            if now_s - seen_s > self.rule.recover_s:
+                del self._offenders[track_id]
+
     def _maybe_open(self, judged: list[Observation], now_s: float) -> Opened | None:
-        for item in judged:
-            history = self._history.get(item.track_id)
-            watched_s = now_s - self._first_s.get(item.track_id, now_s)
-            if item.verdict != "violating" or not history or watched_s < self.rule.dwell_s:
-                continue
-            hits = [entry for entry in history if entry[1]]
-            if len(hits) < self.rule.window_share * len(history):
-                continue
-            self.incident_id = self.new_id()
-            self._clear_s = 0.0
-            confidence = sum(entry[2] for entry in hits) / len(hits)
-            return Opened(self.incident_id, item.track_id, now_s - hits[0][0], confidence)
-        return None
+        """Open on the surest of the tracks that are confirmed now: it gives the evidence."""
+        confirmed = [item.track_id for item in judged if item.verdict == "violating" and self._confirms(item, now_s)]
+        if not confirmed:
+            return None
+        hits = {track_id: [entry for entry in self._history[track_id] if entry.violating] for track_id in confirmed}
+        confidence = {
+            track_id: sum(entry.confidence for entry in entries) / len(entries) for track_id, entries in hits.items()
+        }
+        surest = max(confirmed, key=lambda track_id: confidence[track_id])
+        self.incident_id = self.new_id()
+        self._clear_s = 0.0
+        self._offenders = {item.track_id: now_s for item in judged if item.verdict == "violating"}
+        return Opened(self.incident_id, surest, now_s - hits[surest][0].at_s, confidence[surest])
+
+    def _confirms(self, item: Observation, now_s: float) -> bool:
+        if now_s - self._first_s[item.track_id] < self.rule.dwell_s - ROUNDING_S:
+            return False
+        history = self._history[item.track_id]
+        judged_s = sum(entry.lasted_s for entry in history)
+        violating_s = sum(entry.lasted_s for entry in history if entry.violating)
+        enough_s = JUDGED_SHARE_MIN * self.rule.dwell_s
+        return judged_s >= enough_s - ROUNDING_S and violating_s >= self.rule.window_share * judged_s - ROUNDING_S
