@@ -16,6 +16,7 @@ from edge.config_checks import bare_secrets, cross_check
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
+from edge.config_uplink import UplinkSection
 from edge.section import Positive, Section
 from telemetry.messages import Identifier, Severity
 from telemetry.server_url import check_server_url
@@ -96,6 +97,7 @@ class EdgeConfig(Section):
     sensors: tuple[AnySensor, ...] = ()
     limits: tuple[Limit, ...] = ()
     cameras: tuple[Camera, ...] = ()
+    uplink: UplinkSection = UplinkSection()
 
 
 def load(path: Path) -> EdgeConfig:

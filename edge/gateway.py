@@ -9,22 +9,24 @@ the events that it caused and the rule's new state are one commit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from edge.calibration import STATE_PREFIX, calibration_events
 from edge.camera_process import CameraProcess
-from edge.clock import boot_id, clock_synced
+from edge.clock import ClockStep
 from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
 from edge.recorder import Recorder
 from edge.rules import ExcursionState, SensorHealth, ThresholdLimit, ThresholdRule
 from edge.sensing import SensingService, list_sources
 from edge.supervisor import supervise
-from telemetry.forwarder import Forwarder
+from edge.timekeeping import Timekeeper
+from edge.uplink import make_forwarder, open_outbox, start_clock
 from telemetry.messages import Event, Reading
-from telemetry.outbox import Outbox
+from telemetry.outbox import OutboxFull
 from telemetry.spool import EvidenceSpool
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class SensorDesk:
         self._sensor = sensor
         self._health = SensorHealth.model_validate_json(saved.get(self._health_key, "{}"))
         self._rules = {}
+        self._unsynced: set[str] = {key for key in saved if key.startswith(f"unsynced/rule/{sensor.id}/")}
         for number, limit in enumerate(limits):
             key = f"rule/{sensor.id}/{number}"
             self._rules[key] = ThresholdRule(limit, ExcursionState.model_validate_json(saved.get(key, "{}")))
@@ -63,18 +66,45 @@ class SensorDesk:
     def judge(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
         """The events and the changed states that this reading gives rise to."""
         before = self.state()
-        return self.feed(reading), self.changes(before)
+        events, marks = self.feed(reading)
+        return events, self.changes(before) | marks
 
-    def feed(self, reading: Reading) -> list[Event]:
-        """The events that this reading gives rise to."""
+    def feed(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
+        """The events that this reading gives rise to, and marks to save for timers that began by a wrong clock."""
+        since = {key: rule.state.since for key, rule in self._rules.items()}
         events = self._health.feed(reading, self._sensor.name, self._sensor.place)
         for rule in self._rules.values():
             events += rule.feed(reading)
-        return events
+        begun = {key for key, rule in self._rules.items() if rule.state.since != since[key]}
+        return events, self._mark_unsynced(begun, synced=reading.clock_synced) if begun else {}
 
     def changes(self, before: Mapping[str, str]) -> dict[str, str | None]:
         """What changed since ``state()`` gave *before*."""
         return {key: value for key, value in self.state().items() if before[key] != value}
+
+    def _mark_unsynced(self, begun: set[str], *, synced: bool) -> dict[str, str | None]:
+        """Remember which timers began while the clock was wrong: only they move when it is put right."""
+        marks: dict[str, str | None] = {}
+        for key in begun:
+            mark = f"unsynced/{key}"
+            if not synced and self._rules[key].state.since is not None:
+                self._unsynced.add(mark)
+                marks[mark] = "1"
+            elif mark in self._unsynced:
+                self._unsynced.discard(mark)
+                marks[mark] = None
+        return marks
+
+    def shift(self, step: ClockStep) -> dict[str, str | None]:
+        """The clock was put right: move the timers that began by the wrong one, so that none jumps."""
+        changed: dict[str, str | None] = {}
+        for key, rule in self._rules.items():
+            mark = f"unsynced/{key}"
+            if rule.state.since is not None and (mark in self._unsynced or not step.first):
+                rule.state.since += timedelta(seconds=step.offset_s)
+                changed |= {key: rule.state.model_dump_json(), mark: None}
+            self._unsynced.discard(mark)
+        return changed
 
 
 class Gateway:
@@ -84,10 +114,13 @@ class Gateway:
         identity, signer = load_identity(config)
         self._config = config
         data_dir = config.box.data_dir
-        self._outbox = Outbox.open(data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id())
+        self._outbox = open_outbox(config, identity.box_id, signer)
+        self._clock = start_clock(self._outbox)
         self._spool = EvidenceSpool(data_dir / "spool")
-        self._forwarder = Forwarder(self._outbox, self._spool, config.server.url, ca_file=config.server.ca_file)
-        self._recorder = Recorder(self._outbox, self._forwarder.wake)
+        self._forwarder = make_forwarder(config, self._outbox, self._spool)
+        self._recorder = Recorder(
+            self._outbox, self._forwarder.wake, delay_s=config.uplink.commit_delay_s, synced=self._clock.synced
+        )
         self._box_id = identity.box_id
         saved = self._outbox.load_state("")
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
@@ -142,10 +175,13 @@ class Gateway:
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         for source in list_sources(self._config):
-            sensing = SensingService(source, clock_synced, self._record_readings, self._load_driver_states)
+            sensing = SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
             services.append((source.name, sensing.run))
         if self._config.sensors:
             services.append(("certificate watch", self._watch_certificates))
+        services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
+        if self._config.uplink.metrics_port is not None:
+            services.append(("metrics", self._serve_metrics))
         services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
         return services
 
@@ -154,14 +190,20 @@ class Gateway:
 
     async def _record_readings(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
         """Judge and commit together; if the commit fails, the judging goes back too."""
-        desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in readings}
+        stamped = [self._clock.restamp(reading) for reading in readings]
+        desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in stamped}
         before = {sensor_id: desk.state() for sensor_id, desk in desks.items()}
-        events = [event for reading in readings for event in desks[reading.sensor_id].feed(reading)]
         merged = dict(state)
+        events: list[Event] = []
+        for reading in stamped:
+            caused, marks = desks[reading.sensor_id].feed(reading)
+            events += caused
+            merged |= marks
         for sensor_id, desk in desks.items():
             merged |= desk.changes(before[sensor_id])
         try:
-            await self._recorder.record(readings, events, merged)
+            with contextlib.suppress(OutboxFull):  # events and state are kept; the readings are counted and told
+                await self._recorder.record(stamped, events, merged)
         except BaseException:
             for sensor_id, desk in desks.items():
                 desk.go_back(before[sensor_id])
@@ -173,10 +215,23 @@ class Gateway:
         """Tell the centre which calibration is in force, at start and when a certificate runs out."""
         while True:
             saved = await asyncio.to_thread(self._outbox.load_state, STATE_PREFIX)
-            events, state = calibration_events(self._config.sensors, saved, datetime.now(UTC))
+            events, state = calibration_events(self._config.sensors, saved, self._clock.now())
             if events:
                 await self._recorder.record(events=events, state=state)
             await asyncio.sleep(CERTIFICATE_CHECK_S)
+
+    def _shift_timers(self, step: ClockStep) -> dict[str, str | None]:
+        changed: dict[str, str | None] = {}
+        for desk in self._desks.values():
+            changed |= desk.shift(step)
+        return changed
+
+    async def _serve_metrics(self) -> None:
+        from edge.metrics import BoxCollector, serving_metrics
+
+        collector = BoxCollector(self._outbox, self._recorder, self._forwarder, self._spool, self._clock)
+        with serving_metrics(collector, self._config.uplink.metrics_port or 0, _tell_metrics_port):
+            await asyncio.get_running_loop().create_future()
 
     async def _flush(self) -> None:
         """Give the forwarder a bounded time to empty the outbox."""
@@ -186,6 +241,10 @@ class Gateway:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
+
+
+def _tell_metrics_port(port: int) -> None:
+    logger.info("metrics: http://127.0.0.1:%d/metrics", port)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]], within_s: float) -> None:

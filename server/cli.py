@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> int:
             from server.serving import serve
 
             return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
-        if args.command == "verify":
-            return _verify(settings, args.json)
+        if args.command in ("verify", "gaps"):
+            return _inspect(settings, args)
         if args.command == "migrate":
             from server.database import migrate
 
@@ -67,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--time-zone", default="Asia/Shanghai")
     verify = commands.add_parser("verify", help="check every signature, chain, picture and alert of the record")
     verify.add_argument("--json", action="store_true")
-    for command in (serve, commands.choices["migrate"], add, enrol, verify):
+    gaps = commands.add_parser("gaps", help="list the batches that boxes have not delivered, with the reason they told")
+    gaps.add_argument("--box", help="of this box only")
+    gaps.add_argument("--json", action="store_true")
+    for command in (serve, commands.choices["migrate"], add, enrol, verify, gaps):
         command.add_argument("--data", type=Path, required=True, help="folder of the record")
     return parser
 
@@ -99,21 +102,45 @@ def _administer(db: Session, args: argparse.Namespace) -> None:
     sys.stdout.write(f"user {args.username} added\n")
 
 
-def _verify(settings: Settings, as_json: bool) -> int:
+def _inspect(settings: Settings, args: argparse.Namespace) -> int:
+    """`verify` and `gaps`: they read the record and change nothing of it."""
     from sqlalchemy.orm import Session
 
-    from server.blobs import FolderBlobStore
-    from server.database import make_engine
-    from server.verify import verify
+    from server.database import make_engine, migrate
 
     if not (settings.data_dir / "record.sqlite").exists():
         raise ValueError(f"{settings.data_dir} holds no record; give the folder of brightline-server serve")
+    if args.command == "gaps":
+        migrate(settings)
     engine = make_engine(settings)
     try:
         with Session(engine) as db:
-            found = verify(db, FolderBlobStore(settings.blob_dir))
+            return _gaps(db, args.box, args.json) if args.command == "gaps" else _verify(db, settings, args.json)
     finally:
         engine.dispose()
+
+
+def _gaps(db: Session, box_id: str | None, as_json: bool) -> int:
+    from server.gaps import find_holes
+
+    holes = find_holes(db, box_id)
+    if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(hole) for hole in holes], indent=2) + "\n")
+        return 0
+    for hole in holes:
+        reason = f"told by the box: {hole.told}" if hole.told else "not explained yet"
+        name = f"{hole.box_id} {hole.lane} {hole.first_seq}-{hole.last_seq} (epoch {hole.epoch[:8]})"
+        sys.stdout.write(f"{name}: {reason}\n")
+    open_holes = sum(hole.told is None for hole in holes)
+    sys.stdout.write(f"{len(holes)} gaps, {open_holes} not explained yet\n")
+    return 0
+
+
+def _verify(db: Session, settings: Settings, as_json: bool) -> int:
+    from server.blobs import FolderBlobStore
+    from server.verify import verify
+
+    found = verify(db, FolderBlobStore(settings.blob_dir))
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
     else:

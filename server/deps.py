@@ -6,7 +6,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
+from server.backfill import Backfill
 from server.blobs import FolderBlobStore
 from server.database import writing
 from server.live import Broadcaster
@@ -36,6 +37,7 @@ class AppState:
     engine: Engine
     blobs: FolderBlobStore
     broadcaster: Broadcaster
+    backfill: Backfill = field(default_factory=Backfill)
 
 
 def app_state(request: Request) -> AppState:

@@ -6,13 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.blobs import FolderBlobStore
+from server.clock_repair import at_ms, offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES, key_of
 from server.models import Alert, AlertMove, Evidence, Rectification, SeriesPoint, StoredBatch, StoredEvent
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, open_batch
@@ -52,10 +53,27 @@ class _Seen:
     events: dict[str, str] = field(default_factory=dict)  # id → digest of what it says; the first one counts
     pictures: set[str] = field(default_factory=set)
     incidents: set[str] = field(default_factory=set)
+    offsets_ms: dict[tuple[str, str], int] = field(default_factory=dict)  # (box, boot) → clock correction
+
+
+def _read_corrections(db: Session) -> dict[tuple[str, str], int]:
+    """The clock corrections that the boxes signed, by box and boot; the first to arrive counts."""
+    offsets_ms: dict[tuple[str, str], int] = {}
+    events = select(StoredBatch.raw).where(StoredBatch.lane == "events").order_by(StoredBatch.id)
+    for raw in db.scalars(events.execution_options(yield_per=200)):
+        try:
+            batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+        except BatchError:
+            continue  # told when the journal is walked
+        for _, record in batch.records:
+            told = offset_ms_of(record) if isinstance(record, Event) else None
+            if told is not None:
+                offsets_ms.setdefault((batch.header.box_id, told[0]), told[1])
+    return offsets_ms
 
 
 def _verify_journal(db: Session, found: Verification) -> _Seen:
-    seen = _Seen()
+    seen = _Seen(offsets_ms=_read_corrections(db))
     order = (StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
     lane: tuple[str, str, str] | None = None
     seq, digest = 0, FIRST_PREVIOUS
@@ -86,14 +104,17 @@ def _verify_journal(db: Session, found: Verification) -> _Seen:
 
 def _collect(batch: Batch, found: Verification, seen: _Seen) -> None:
     box_id = batch.header.box_id
+    repair_ms = seen.offsets_ms.get((box_id, batch.header.boot_id), 0)
     for _, record in batch.records:
+        offset_ms = 0 if record.clock_synced else repair_ms
         if isinstance(record, Reading):
             found.readings += 1
-            at_ms = round(record.observed_at.timestamp() * 1000)
-            seen.points.add((box_id, record.sensor_id, record.quantity, at_ms, record.value, record.quality))
+            key = (box_id, record.sensor_id, record.quantity, at_ms(record) + offset_ms)
+            seen.points.add((*key, record.value, record.quality))
         elif isinstance(record, Event):
             found.events += 1
-            said = (box_id, record.incident_id, record.type, record.source_id, record.at, record.data)
+            at = record.at + timedelta(milliseconds=offset_ms)
+            said = (box_id, record.incident_id, record.type, record.source_id, at, record.data)
             seen.events.setdefault(record.event_id, _digest(*said))
             if record.type in OPENS | UPDATES | CLOSES:
                 seen.incidents.add(record.incident_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine
 
-from server.models import Base
+from server.models_uplink import Base
 
 url = context.config.attributes.get("url")
 assert url is not None, "run migrations through brightline-server migrate"

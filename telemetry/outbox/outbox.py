@@ -69,6 +69,7 @@ class Outbox:
         self._full_retry_s = 0.0
         self._untold_refused = 0
         self._refused_told_s = 0.0
+        self._stamp: Stamp = wall_stamp
         self._store = self._open_store()
         reserve.hold()
 
@@ -84,16 +85,20 @@ class Outbox:
         delivered_bytes_max: int = DELIVERED_BYTES_MAX,
         reserve_bytes: int = RESERVE_BYTES,
         batch_records: int = BATCH_RECORDS,
-        stamp: Stamp = wall_stamp,
     ) -> Outbox:
         """Open or make the outbox file; a corrupt one is set aside as ``<name>.corrupt-<time>`` first."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
         def make_store(connection: sqlite3.Connection) -> BatchStore:
-            return BatchStore(connection, box_id, signer, boot_id, batch_records, stamp)
+            return BatchStore(connection, box_id, signer, boot_id, batch_records)
 
         reserve = DiskReserve(reserve_path(path), reserve_bytes)
         return cls(path, make_store, box_id, signer, readings_bytes_max, delivered_bytes_max, reserve)
+
+    def use_clock(self, stamp: Stamp) -> None:
+        """Take the time of batches and of the outbox's own events from here: (time, whether it is right)."""
+        with self._lock:
+            self._stamp = self._store.stamp = stamp
 
     @property
     def epoch(self) -> str:
@@ -130,7 +135,9 @@ class Outbox:
                 raise OutboxError(
                     f"{self._path}: belongs to box {owner}, not {self._box_id}; give this box its own data folder"
                 )
-            return self._make_store(connection)
+            store = self._make_store(connection)
+            store.stamp = self._stamp
+            return store
         except (TypeError, ValueError) as error:  # a row that was always there is gone, or holds another type
             connection.close()
             raise sqlite3.DatabaseError(f"the tables are damaged: {error}") from error
@@ -328,7 +335,7 @@ class Outbox:
 
     def newest_id(self, lane: Lane) -> int:
         """The id of the batch sealed last in a lane, 0 if none waits."""
-        with self._lock:
+        with self._lock, self._faults("the outbox could not be asked"):
             query = "SELECT max(id) FROM batch WHERE lane = ? AND delivered = 0"
             return int(self._store.db.execute(query, (lane,)).fetchone()[0] or 0)
 
@@ -358,14 +365,14 @@ class Outbox:
 
     def load_state(self, prefix: str) -> dict[str, str]:
         """The saved states whose key starts with *prefix*; one that was changed on the disk is left out."""
-        with self._lock:
+        with self._lock, self._faults("the outbox could not be asked"):
             rows = self._store.db.execute(
                 "SELECT key, value, crc FROM state WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
             ).fetchall()
         return {key: value for key, value, crc in rows if file.state_crc(key, value) == crc}
 
     def status(self) -> OutboxStatus:
-        with self._lock:
+        with self._lock, self._faults("the outbox could not be asked"):
             return read_status(self._store.db, self._path)
 
     def close(self) -> None:

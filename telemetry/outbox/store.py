@@ -48,17 +48,15 @@ class _Chunk:
 
 
 class BatchStore:
-    """See the module's docstring. ``stamp`` gives the time and whether the clock is synchronised."""
+    """See the module's docstring. ``stamp`` gives the time and whether it is right."""
 
-    def __init__(
-        self, db: sqlite3.Connection, box_id: str, signer: Signer, boot_id: str, batch_records: int, stamp: Stamp
-    ) -> None:
+    def __init__(self, db: sqlite3.Connection, box_id: str, signer: Signer, boot_id: str, batch_records: int) -> None:
         self.db = db
         self._box_id = box_id
         self._signer = signer
         self._boot_id = boot_id
         self._batch_records = batch_records
-        self._stamp = stamp
+        self.stamp: Stamp = wall_stamp
         self.recount()
 
     def recount(self) -> None:
@@ -153,7 +151,7 @@ class BatchStore:
             lane=lane,
             seq=last_seq + 1,
             previous_sha256=last_sha256,
-            created_at=self._stamp()[0],
+            created_at=self.stamp()[0],
             count=count,
             boot_id=boot_id,
         )
@@ -238,7 +236,7 @@ class BatchStore:
 
     def gap(self, reason: str, **data: int | str) -> Event:
         """A `data_gap` event."""
-        at, synced = self._stamp()
+        at, synced = self.stamp()
         return Event(
             event_id=uuid.uuid4().hex,
             incident_id=uuid.uuid4().hex,

@@ -98,6 +98,6 @@ def decisions_s(chain: Chain) -> list[float]:
     """Unix times at which the box said that an excursion opened; its log is in local time."""
     text = (chain.folder / "box.log").read_text("utf-8")
     return [
-        datetime.strptime(day_time, "%Y-%m-%d %H:%M:%S").astimezone(UTC).timestamp() + int(ms) / 1000  # noqa: DTZ007
+        datetime.strptime(day_time, "%Y-%m-%d %H:%M:%S").astimezone(UTC).timestamp() + int(ms) / 1000
         for day_time, ms in DECISION.findall(text)
     ]
