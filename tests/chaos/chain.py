@@ -24,6 +24,7 @@ server: {{url: "{url}"}}
 brokers: [{{id: mosquitto, host: 127.0.0.1, port: {port}, client_id: chaos-box, keepalive_s: 5}}]
 """
 BROKER_LOG = "log_type subscribe\nlog_type notice\nlog_type warning\nlog_type error"
+PROGRAM_LOG_CHARS = 2_000
 SENSOR = """\
   - {{type: mqtt, id: s{number}, name: probe {number}, broker: mosquitto, topic: {topic}, field: temperature{time}}}
 """
@@ -39,7 +40,8 @@ def free_port() -> int:
 
 class Chain:
     """*timed*: the payloads carry their own time; *more* and *broker_more* are appended to the configurations of box
-    and broker; *centre_port* is where the box looks for the centre, if there is something in between."""
+    and broker (*more* may begin with further sensors); *line_port* is where the box looks for the centre, if there is a
+    line in between."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Chain:
         sensors: int = 8,
         timed: bool = True,
         centre_port: int | None = None,
+        line_port: int | None = None,
         more: str = "",
         broker_more: str = "",
     ) -> None:
@@ -57,8 +60,8 @@ class Chain:
         self.broker = Mosquitto(folder / "broker", f"{BROKER_LOG}\n{broker_more}")
         self.data = folder / "centre"
         self.config = folder / "box.yaml"
-        self.centre_port = free_port()
-        url = f"http://127.0.0.1:{centre_port or self.centre_port}"
+        self.centre_port = centre_port or free_port()
+        url = f"http://127.0.0.1:{line_port or self.centre_port}"
         time = ", time_field: time" if timed else ""
         lines = [SENSOR.format(number=number, topic=topic_of(number), time=time) for number in range(sensors)]
         self.config.write_text(
@@ -118,7 +121,8 @@ class Chain:
         """Records that wait in the box for their receipt, whether it runs or not."""
         path = self.folder / "box" / "outbox.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as db:
-            return int(db.execute("SELECT coalesce(sum(count), 0) FROM batch").fetchone()[0])
+            sealed = db.execute("SELECT coalesce(sum(count), 0) FROM batch WHERE delivered = 0").fetchone()
+            return int(sealed[0]) + int(db.execute("SELECT coalesce(sum(count), 0) FROM fresh").fetchone()[0])
 
     def verify(self) -> dict[str, object]:
         """What `brightline-server verify` says of the record. The centre has to be ended first."""
@@ -129,7 +133,7 @@ class Chain:
 
     def log_tail(self, name: str) -> str:
         path = self.folder / f"{name}.log"
-        return path.read_text("utf-8", "replace")[-2000:] if path.exists() else ""
+        return path.read_text("utf-8", "replace")[-PROGRAM_LOG_CHARS:] if path.exists() else ""
 
 
 @contextlib.contextmanager

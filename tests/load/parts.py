@@ -1,12 +1,10 @@
-"""`make bench`: what the outbox and the centre's door take in a second of one core, as one JSON object.
+"""What the outbox and the centre's door take in a second of one core, each alone.
 
 Everything runs in this process, one thing after the other; CPU time is what is divided by.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -81,19 +79,14 @@ def bench_ingest(folder: Path, per_batch: int, batches: int, requests: int) -> d
     return found
 
 
-def main() -> None:
-    figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        figures["outbox_commit"] = {
+def measure_parts(folder: Path) -> dict[str, Any]:
+    """Records a second through each part, by how many come together."""
+    return {
+        "outbox_commit": {
             str(size): bench_commit(folder, size, commits) for size, commits in ((1, 500), (100, 400), (500, 120))
-        }
-        figures["ingest"] = {
+        },
+        "ingest": {
             str(size): bench_ingest(folder, size, batches, requests)
             for size, batches, requests in ((1, 100, 4), (20, 50, 8), (500, 10, 16))
-        }
-    print(json.dumps(figures, indent=2))
-
-
-if __name__ == "__main__":
-    main()
+        },
+    }
