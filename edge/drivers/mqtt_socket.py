@@ -2,12 +2,13 @@
 
 As it comes, paho reads each packet with three system calls, makes seven objects of it and sends each PUBACK by itself,
 which is two thirds of what a reading costs. This file alone touches paho's private parts (`_create_socket`,
-`_in_packet`, `_handle_publish`, `_packet_queue`). What always holds: the bytes on the wire are the same, and a packet
-with anything uncommon in it goes paho's way.
+`_in_packet`, `_handle_publish`, `_packet_queue`). What always holds: the bytes on the wire are the same, a packet
+with anything uncommon in it goes paho's way, and a lost connection is read to its last message.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,11 +25,20 @@ class BufferedSocket:
     def __init__(self, raw: Any) -> None:
         self._raw = raw
         self._ahead = memoryview(b"")
-        self.send = raw.send
         self.close = raw.close
         self.fileno = raw.fileno
         self.setblocking = raw.setblocking
         self._pending_raw = getattr(raw, "pending", lambda: 0)
+
+    def send(self, data: bytes) -> int:
+        """Send what fits. A lost connection is told by `recv` alone, after all that had arrived: messages may lie there
+        that a broker which was killed has acknowledged to the sensor and not saved, and paho would close over them."""
+        try:
+            return int(self._raw.send(data))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            return len(data)
 
     def recv(self, size: int) -> bytes:
         """Up to *size* bytes, empty at the end; raises what the socket raises."""
