@@ -57,6 +57,7 @@ class Chain:
         self.folder = folder
         self.sensors = sensors
         self.programs = Programs(folder)
+        self._since = 0  # where the broker's log stood when box or broker was started last
         self.broker = Mosquitto(folder / "broker", f"{BROKER_LOG}\n{broker_more}")
         self.data = folder / "centre"
         self.config = folder / "box.yaml"
@@ -75,21 +76,30 @@ class Chain:
         code = self.programs.run("code", "server.cli", "enrol", "--site", SITE, "--data", str(self.data))
         self.programs.run("enrolment", "edge.cli", "enrol", str(self.config), "--code", code)
         self.start_box()
-        log = self.folder / "broker" / "mosquitto.log"
-        last = topic_of(self.sensors - 1)
-        wait_for("the box has subscribed", lambda: last in log.read_text("utf-8"))
+        self.wait_for_subscription()
+
+    def wait_for_subscription(self) -> None:
+        """Until the box, as it was started last, holds a session at the broker, as that was started last."""
+        last = f" {topic_of(self.sensors - 1)}\n"
+        wait_for("the box has subscribed", lambda: last in self._broker_log()[self._since :], 60)
+
+    def _broker_log(self) -> str:
+        path = self.folder / "broker" / "mosquitto.log"
+        return path.read_text("utf-8") if path.exists() else ""
 
     def start_centre(self, *, wait: bool = True) -> None:
         serve = ("--data", str(self.data), "--port", str(self.centre_port), "--insecure-cookies")
         self.programs.start("centre", "server.cli", "serve", *serve, announces=wait)
 
     def start_box(self, **environment: str) -> None:
+        self._since = len(self._broker_log())
         self.programs.start("box", "edge.cli", "run", str(self.config), announces=False, **environment)
 
     def kill_and_restart(self, name: str) -> None:
         """SIGKILL to ``box``, ``centre`` or ``broker``; it is started again at once and not waited for."""
         if name == "broker":
             self.broker.kill()
+            self._since = len(self._broker_log())
             self.broker.start()
             return
         self.programs.kill(name)
