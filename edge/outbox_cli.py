@@ -18,7 +18,11 @@ def add_outbox_commands(parser: argparse.ArgumentParser) -> list[argparse.Argume
     export = actions.add_parser("export", help="write the waiting batches to a file that can be checked offline")
     verify.add_argument("--file", type=Path, help="check an export instead of the outbox")
     export.add_argument("--to", type=Path, required=True, help="the new file")
-    export.add_argument("--from", dest="source", type=Path, help="a set-aside outbox.sqlite.corrupt-… instead")
+    chosen = export.add_mutually_exclusive_group()
+    chosen.add_argument("--from", dest="source", type=Path, help="a set-aside outbox.sqlite.corrupt-… instead")
+    chosen.add_argument(
+        "--dead-letters", action="store_true", help="the batches that the centre will never take instead"
+    )
     for action in (status, verify, export):
         action.add_argument("--json", action="store_true", help="for programs")
     return [status, verify, export]
@@ -32,7 +36,7 @@ def inspect_outbox(config: EdgeConfig, args: argparse.Namespace) -> int:
     path = config.box.data_dir / "outbox.sqlite"
     try:
         if args.action == "status":
-            return _status(path, args.json)
+            return _status(config, path, args.json)
         if args.action == "export":
             return _export(path, args)
         return _verify(config, path, args)
@@ -41,11 +45,17 @@ def inspect_outbox(config: EdgeConfig, args: argparse.Namespace) -> int:
         return 1
 
 
-def _status(path: Path, as_json: bool) -> int:
+def _status(config: EdgeConfig, path: Path, as_json: bool) -> int:
+    from edge.enrolment import load_identity
     from telemetry.outbox.inspection import looking_into, read_status
+    from telemetry.outbox.status import OutboxStatus
 
-    with looking_into(path) as db:
-        status = read_status(db, path)
+    identity, _ = load_identity(config)
+    if path.exists():
+        with looking_into(path) as db:
+            status = read_status(db, path)
+    else:
+        status = OutboxStatus.empty(identity.box_id)
     if as_json:
         sys.stdout.write(status.model_dump_json(indent=2) + "\n")
         return 0
@@ -79,9 +89,10 @@ def _verify(config: EdgeConfig, path: Path, args: argparse.Namespace) -> int:
 
 
 def _export(path: Path, args: argparse.Namespace) -> int:
-    from telemetry.outbox.inspection import export
+    from telemetry.outbox.inspection import What, export
 
-    written = export(args.source or path, args.to, damaged=args.source is not None)
+    what: What = "damaged" if args.source else "dead_letters" if args.dead_letters else "waiting"
+    written = export(args.source or path, args.to, what)
     if args.json:
         sys.stdout.write(json.dumps({"batches": written, "file": str(args.to)}) + "\n")
     else:

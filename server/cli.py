@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
     from server.settings import Settings
@@ -70,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     gaps = commands.add_parser("gaps", help="list the batches that boxes have not delivered, with the reason they told")
     gaps.add_argument("--box", help="of this box only")
     gaps.add_argument("--json", action="store_true")
-    for command in (serve, commands.choices["migrate"], add, enrol, verify, gaps):
+    take = commands.add_parser("import", help="take the batches that a box exported to a file")
+    take.add_argument("file", type=Path)
+    for command in (serve, commands.choices["migrate"], add, enrol, verify, gaps, take):
         command.add_argument("--data", type=Path, required=True, help="folder of the record")
     return parser
 
@@ -83,11 +86,26 @@ def _with_database(settings: Settings, args: argparse.Namespace) -> int:
     migrate(settings)
     engine = make_engine(settings)
     try:
+        if args.command == "import":
+            return _import(engine, args.file)
         with Session(writing(engine)) as db, db.begin():
             _administer(db, args)
     finally:
         engine.dispose()
     return 0
+
+
+def _import(engine: Engine, path: Path) -> int:
+    from server.importing import import_batches
+    from telemetry.batch import BatchError
+
+    try:
+        counts = import_batches(engine, path)
+    except BatchError as error:
+        raise ValueError(f"{path} is no export of a box ({error})") from error
+    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    sys.stdout.write(f"{counts.total()} batches: {told or 'none'}\n")
+    return 1 if counts["refused"] or counts["rejected"] else 0
 
 
 def _administer(db: Session, args: argparse.Namespace) -> None:

@@ -37,10 +37,10 @@ from telemetry.uplink import (
 )
 
 logger = logging.getLogger(__name__)
-RECORDS_MAX = 5_000
+RECORDS_MAX = 2_500  # the centre stores them in one transaction, which others wait for
 BACKOFF_S_MAX = 30.0
 IDLE_S = 5.0  # how long new work may wait if a wake-up was missed
-LIVE_INTERVAL_S = 1.0  # readings of one second share a batch
+LIVE_INTERVAL_S = 0.7  # readings of so long share a batch
 BACKFILL_SHARE = 0.8  # of the time; the rest is the centre's and the line's to breathe
 ASK_MISSING_S = 600.0
 Result = TypeVar("Result")

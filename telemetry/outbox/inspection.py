@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from telemetry.batch import BatchError, open_batch, read_frame, sha256_hex
 from telemetry.messages import LANES, Lane
@@ -20,6 +21,7 @@ from telemetry.outbox.reserve import reserve_path
 from telemetry.outbox.status import LaneStatus, OutboxError, OutboxStatus
 from telemetry.signing import PublicKey
 
+What = Literal["waiting", "dead_letters", "damaged"]
 KeyOf = Callable[[str], PublicKey | None]
 
 
@@ -144,8 +146,22 @@ def read_export(path: Path) -> Iterator[bytes]:
             yield raw
 
 
-def export(path: Path, target: Path, *, damaged: bool = False) -> int:
-    """Write the waiting batches to a new file; gives their number. *damaged*: take what a set-aside file still gives.
+def dead_letters(db: sqlite3.Connection) -> Iterator[bytes]:
+    """The bytes of the batches that were set aside; some of them may be damaged."""
+    for (raw,) in db.execute("SELECT CAST(raw AS BLOB) FROM dead_letter ORDER BY epoch, lane, seq"):
+        yield raw
+
+
+def _frames_of(path: Path, what: What) -> Iterator[bytes]:
+    if what == "damaged":
+        yield from (item.raw for item in salvage(path))
+        return
+    with looking_into(path) as db:
+        yield from dead_letters(db) if what == "dead_letters" else waiting_frames(db)
+
+
+def export(path: Path, target: Path, what: What = "waiting") -> int:
+    """Write batches to a new file; gives their number. ``damaged``: what waits in a set-aside file that still reads.
 
     Raises OutboxError or OSError (the target exists, or its disk is full; nothing is left of it then).
     """
@@ -153,15 +169,9 @@ def export(path: Path, target: Path, *, damaged: bool = False) -> int:
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            if damaged:
-                for item in salvage(path):
-                    file.write(item.raw)
-                    written += 1
-            else:
-                with looking_into(path) as db:
-                    for raw in waiting_frames(db):
-                        file.write(raw)
-                        written += 1
+            for raw in _frames_of(path, what):
+                file.write(raw)
+                written += 1
             file.flush()
             os.fsync(file.fileno())
     except BaseException:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from telemetry.messages import Lane
+from telemetry.messages import LANES, Lane
 
 
 class OutboxError(Exception):
@@ -24,15 +24,15 @@ class OutboxFull(OutboxError):
 class LaneStatus(BaseModel):
     """Counters of one lane: records ever committed, waiting, delivered, rejected, evicted, refused."""
 
-    last_seq: int
-    records: int
-    pending_batches: int
-    pending_records: int
-    pending_bytes: int
-    delivered: int
-    rejected: int
-    evicted: int
-    refused: int
+    last_seq: int = 0
+    records: int = 0
+    pending_batches: int = 0
+    pending_records: int = 0
+    pending_bytes: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    evicted: int = 0
+    refused: int = 0
 
 
 class OutboxStatus(BaseModel):
@@ -50,6 +50,21 @@ class OutboxStatus(BaseModel):
     dead_letters: int
     quarantined_files: list[str]
     lanes: dict[Lane, LaneStatus]
+
+    @classmethod
+    def empty(cls, box_id: str) -> OutboxStatus:
+        """Of a box that has never run: it has no outbox yet, and no epoch."""
+        return cls(
+            box_id=box_id,
+            epoch="",
+            reserve_held=True,
+            file_bytes=0,
+            fresh_records=0,
+            kept_delivered_bytes=0,
+            dead_letters=0,
+            quarantined_files=[],
+            lanes={lane: LaneStatus() for lane in LANES},
+        )
 
 
 @dataclass(frozen=True)

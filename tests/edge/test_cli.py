@@ -45,7 +45,7 @@ def test_broken_identity_and_open_key_are_told_with_status_2(run_edge: RunEdge, 
     config = enrolled.parent / "c.yaml"
     config.write_text(CONFIG)
     (enrolled / "box.key").chmod(0o644)
-    done = run_edge("outbox", "verify", config)
+    done = run_edge("outbox", "status", config)
     assert (done.returncode, "chmod 600" in done.stderr) == (2, True)
     (enrolled / "box.key").chmod(0o600)
     for broken in (b"{}", b"\xff"):
@@ -54,12 +54,14 @@ def test_broken_identity_and_open_key_are_told_with_status_2(run_edge: RunEdge, 
         assert (done.returncode, "holds no identity" in done.stderr) == (2, True)
 
 
-def test_the_outbox_of_a_box_that_never_ran_is_told_to_be_missing(run_edge: RunEdge, enrolled: Path) -> None:
+def test_looking_into_the_outbox_of_a_box_that_never_ran_makes_nothing(run_edge: RunEdge, enrolled: Path) -> None:
     config = enrolled.parent / "c.yaml"
     config.write_text(CONFIG)
-    done = run_edge("outbox", "status", config)
+    status = json.loads(run_edge("outbox", "status", "--json", config).stdout)
+    assert (status["box_id"], status["lanes"]["readings"]["records"]) == ("box-1", 0)
+    done = run_edge("outbox", "verify", config)
     assert (done.returncode, "the box makes it at its first start" in done.stderr) == (1, True)
-    assert not (enrolled / "outbox.sqlite").exists(), "looking makes nothing"
+    assert not (enrolled / "outbox.sqlite").exists()
 
 
 def test_outbox_status_verify_and_export_work_beside_a_running_box(run_edge: RunEdge, enrolled: Path) -> None:

@@ -110,8 +110,10 @@ async def drain(outbox: TimedOutbox, folder: Path, url: str) -> dict[str, float]
         "readings_per_s": round(backlog / took_s),
         "box_cpu_s": round(cpu_s, 1),
         "live_readings": len(outbox.lags_s["readings"]),
+        "live_lag_s_p99": round(sorted(outbox.lags_s["readings"])[int(len(outbox.lags_s["readings"]) * 0.99)], 3),
         "live_lag_s_max": round(max(outbox.lags_s["readings"]), 3),
         "events": len(events),
+        "event_lag_s_p99": round(events[int(len(events) * 0.99)], 3),
         "event_lag_s_max": round(events[-1], 3),
         "rss_mb_peak": round(rss_peak_mb(), 1),
     }

@@ -150,6 +150,19 @@ def test_what_the_centre_lost_is_sent_again_and_what_is_not_here_is_told_once(tm
         assert [item.data["epoch"] for item in gaps(outbox, "missing")] == [outbox.epoch, "elsewhere"]
 
 
+def test_dead_letters_and_set_aside_files_can_be_exported(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    with make(tmp_path) as outbox:
+        for number in range(3):
+            outbox.commit([reading(number)], [])
+        first, *_ = waiting(outbox, "readings")
+        outbox.settle([receipt(first, "rejected")])
+        assert export(path, tmp_path / "dead", "dead_letters") == 1
+    assert list(read_export(tmp_path / "dead")) == [first.raw]
+    assert export(path, tmp_path / "saved", "damaged") == 3  # two readings, and the event that tells of the third
+    assert verify_frames(read_export(tmp_path / "saved"), lambda _: SIGNER.public_key).problems == []
+
+
 def test_an_export_can_be_checked_offline_and_shows_a_changed_byte(tmp_path: Path) -> None:
     with make(tmp_path) as outbox:
         for number in range(5):
