@@ -41,7 +41,10 @@ def restart_with_fake_clock(chain: Chain, library: Path, offset: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("timed", [True, False], ids=["sensors have clocks", "sensors have none"])
+@pytest.mark.parametrize(
+    "timed",
+    [pytest.param(True, marks=pytest.mark.slow, id="sensors have clocks"), pytest.param(False, id="sensors have none")],
+)
 def test_jumps_of_a_year_lose_nothing_double_nothing_and_raise_no_alert(tmp_path: Path, timed: bool) -> None:
     library, offset = faketime_library(), tmp_path / "offset"
     offset.write_text("+0")
