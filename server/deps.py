@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
@@ -125,14 +126,17 @@ RemoteDep = Annotated[str, Depends(remote_addr)]
 
 
 async def body_within(request: Request, bytes_max: int) -> bytes:
-    """The request's body, read no further than *bytes_max*; raises Problem 413."""
+    """The request's body, read no further than *bytes_max*; raises Problem 413, or 408 if the client goes away."""
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > bytes_max:
-            raise Problem(413, "too_large", f"at most {bytes_max} bytes are taken at once")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > bytes_max:
+                raise Problem(413, "too_large", f"at most {bytes_max} bytes are taken at once")
+            parts.append(part)
+    except ClientDisconnect as error:  # 408: the box shall try again, a 400 would set the batch aside
+        raise Problem(408, "cut_short", "the connection ended inside the request") from error
     return b"".join(parts)
 
 

@@ -4,7 +4,7 @@ Four senders work beside each other, each with one request in flight at most:
 - events, which wait for nobody and no bandwidth cap;
 - evidence;
 - live readings: whatever was sealed since the sender last had everything, so that they stay under two seconds behind;
-- backfill: older readings, oldest first, marked historical, in requests of half a second, with pauses in between.
+- backfill: older readings, oldest first, marked historical, in requests of 0.15 s, with pauses in between.
 
 A failure keeps everything and is retried for ever with full jitter. A request that the centre refuses whole is cut
 in half until the bad batch stands alone; only that one is set aside, with the reason.

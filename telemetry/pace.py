@@ -1,4 +1,4 @@
-"""How fast the box sends: a cap in bytes per second, and requests no larger than what the line takes in half a second.
+"""How fast the box sends: a cap in bytes per second, and requests no larger than what the centre takes in 0.15 s.
 
 A request in flight cannot be overtaken on a thin line, so its size is bound by time: the way stays free for events.
 """
@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-REQUEST_S = 0.5
+REQUEST_S = 0.15  # events wait for at most one such request at the centre, and for its write lock
 REQUEST_BYTES_MIN = 8 * 1024
 REQUEST_BYTES_MAX = 2 * 1024 * 1024
 REQUEST_BYTES_FIRST = 64 * 1024

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 BATCH_MESSAGES_MAX = 500
 WAIT_S = 1.0
 REBIRTH_INTERVAL_S = 60.0
+# mosquitto 2.0.11 sends a backlog beyond the Receive Maximum, and repeats all of it after a lost connection
+TAKEN_MIN = 16_384
 
 
 class MqttDriver(Driver):
@@ -50,7 +52,7 @@ class MqttDriver(Driver):
         self._sensors = {sensor.id: sensor for sensor in sensors}
         self._clock_synced = clock_synced
         self._router = MqttRouter(sensors, prefix, saved or {})
-        self._taken = TakenMessages(f"{prefix}taken/", broker.inflight_max, saved or {})
+        self._taken = TakenMessages(f"{prefix}taken/", max(broker.inflight_max, TAKEN_MIN), saved or {})
         self._silent_at_s: dict[str, float] = {}
         self._asked_s: dict[str, float] = {}
         self._inbox: Inbox | None = None

@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge.config_ports import Broker
 from edge.drivers.decoders.payload import PAYLOAD_BYTES_MAX
 from edge.drivers.mqtt_inbox import Inbox, Message
+from edge.drivers.mqtt_socket import ThriftyClient
 
 logger = logging.getLogger(__name__)
 RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.5, 30.0
@@ -56,10 +57,11 @@ class MqttSession:
         self._client = self._make_client()
         inbox.on_room = self._resume
 
-    def _make_client(self) -> Client:
+    def _make_client(self) -> ThriftyClient:
         broker = self._broker
         is_v5 = broker.protocol == "5"
-        client = Client(
+        client = ThriftyClient(
+            self._on_plain,
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
             clean_session=None if is_v5 else broker.session_expiry_s == 0,
@@ -203,9 +205,9 @@ class MqttSession:
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Tell the broker that *messages* are safe; those of an earlier connection it will send again."""
-        for message in messages:
-            if message.qos == 1 and message.connection == self._connection:
-                self._client.ack(message.mid, 1)
+        self._client.acknowledge(
+            [message.mid for message in messages if message.qos == 1 and message.connection == self._connection]
+        )
         self._write()
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -246,20 +248,19 @@ class MqttSession:
             logger.error("broker %s (%s:%d) %s", broker.id, broker.host, broker.port, self._problem)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        header = message.dup << 3 | message.qos << 1 | message.retain
+        try:
+            topic = message.topic.encode()
+        except UnicodeDecodeError:
+            topic = b""
+        self._on_plain(topic, bytes(message.payload), header, message.mid)
+
+    def _on_plain(self, topic: bytes, payload: bytes, header: int, packet_id: int) -> None:
+        """*header* is the first byte of a PUBLISH: DUP, QoS and RETAIN (MQTT 5.0, 3.3.1)."""
         self._received += 1
         try:
-            topic = message.topic
+            name = topic.decode()
         except UnicodeDecodeError:
-            topic = ""  # no sensor has it, so it is acknowledged and forgotten
-        self._inbox.put(
-            Message(
-                topic,
-                bytes(message.payload),
-                message.qos,
-                message.mid,
-                bool(message.dup),
-                bool(message.retain),
-                self._connection,
-                time.time(),
-            )
-        )
+            name = ""  # no sensor has it, so it is acknowledged and forgotten
+        dup, qos, retain = bool(header & 8), header >> 1 & 3, bool(header & 1)
+        self._inbox.put(Message(name, payload, qos, packet_id, dup, retain, self._connection, time.time()))

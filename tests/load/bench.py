@@ -1,99 +1,117 @@
-"""`make bench`: what the outbox and the centre's door take in a second of one core, as one JSON object.
+"""`make bench`: every figure that the project promises, measured now on this machine, as one JSON document.
 
-Everything runs in this process, one thing after the other; CPU time is what is divided by.
+What is compared is measured in the same run, one after the other. Progress goes to standard error. Where it matters
+(throughput) the measured programs are pinned to one core, broker and publisher to another; the document says so.
+`python tests/load/bench.py NAME …` measures only what is named; ``--outage-hours 6`` shortens the longest one.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
+import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy.orm import Session
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
-from server import box_api
-from server.accounts import ensure_site
-from server.database import make_engine, migrate, writing
-from server.deps import AppState
-from server.models import Box
-from server.settings import Settings
-from telemetry.batch import FIRST_PREVIOUS, BatchHeader, seal_batch, sha256_hex
-from telemetry.messages import Reading
-from telemetry.outbox import Outbox
-from telemetry.signing import Signer
+from tests.load import thingsboard  # noqa: E402 - run as a file, the tests are found only now
+from tests.load.footprint import measure_footprint  # noqa: E402
+from tests.load.latency import measure_latency  # noqa: E402
+from tests.load.outage import measure_outage  # noqa: E402
+from tests.load.parts import measure_parts  # noqa: E402
+from tests.load.processes import cores  # noqa: E402
+from tests.load.throughput import measure_ours, measure_thingsboard  # noqa: E402
 
-SIGNER = Signer.generate()
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def readings(count: int, after: int) -> list[Reading]:
-    return [
-        Reading(
-            sensor_id=f"sensor-{number % 200}", quantity="temperature", value=round(3 + number % 70 * 0.1, 1),
-            unit="°C", observed_at=START + timedelta(seconds=10 * ((after + number) // 200)),
-        )
-        for number in range(count)
-    ]  # fmt: skip
+READINGS, READINGS_THINGSBOARD, READINGS_DURABLE = 200_000, 40_000, 4_000
+EVENTS, EVENTS_BACKFILL, BACKLOG = 300, 200, 2_000_000
+IDLE_S = 120.0
+VENVS = Path(os.environ.get("BRIGHTLINE_BENCH_VENVS", str(ROOT / "build" / "bench")))
 
 
-def rate(count: int, work: Callable[[], object]) -> dict[str, int]:
-    """Readings a second of wall time and of CPU time."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    work()
-    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-    return {"per_s": round(count / wall_s), "per_cpu_s": round(count / cpu_s)}
+def throughput(folder: Path) -> dict[str, Any]:
+    """Ours, ThingsBoard Gateway with each of its storages, and what the shipped broker settings cost."""
+    work, other = cores()
+    document: dict[str, Any] = {
+        "path": "PUBLISH at QoS 1 -> mosquitto -> box (fsync, then PUBACK) -> HTTP -> centre (fsync) -> series store",
+        "pinned": {"box and centre, or ThingsBoard Gateway": work, "mosquitto, publisher, counter": other},
+        "broker": "configs/mosquitto.conf, but saved once a second; `durable_broker` has it as shipped",
+        "ours": measure_ours(made(folder / "ours"), READINGS),
+    }
+    command = thingsboard.install(VENVS / f"thingsboard-{thingsboard.VERSION}")
+    for storage in thingsboard.STORAGES:
+        name = f"thingsboard_gateway_{thingsboard.VERSION}_{storage}"
+        document[name] = measure_thingsboard(folder / storage, command, READINGS_THINGSBOARD, storage)
+    document["durable_broker"] = measure_ours(made(folder / "durable"), READINGS_DURABLE, broker_more="")
+    document["times_thingsboard"] = compare(document)
+    return document
 
 
-def bench_commit(folder: Path, per_commit: int, commits: int) -> dict[str, int]:
-    """Outbox.commit, synced and sealed."""
-    part = readings(per_commit, 0)
-    with Outbox.open(folder / f"commit-{per_commit}.sqlite", "box-1", SIGNER, boot_id="boot") as outbox:
-        return rate(per_commit * commits, lambda: [outbox.commit(part, []) for _ in range(commits)])
-
-
-def bench_ingest(folder: Path, per_batch: int, batches: int, requests: int) -> dict[str, int]:
-    """What POST /batches does behind the door: verify, open, journal, points, commit."""
-    settings = Settings(data_dir=folder / f"centre-{per_batch}")
-    migrate(settings)
-    engine = make_engine(settings)
-    with Session(writing(engine)) as db, db.begin():
-        site = ensure_site(db, "bench")
-        db.add(Box(id="box-1", name="b", site_id=site.id, public_key=SIGNER.public_key_b64, enrolled_at=START))
-    previous, bodies, after = FIRST_PREVIOUS, [], 0
-    for _ in range(requests):
-        body = b""
-        for _ in range(batches):
-            header = BatchHeader(
-                box_id="box-1", epoch="e", lane="readings", seq=after // per_batch + 1, previous_sha256=previous,
-                created_at=START, count=per_batch, boot_id="boot",
-            )  # fmt: skip
-            raw = seal_batch(header, readings(per_batch, after), SIGNER)
-            previous, body, after = sha256_hex(raw), body + raw, after + per_batch
-        bodies.append(body)
-    state = cast(AppState, SimpleNamespace(engine=engine))
-    found = rate(after, lambda: [box_api._store(state, body) for body in bodies])
-    engine.dispose()
+def compare(document: dict[str, Any]) -> dict[str, Any]:
+    """Ours over theirs; ``box_alone`` leaves our centre out, as theirs ends at the platform's door."""
+    ours = document["ours"]
+    box_alone = ours["readings"] / max(ours["cpu_s"]["box"], 1e-9)
+    found = {}
+    for storage in thingsboard.STORAGES:
+        theirs = document[f"thingsboard_gateway_{thingsboard.VERSION}_{storage}"]
+        found[storage] = {
+            "readings_per_s": round(ours["readings_per_s"] / theirs["readings_per_s"], 1),
+            "per_core": round(ours["readings_per_s_per_core"] / theirs["readings_per_s_per_core"], 1),
+            "per_core_box_alone": round(box_alone / theirs["readings_per_s_per_core"], 1),
+        }
     return found
 
 
-def main() -> None:
-    figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        figures["outbox_commit"] = {
-            str(size): bench_commit(folder, size, commits) for size, commits in ((1, 500), (100, 400), (500, 120))
-        }
-        figures["ingest"] = {
-            str(size): bench_ingest(folder, size, batches, requests)
-            for size, batches, requests in ((1, 100, 4), (20, 50, 8), (500, 10, 16))
-        }
-    print(json.dumps(figures, indent=2))
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    mosquitto = subprocess.run(["mosquitto", "-h"], capture_output=True, text=True, check=False)
+    return {
+        "cpu": model[0].partition(": ")[2] if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg(),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "mosquitto": mosquitto.stdout.splitlines()[0] if mosquitto.stdout else "unknown",
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--outage-hours", type=float, default=72.0)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    args = parser.parse_args()
+    measurements: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "throughput": throughput,
+        "latency": lambda folder: measure_latency(folder, EVENTS),
+        "latency_during_backfill": lambda folder: measure_latency(folder, EVENTS_BACKFILL, backlog_readings=BACKLOG),
+        "footprint": lambda folder: measure_footprint(folder, IDLE_S),
+        "outage": lambda folder: measure_outage(folder, args.outage_hours),
+        "parts": measure_parts,
+    }
+    unknown = set(args.names) - set(measurements)
+    if unknown:
+        parser.error(f"unknown {', '.join(sorted(unknown))}; there are {', '.join(measurements)}")
+    document: dict[str, Any] = {"machine": machine()}
+    with tempfile.TemporaryDirectory(prefix="brightline-bench-") as name:
+        Path(name).chmod(0o755)  # mosquitto drops its privileges and reads its configuration from here
+        for title in args.names or measurements:
+            sys.stderr.write(f"measuring {title} ...\n")
+            document[title] = measurements[title](made(Path(name) / title))
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

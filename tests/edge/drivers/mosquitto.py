@@ -49,6 +49,12 @@ class Mosquitto:
                 if monotonic() > until_s or self._process.poll() is not None:
                     raise AssertionError(self._log.read_text("utf-8")) from None
 
+    @property
+    def pid(self) -> int:
+        """The running broker's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at once, as a power loss would."""
         if self._process is not None:
