@@ -244,14 +244,15 @@ async def rectifications(
 
 @router.get("/evidence/{sha256}")
 def picture(sha256: str, user: UserDep, state: StateDep) -> Response:
-    """A snapshot or proof photo that belongs to an alert of the caller."""
-    if not look_up(state, lambda db: queries.may_see_picture(db, user, sha256)):
+    """A snapshot, film or proof photo that belongs to an alert of the caller."""
+    media_type = look_up(state, lambda db: queries.picture_type(db, user, sha256))
+    if media_type is None:
         raise Problem(404, "unknown_picture", "there is no such picture for you")
     try:
         data = state.blobs.get(sha256)
     except KeyError as error:
         raise Problem(404, "unknown_picture", "the picture is on record but its bytes are missing") from error
-    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+    return Response(data, media_type=media_type, headers={"cache-control": "private, max-age=3600"})
 
 
 @router.get("/alerts/{alert_id}/series")

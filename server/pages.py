@@ -172,6 +172,7 @@ def _detail(
         detail=detail, chart=chart, moves=moves(state_now, role), error=problem.code if problem else None,
         annotated=next((item for item in detail.evidence if item.role == "annotated"), None),
         original=next((item for item in detail.evidence if item.role == "snapshot"), None),
+        clip=next((item for item in detail.evidence if item.role == "clip"), None),
         now=datetime.now(UTC), zone=alert.site.time_zone,
     )  # fmt: skip
 

@@ -71,14 +71,16 @@ def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
     )
 
 
-def may_see_picture(db: Session, viewer: User, sha256: str) -> bool:
-    """Whether the picture belongs to an alert that this viewer may see."""
+def picture_type(db: Session, viewer: User, sha256: str) -> str | None:
+    """The media type of a picture or film that belongs to an alert which this viewer may see, None for any other."""
     evidence = exists().where(
         Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
     )
     alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
-    query = _visible(viewer).where(evidence | Alert.id.in_(alert_id)).limit(1)
-    return db.scalar(query) is not None
+    if db.scalar(_visible(viewer).where(evidence | Alert.id.in_(alert_id)).limit(1)) is None:
+        return None
+    role = db.scalar(select(Evidence.role).where(Evidence.sha256 == sha256))
+    return "video/mp4" if role == "clip" else "image/jpeg"
 
 
 def temperature_series(
