@@ -40,6 +40,21 @@ def test_a_picture_is_kept_once_and_shown_with_its_alert(box: Box, regulator: Pe
     assert (shown.content, shown.headers["content-type"]) == (blob, "image/jpeg")
 
 
+def test_a_film_is_given_out_as_a_film_and_stands_on_the_page_of_its_alert(
+    box: Box, regulator: Person, jpeg: Jpeg
+) -> None:
+    film, still = b"\0\0\0\x18ftypisom" + b"film" * 20, jpeg(17)
+    alert_id = box.raise_alert(
+        regulator, type="violation_opened", incident_id="incident-film", data={"kind": "no_mask"}
+    )
+    box.send_evidence(box.evidence(still, "incident-film"), sha256_hex(still))
+    sealed = box.evidence(film, "incident-film", media_type="video/mp4", role="clip")
+    assert box.send_evidence(sealed, sha256_hex(film)).status_code == 201
+    shown = regulator.get(f"/api/v1/evidence/{sha256_hex(film)}")
+    assert (shown.content, shown.headers["content-type"]) == (film, "video/mp4")
+    assert f'src="/api/v1/evidence/{sha256_hex(film)}"' in regulator.get(f"/alerts/{alert_id}").text
+
+
 def test_altered_cut_or_foreign_bytes_leave_no_trace(box: Box, jpeg: Jpeg) -> None:
     blob = jpeg(2)
     sealed, name = box.evidence(blob), sha256_hex(blob)
