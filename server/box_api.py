@@ -88,17 +88,18 @@ def _store(state: AppState, body: bytes) -> tuple[list[Receipt], list[Change]]:
 
     try:
         frames = look_up(state, check)  # strangers never get as far as the lock of those who write
-        return transact(state, lambda db: _take(db, frames))
+        return transact(state, lambda db: _take(db, frames, state.settings.series.in_record))
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
 
 
-def _take(db: Session, frames: list[bytes]) -> tuple[list[Receipt], list[Change]]:
+def _take(db: Session, frames: list[bytes], series_here: bool) -> tuple[list[Receipt], list[Change]]:
     """Unpack and store one after the other, so that only one is in memory; the first bad one undoes all."""
     receipts: list[Receipt] = []
     changed: dict[int, Change] = {}
     for raw in frames:
-        receipt, alerts = take_batch(db, open_batch(raw, lambda box_id: key_of(db, box_id)))
+        batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+        receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)
         changed.update({alert.id: Change.of(alert) for alert in alerts})
     return receipts, list(changed.values())

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,28 +22,45 @@ def main(argv: list[str] | None = None) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from server.accounts import AccountError
+    from server.series.port import SeriesUnavailable
+    from server.series.settings import SqliteSeries, load_series
     from server.settings import Settings
 
-    settings = Settings(data_dir=args.data.resolve(), secure_cookies=not getattr(args, "insecure_cookies", False))
     try:
-        if args.command == "serve":
-            from server.serving import serve
-
-            return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
-        if args.command == "verify":
-            return _verify(settings, args.json)
-        if args.command == "migrate":
-            from server.database import migrate
-
-            migrate(settings)
-            return 0
-        return _with_database(settings, args)
+        settings = Settings(
+            data_dir=args.data.resolve(),
+            secure_cookies=not getattr(args, "insecure_cookies", False),
+            series=load_series(args.series, args.data.resolve()) if hasattr(args, "series") else SqliteSeries(),
+        )
+        return _run(settings, args)
     except (AccountError, ValueError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 2
+    except SeriesUnavailable as error:
+        sys.stderr.write(f"brightline-server: the series store: {error}\n")
+        return 1
     except (OSError, SQLAlchemyError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 1
+
+
+def _run(settings: Settings, args: argparse.Namespace) -> int:
+    if args.command == "serve":
+        from server.serving import serve
+
+        return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
+    if args.command == "verify":
+        return _verify(settings, args.json)
+    if args.command == "series":
+        from server.series.cli import run_series
+
+        return run_series(settings, args.action, args.json)
+    if args.command == "migrate":
+        from server.database import migrate
+
+        migrate(settings)
+        return 0
+    return _with_database(settings, args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--time-zone", default="Asia/Shanghai")
     verify = commands.add_parser("verify", help="check every signature, chain, picture and alert of the record")
     verify.add_argument("--json", action="store_true")
-    for command in (serve, commands.choices["migrate"], add, enrol, verify):
+    series = commands.add_parser("series", help="the store of the readings, which is derived from the journal")
+    actions = series.add_subparsers(dest="action", required=True)
+    rebuild = actions.add_parser("rebuild", help="empty it and derive every point again")
+    status = actions.add_parser("status", help="how far it is behind the journal, and what it refused")
+    for command in (rebuild, status):
+        command.add_argument("--json", action="store_true")
+    for command in (serve, verify, rebuild, status):
+        command.add_argument(
+            "--series", type=Path, metavar="FILE", help="its settings; else DATA/series.yaml, else the record"
+        )
+    for command in (serve, commands.choices["migrate"], add, enrol, verify, rebuild, status):
         command.add_argument("--data", type=Path, required=True, help="folder of the record")
     return parser
 
@@ -103,15 +131,19 @@ def _verify(settings: Settings, as_json: bool) -> int:
     from sqlalchemy.orm import Session
 
     from server.blobs import FolderBlobStore
-    from server.database import make_engine
+    from server.database import make_engine, migrate
+    from server.series.stores import open_store
     from server.verify import verify
 
     if not (settings.data_dir / "record.sqlite").exists():
         raise ValueError(f"{settings.data_dir} holds no record; give the folder of brightline-server serve")
+    migrate(settings)
     engine = make_engine(settings)
     try:
         with Session(engine) as db:
-            found = verify(db, FolderBlobStore(settings.blob_dir))
+            series = open_store(settings.series, engine, reading=db.connection())
+            with closing(series):
+                found = verify(db, FolderBlobStore(settings.blob_dir), series)
     finally:
         engine.dispose()
     if as_json:

@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
-from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, SeriesPoint, StoredBatch, StoredEvent
+from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
+from server.series.points import points_of
+from server.series.sqlite import insert_points
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
@@ -84,8 +85,11 @@ def verify_signature(raw: bytes, key_of: Callable[[str], PublicKey | None]) -> N
         raise BatchError("signature", f"the signature of box {header.box_id} does not fit these bytes")
 
 
-def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
-    """Store one verified batch; gives its receipt and the alerts that changed."""
+def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[Receipt, list[Alert]]:
+    """Store one verified batch; gives its receipt and the alerts that changed.
+
+    Unless the series is *here*, in the record, its points are carried to their store from the journal, later.
+    """
     header = batch.header
     stored = _find(db, batch, header.seq)
     if stored is not None:
@@ -113,7 +117,8 @@ def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
     db.flush()
     readings = [record for _, record in batch.records if isinstance(record, Reading)]
     events = [record for _, record in batch.records if isinstance(record, Event)]
-    _write_points(db, box, readings)
+    if series_here:
+        insert_points(db, points_of(box.id, readings))
     changed = [alert for event in events if (alert := _take_event(db, box, event)) is not None]
     db.flush()
     return _receipt(batch, "accepted", None), changed
@@ -158,22 +163,6 @@ def _receipt(batch: Batch, status: str, reason: str | None) -> Receipt:
             "rejected_records": batch.rejected if status == "accepted" else [],
         }
     )
-
-
-def _write_points(db: Session, box: Box, readings: list[Reading]) -> None:
-    rows = [
-        {
-            "box_id": box.id,
-            "sensor_id": reading.sensor_id,
-            "quantity": reading.quantity,
-            "observed_at_ms": round(reading.observed_at.timestamp() * 1000),
-            "value": reading.value,
-            "quality": reading.quality,
-        }
-        for reading in readings
-    ]
-    if rows:
-        db.execute(insert(SeriesPoint).on_conflict_do_nothing(), rows)
 
 
 def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
