@@ -108,9 +108,9 @@ class InfluxSeriesStore:
         return {key: Extent(counts[key][1], firsts[key][0], lasts[key][0]) for key in common}
 
     def clear(self) -> None:
-        self._ask(influxql.DROP, method="POST", absent_is_well=True)
+        self._ask(influxql.DELETE_ALL, method="POST")
 
-    def _ask(self, query: str, *, method: str = "GET", absent_is_well: bool = False) -> list[list[dict[str, Any]]]:
+    def _ask(self, query: str, *, method: str = "GET") -> list[list[dict[str, Any]]]:
         """The series of each statement's result."""
         params = {"db": self._database, "epoch": "ms", "q": query}
         try:
@@ -125,8 +125,6 @@ class InfluxSeriesStore:
             problem = found.get("error") or next((item["error"] for item in results if "error" in item), None)
         except (ValueError, AttributeError, TypeError) as error:
             raise SeriesUnavailable(f"it answers {status} and no JSON to a question") from error
-        if problem is not None and absent_is_well and "measurement not found" in str(problem):
-            return []
         if problem is not None or status != httpx.codes.OK:
             raise SeriesUnavailable(f"it answers {status} to a question: {str(problem)[:REASON_CHARACTERS_MAX]}")
         return [item.get("series", []) for item in results]

@@ -66,7 +66,7 @@ class Influx2Series(_Influx):
     """InfluxDB 2.x and 3.x: ``/api/v2/write`` through influxdb-client; the bucket is also the database for InfluxQL."""
 
     type: Literal["influxdb2"]
-    org: Name
+    org: Annotated[str, Field(min_length=1, max_length=64)] = "-"  # 3.x does not look at it
     bucket: Name
     token: SecretStr | None = None
 

@@ -52,7 +52,7 @@ class SqliteSeriesStore:
             query = _of(key).where(SeriesPoint.observed_at_ms.between(start_ms, end_ms))
             with self._connect() as connection:
                 rows = connection.execute(query.order_by(SeriesPoint.observed_at_ms).limit(ROWS_PER_PIECE)).all()
-            yield from (Point(key.box_id, key.sensor_id, key.quantity, *row.tuple()) for row in rows)
+            yield from (_point(key, *row) for row in rows)
             if len(rows) < ROWS_PER_PIECE:
                 return
             start_ms = rows[-1][0] + 1
@@ -61,7 +61,7 @@ class SqliteSeriesStore:
         query = _of(key).where(SeriesPoint.observed_at_ms.between(start_ms, end_ms))
         with self._connect() as connection:
             row = connection.execute(query.order_by(SeriesPoint.observed_at_ms.desc()).limit(1)).first()
-        return Point(key.box_id, key.sensor_id, key.quantity, *row.tuple()) if row else None
+        return _point(key, *row) if row else None
 
     def extents(self, box_id: str | None = None) -> dict[SeriesKey, Extent]:
         names = (SeriesPoint.box_id, SeriesPoint.sensor_id, SeriesPoint.quantity)
@@ -79,6 +79,10 @@ class SqliteSeriesStore:
 
     def close(self) -> None:
         """The engine belongs to the caller."""
+
+
+def _point(key: SeriesKey, at_ms: int, value: float | None, quality: str) -> Point:
+    return Point(key.box_id, key.sensor_id, key.quantity, at_ms, value, quality)
 
 
 def _of(key: SeriesKey) -> Select[int, float | None, str]:

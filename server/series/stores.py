@@ -26,17 +26,17 @@ def open_store(settings: Settings, engine: Engine, reading: Connection | None = 
     if isinstance(settings, SqliteSeries):
         connect = engine.connect if reading is None else lambda: nullcontext(reading)
         return SqliteSeriesStore(connect, writing(engine).begin)
-    return _open_influx(settings)
+    return open_influx(settings)
 
 
-def _open_influx(settings: Influx1Series | Influx2Series) -> SeriesStore:
+def open_influx(settings: Influx1Series | Influx2Series) -> SeriesStore:
+    """A store in InfluxDB; raises OSError for a CA file that is none. Nothing is asked of the database yet."""
     import httpx
 
     from server.series.influx import InfluxSeriesStore
     from server.series.line_writers import LineWriter, V1LineWriter, V2LineWriter
 
     ca_file = str(settings.ca_file) if settings.ca_file else None
-    # OSError for a CA file that is none: told at the start
     verify = ssl.create_default_context(cafile=ca_file) if settings.url.startswith("https:") else False
     user, secret = _credentials(settings)
     client = httpx.Client(
