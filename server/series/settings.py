@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,14 @@ SECRET_BYTES_MAX = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Url = Annotated[str, AfterValidator(check_server_url), Field(max_length=160)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_. /-]{0,63}$")]
+
+
+def _certificates(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except OSError as error:
+        raise ValueError("holds no certificates in PEM") from error
+    return path
 
 
 class _Section(BaseModel):
@@ -41,7 +50,7 @@ class _Influx(_Section):
     """``ca_file`` is a private CA in PEM; ``timeout_s`` the longest wait for one answer."""
 
     url: Url
-    ca_file: Path | None = None
+    ca_file: Annotated[Path, AfterValidator(_certificates)] | None = None
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 15.0
 
     @property
@@ -113,7 +122,7 @@ def load_series(given: Path | None, data_dir: Path) -> SqliteSeries | Influx1Ser
 
 
 def _place(where: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in where[1:] or where) or "file"
+    return ".".join(str(part) for part in where[1:] or where) or "type"
 
 
 def _secret(reference: Any, path: Path, key: str) -> str:

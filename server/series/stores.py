@@ -30,7 +30,7 @@ def open_store(settings: Settings, engine: Engine, reading: Connection | None = 
 
 
 def open_influx(settings: Influx1Series | Influx2Series) -> SeriesStore:
-    """A store in InfluxDB; raises OSError for a CA file that is none. Nothing is asked of the database yet."""
+    """A store in InfluxDB; nothing is asked of the database yet."""
     import httpx
 
     from server.series.influx import InfluxSeriesStore

@@ -21,13 +21,6 @@ from tests.waiting import wait_for
 AT_MS = 1_767_323_045_678
 
 
-@pytest.fixture(scope="module")
-def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
-    server = InfluxServer(tmp_path_factory.mktemp("influx"))
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["influxdb1", "influxdb2"])
 def store(influxd: InfluxServer, request: pytest.FixtureRequest) -> Iterator[SeriesStore]:
     if request.param == "influxdb1":
