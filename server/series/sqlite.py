@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import cast
 
-from sqlalchemy import Connection, Select, delete, func, select
+from sqlalchemy import Connection, Select, Table, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -14,6 +15,7 @@ from server.series.port import POINTS_PER_WRITE_MAX, Extent, Point, Refused, Ser
 
 ROWS_PER_PIECE = 10_000
 NAME = "sqlite"
+_TABLE = cast(Table, SeriesPoint.__table__)  # mapped objects would cost more than the database
 _COLUMNS = ("box_id", "sensor_id", "quantity", "observed_at_ms", "value", "quality")
 
 
@@ -21,7 +23,7 @@ def insert_points(db: Session | Connection, points: Sequence[Point]) -> None:
     """Write within the caller's transaction; a point that is there already stays as it is."""
     if points:
         rows = [dict(zip(_COLUMNS, point, strict=True)) for point in points]
-        db.execute(insert(SeriesPoint).on_conflict_do_nothing(), rows)
+        db.execute(insert(_TABLE).on_conflict_do_nothing(), rows)
 
 
 class SqliteSeriesStore:

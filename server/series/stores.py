@@ -20,6 +20,9 @@ from server.series.sqlite import SqliteSeriesStore
 
 Settings = SqliteSeries | Influx1Series | Influx2Series
 
+CONNECTIONS_MAX = 8
+CONNECTION_WAIT_S_MAX = 2.0
+
 
 def open_store(settings: Settings, engine: Engine, reading: Connection | None = None) -> SeriesStore:
     """The store; the caller closes it. With *reading*, a series in the record is read in that connection's snapshot."""
@@ -42,7 +45,9 @@ def open_influx(settings: Influx1Series | Influx2Series) -> SeriesStore:
     client = httpx.Client(
         base_url=settings.url,
         auth=(user, secret) if secret is not None else None,
-        timeout=settings.timeout_s,
+        # a database that hangs holds up no more than these: the pages' threads are few
+        limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+        timeout=httpx.Timeout(settings.timeout_s, pool=CONNECTION_WAIT_S_MAX),
         verify=verify,
         trust_env=False,  # neither a proxy nor a .netrc of the environment
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from pydantic import SecretStr
 
 from server.series.port import Point, SeriesKey, SeriesStore, SeriesUnavailable
 from server.series.settings import Influx1Series, Influx2Series
-from server.series.stores import open_influx
+from server.series.stores import CONNECTIONS_MAX, open_influx
 from tests.series_servers import DATABASE, PASSWORD, USER, InfluxServer, V2Front, VictoriaServer, free_port
 from tests.waiting import wait_for
 
@@ -161,6 +163,23 @@ def test_a_server_that_hangs_is_given_up(kind: str) -> None:
             store.write(points())
         with pytest.raises(SeriesUnavailable):
             store.extents()
+        store.close()
+
+
+def test_a_database_that_hangs_holds_up_few_callers() -> None:
+    """Each page is a thread of the centre: beyond eight of them the next is told at once."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(CONNECTIONS_MAX) as threads:
+        silent.settimeout(30)
+        store = open_influx(settings_of(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=8))
+        held = [threads.submit(store.extents) for _ in range(CONNECTIONS_MAX)]
+        connections = [silent.accept()[0] for _ in held]
+        begun_s = time.monotonic()
+        with pytest.raises(SeriesUnavailable, match="PoolTimeout"):
+            store.extents()
+        assert time.monotonic() - begun_s < 7
+        for connection in connections:
+            connection.close()
+        assert all(isinstance(future.exception(30), SeriesUnavailable) for future in held)
         store.close()
 
 
