@@ -131,13 +131,12 @@ def _verify(settings: Settings, as_json: bool) -> int:
     from sqlalchemy.orm import Session
 
     from server.blobs import FolderBlobStore
-    from server.database import make_engine, migrate
+    from server.database import make_engine
     from server.series.stores import open_store
     from server.verify import verify
 
     if not (settings.data_dir / "record.sqlite").exists():
         raise ValueError(f"{settings.data_dir} holds no record; give the folder of brightline-server serve")
-    migrate(settings)
     engine = make_engine(settings)
     try:
         with Session(engine) as db:

@@ -19,7 +19,7 @@ from server.series.journal import read_portions
 from server.series.models import SeriesProblem
 from server.series.points import points_of_batch
 from server.series.port import Point, SeriesStore
-from server.series.upkeep import carried_to
+from server.series.upkeep import carried_to, has_cursors
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, open_batch
 from telemetry.evidence import EvidenceError, verify_manifest
 from telemetry.messages import Event
@@ -176,6 +176,8 @@ def _verify_points(db: Session, series: SeriesStore, found: Verification, seen: 
 def _refused(db: Session, store_name: str, found: Verification) -> set[PointKey]:
     """The points that the store would not take; each problem is told."""
     names: set[PointKey] = set()
+    if not has_cursors(db):
+        return names
     mine = select(SeriesProblem, StoredBatch).join(StoredBatch, StoredBatch.id == SeriesProblem.batch_id)
     for problem, row in db.execute(mine.where(SeriesProblem.store == store_name)).tuples():
         where = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, func, inspect, select, update
 from sqlalchemy.orm import Session
 
 from server.database import writing
@@ -32,9 +32,14 @@ class SeriesStatus:
     problems: list[str]
 
 
+def has_cursors(db: Session) -> bool:
+    """Whether this record was ever opened by a centre that knows of other series stores; an old one is only read."""
+    return inspect(db.connection()).has_table(SeriesCursor.__tablename__)
+
+
 def carried_to(db: Session, store_name: str) -> int | None:
     """The batch up to which a store is complete; None: it is always complete (the record's own)."""
-    cursor = db.get(SeriesCursor, store_name)
+    cursor = db.get(SeriesCursor, store_name) if has_cursors(db) else None
     if cursor is None:
         return None if store_name == sqlite.NAME else 0
     return cursor.batch_id

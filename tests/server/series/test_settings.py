@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import certifi
 import pytest
 
+from server.database import migrate
 from server.series.settings import Influx1Series, Influx2Series, SqliteSeries, load_series
+from server.settings import Settings
 from tests.server.centre import ROOT, run_cli
 
 SECRET = "s3cret-value"
@@ -107,3 +110,17 @@ def test_a_centre_without_influxdb_loads_none_of_its_client() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ), timeout=60, check=False)
     assert done.returncode == 0
+
+
+def test_verify_reads_a_record_from_before_there_were_other_stores_and_changes_nothing(data: Path) -> None:
+    migrate(Settings(data_dir=data))
+    with sqlite3.connect(data / "record.sqlite") as db:
+        for statement in ("DROP TABLE series_problem", "DROP TABLE series_cursor"):
+            db.execute(statement)
+        db.execute("UPDATE alembic_version SET version_num = '0001'")
+    db.close()
+    assert run_cli("verify", "--data", str(data)).stdout.endswith("0 wrong\n")
+    with sqlite3.connect(data / "record.sqlite") as db:
+        assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    db.close()
+    assert run_cli("series", "status", "--data", str(data)).stdout.startswith("sqlite: 0 batches")
