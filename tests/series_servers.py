@@ -129,6 +129,7 @@ class V2Front:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 65536  # head and body in one packet: else each answer waits 40 ms for an acknowledgement
 
             def do_POST(self) -> None:
                 self._pass("POST")

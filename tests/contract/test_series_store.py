@@ -195,7 +195,7 @@ NAMES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(box_name=NAMES, names=st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=12, unique=True))
 def test_any_name_comes_back_as_it_was(store: SeriesStore, box_name: str, names: list[tuple[str, str]]) -> None:
     unique = f"{uuid.uuid4().hex}{box_name}"
@@ -207,7 +207,7 @@ def test_any_name_comes_back_as_it_was(store: SeriesStore, box_name: str, names:
         assert everything(store, of) == [point]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_any_number_comes_back_to_the_last_bit(store: SeriesStore, values: list[float]) -> None:
     of = key(f"box-{uuid.uuid4().hex}")
