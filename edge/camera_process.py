@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.config import Camera
+from edge.camera_metrics import metrics_text, write_metrics
+from edge.config_cameras import Camera
 from edge.rules import new_id
 from telemetry.messages import Event, EventType, Scalar, Severity
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 LINE_BYTES_MAX = 64 * 1024
 END_S = 4.0  # the camera process ends itself END_S - 1 s after its input closed, see edge/camera.py
 KILL_S = 1.0
+ROWS_MAX = 64  # what one event carries; a camera has at most 32 violations
 SILENT_S = 30.0  # statistics come every ten to fifteen seconds, pictures or not
 COMMAND = (sys.executable, "-m", "edge.camera")
 Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
@@ -53,12 +55,15 @@ class CameraProcess:
         self._box_id = box_id
         self._key_file = key_file
         self._spool_dir = spool_dir
+        self._metrics_dir = spool_dir.parent / "metrics"
+        self._mute = False  # the loss of the metrics file was told
         self._record = record
         self._wake = wake
         self._command = command or COMMAND
         self._silent_s = silent_s
         self._end_s = end_s
-        self.open: dict[str, str] = json.loads(saved) if saved else {}  # kind → incident id
+        self.stats: CameraReport | None = None  # the last figures of its process
+        self.open: dict[str, str] = json.loads(saved) if saved else {}  # kind, or kind@zone → incident id
 
     @property
     def state_key(self) -> str:
@@ -96,21 +101,13 @@ class CameraProcess:
     def _task(self) -> str:
         from edge.camera import CameraTask
 
-        camera = self._camera
         return CameraTask(
             box_id=self._box_id,
-            camera_id=camera.id,
-            place=camera.place,
-            source=camera.source,
-            model=camera.model,
-            dwell_s=camera.dwell_s,
-            recover_s=camera.recover_s,
-            rate_fps=camera.rate_fps,
-            confidence=camera.confidence,
+            camera=self._camera,
             key_file=self._key_file,
             spool_dir=self._spool_dir,
-            open_incidents={kind: incident for kind, incident in self.open.items() if kind != "camera_blind"},
-        ).model_dump_json()
+            open_incidents={key: incident for key, incident in self.open.items() if key != "camera_blind"},
+        ).model_dump_json(by_alias=True)
 
     async def _take(self, line: bytes) -> None:
         from edge.camera import CameraReport
@@ -121,7 +118,23 @@ class CameraProcess:
             raise ValueError("its process said something that is no report") from error
         if report.type.startswith("violation") and (report.kind is None or report.incident_id is None):
             raise ValueError("its process reported a violation without kind or incident")
+        if report.type == "misconfigured":
+            raise OSError(f"its configuration cannot work: {report.reason}")
         await self._keep(lambda: self._events(report))
+        if report.type in ("stats", "camera_blind", "camera_recovered"):
+            await self._show()
+
+    async def _show(self) -> None:
+        """Keep the metrics file up to date; a full disk must not stop the watch."""
+        text = metrics_text(self._camera.id, self.stats, sees="camera_blind" not in self.open)
+        try:
+            await asyncio.to_thread(write_metrics, self._metrics_dir, self._camera.id, text)
+        except OSError as error:
+            if not self._mute:
+                logger.warning("camera %s: its metrics cannot be written: %s", self._camera.id, error)
+            self._mute = True
+        else:
+            self._mute = False
 
     async def _keep(self, make_events: Callable[[], list[Event]]) -> None:
         """Record events and the incidents they leave open as one; when that fails, nothing has happened."""
@@ -138,26 +151,12 @@ class CameraProcess:
     def _events(self, report: CameraReport) -> list[Event]:
         at = report.at or datetime.now(UTC)
         if report.type == "stats":
+            self.stats = report
             return []
-        if report.type == "violation_opened":
-            assert report.kind is not None
-            assert report.incident_id is not None
-            self.open[report.kind] = report.incident_id
-            logger.warning(
-                "camera %s: %s confirmed (%.0f %%)", self._camera.id, report.kind, 100 * (report.confidence or 0)
-            )
-            data: dict[str, Scalar | list[str]] = {
-                "confidence": report.confidence,
-                "duration_s": report.duration_s,
-                "model_sha256": report.model_sha256,
-                "evidence": report.evidence,
-            }
-            return [self._event("violation_opened", report.incident_id, report.kind, "warning", at, data)]
-        if report.type == "violation_closed":
-            assert report.kind is not None
-            assert report.incident_id is not None
-            self.open.pop(report.kind, None)
-            return [self._event("violation_closed", report.incident_id, report.kind, "info", at, {})]
+        if report.type == "coverage":
+            return [self._coverage(report, at)]
+        if report.type.startswith("violation"):
+            return [self._violation(report, at)]
         if report.type == "camera_blind":
             return self._blind(at, report.reason or "")
         incident = self.open.pop("camera_blind", None)
@@ -165,6 +164,39 @@ class CameraProcess:
             return []
         logger.info("camera %s sees again", self._camera.id)
         return [self._event("camera_recovered", incident, "camera_blind", "info", at, {})]
+
+    def _violation(self, report: CameraReport, at: datetime) -> Event:
+        assert report.kind is not None
+        assert report.incident_id is not None
+        key = f"{report.kind}@{report.zone}" if report.zone else report.kind
+        data: dict[str, Scalar | list[str]] = {"zone": report.zone} if report.zone else {}
+        if report.type == "violation_updated":
+            data["evidence"] = report.evidence
+            return self._event("violation_updated", report.incident_id, report.kind, "warning", at, data)
+        if report.type == "violation_closed":
+            self.open.pop(key, None)
+            data["reason"] = report.reason
+            return self._event("violation_closed", report.incident_id, report.kind, "info", at, data)
+        self.open[key] = report.incident_id
+        logger.warning("camera %s: %s confirmed (%.0f %%)", self._camera.id, key, 100 * (report.confidence or 0))
+        data |= {
+            "confidence": report.confidence,
+            "duration_s": report.duration_s,
+            "model_sha256": report.model_sha256,
+            "evidence": report.evidence,
+        }
+        return self._event("violation_opened", report.incident_id, report.kind, "warning", at, data)
+
+    def _coverage(self, report: CameraReport, at: datetime) -> Event:
+        """How long was judged: one record each quarter of an hour, not an incident. Rows: kind, zone, due, judged."""
+        data: dict[str, Scalar | list[str]] = {
+            "started_at": report.started_at.isoformat() if report.started_at else None,
+            "blind_s": report.blind_s,
+            "rows": [
+                f"{row.kind} {row.zone or '-'} {row.due_s:.1f} {row.judged_s:.1f}" for row in report.coverage[:ROWS_MAX]
+            ],
+        }
+        return self._event("coverage", new_id(), "coverage", "info", at, data)
 
     def _blind(self, at: datetime, reason: str) -> list[Event]:
         if "camera_blind" in self.open:
@@ -177,6 +209,7 @@ class CameraProcess:
 
     async def _tell_blind(self, reason: str) -> None:
         await self._keep(lambda: self._blind(datetime.now(UTC), f"camera process: {reason}"[:200]))
+        await self._show()
 
     def _event(
         self,

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
+from edge.outbox_cli import add_outbox_commands, inspect_outbox
 
 STOP_S_MAX = 13.0  # from the signal to the end of the process, whatever hangs
 THREADS_END_S = 2.0  # from the closed outbox to the end of the process
@@ -20,30 +21,51 @@ THREADS_END_S = 2.0  # from the closed outbox to the end of the process
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    if args.command == "replay":
+        from edge.replay import replay
+
+        return replay(args.readings, args.config, args.rules, args.json)
+    try:
+        return _act(load(args.config), args)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="brightline-edge", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="say what is wrong with a configuration, as file:line: path: problem")
     enrol = commands.add_parser("enrol", help="make this box known at the centre with a one-time code")
     enrol.add_argument("--code", required=True, help="the code that the centre's operator gave you")
     commands.add_parser("run", help="run the box until SIGTERM")
-    outbox = commands.add_parser("outbox", help="what waits for the centre")
-    outbox.add_argument("action", choices=("status", "verify"))
-    for command in commands.choices.values():
+    read = commands.add_parser("read", help="read one sensor once, to commission it; needs no enrolment")
+    read.add_argument("sensor", help="the sensor's id in the configuration")
+    read.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for it (default 30)")
+    read.add_argument("--json", action="store_true", help="print one JSON object")
+    actions = add_outbox_commands(commands.add_parser("outbox", help="look into what waits for the centre"))
+    for command in (*(item for name, item in commands.choices.items() if name != "outbox"), *actions):
         command.add_argument("config", type=Path, help="the box's YAML file")
-    args = parser.parse_args(argv)
-    try:
-        config = load(args.config)
-        if args.command == "check":
-            sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
-            return 0
-        if args.command == "enrol":
-            return _enrol(config, args.code)
-        if args.command == "outbox":
-            return _outbox(config, args.action)
-        return _run(config)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    replay = commands.add_parser("replay", help="judge a CSV of readings as the box would have")
+    replay.add_argument("readings", type=Path, help="wide CSV: time, then one column per sensor in °C")
+    replay.add_argument("--config", type=Path, required=True, help="limits and sensors; see configs/replay-*.yaml")
+    replay.add_argument("--rules", choices=("plain", "smart"), default="smart", help="plain is a bare threshold")
+    replay.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
+    if args.command == "check":
+        sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
+        return 0
+    if args.command == "enrol":
+        return _enrol(config, args.code)
+    if args.command == "read":
+        return _read(config, args.sensor, args.timeout, as_json=args.json)
+    if args.command == "outbox":
+        return inspect_outbox(config, args)
+    return _run(config)
 
 
 def _enrol(config: EdgeConfig, code: str) -> int:
@@ -58,23 +80,17 @@ def _enrol(config: EdgeConfig, code: str) -> int:
     return 0
 
 
-def _outbox(config: EdgeConfig, action: str) -> int:
-    from edge.clock import boot_id
-    from edge.enrolment import load_identity
-    from telemetry.outbox import Outbox, OutboxError
+def _read(config: EdgeConfig, sensor_id: str, timeout_s: float, *, as_json: bool) -> int:
+    from edge.commissioning import NoReading, read_sensor
 
-    identity, signer = load_identity(config)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     try:
-        with Outbox.open(config.box.data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id()) as outbox:
-            if action == "status":
-                sys.stdout.write(outbox.status().model_dump_json(indent=2) + "\n")
-                return 0
-            problems = outbox.verify()
-    except OutboxError as error:
+        found = asyncio.run(read_sensor(config, sensor_id, timeout_s))
+    except NoReading as error:
         sys.stderr.write(f"brightline-edge: {error}\n")
         return 1
-    sys.stdout.write("".join(f"{problem}\n" for problem in problems) or "ok\n")
-    return 1 if problems else 0
+    sys.stdout.write(found.as_json() if as_json else found.as_text())
+    return 1 if found.reading.quality == "bad" else 0
 
 
 def _run(config: EdgeConfig) -> int:

@@ -52,23 +52,24 @@ def load_identity(config: EdgeConfig) -> tuple[Identity, Signer]:
 
 def enrol(config: EdgeConfig, code: str) -> Identity:
     """Show the code to the centre and keep what it answers; raises EnrolmentError."""
-    import ssl
-
     import httpx
+
+    from telemetry.pinning import client_context
 
     data_dir = config.box.data_dir
     path = data_dir / "identity.json"
     if path.exists():
         raise EnrolmentError(f"{path} exists: this box is enrolled already; remove its data folder to start anew")
     signer = _key(data_dir)
-    ca_file = config.server.ca_file
+    ca_file, uplink = config.server.ca_file, config.uplink
     try:
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        context = client_context(ca_file, uplink.pins)
     except OSError as error:  # ssl.SSLError is one
         raise EnrolmentError(f"{ca_file} holds no certificate in PEM ({error})") from error
     request = {"code": code, "public_key": signer.public_key_b64, "name": config.box.name}
     try:
-        answer = httpx.post(f"{config.server.url}/api/v1/enrol", json=request, timeout=15, verify=context)
+        with httpx.Client(verify=context, proxy=uplink.proxy, trust_env=False, timeout=15) as client:
+            answer = client.post(f"{config.server.url}/api/v1/enrol", json=request)
     except httpx.HTTPError as error:
         raise EnrolmentError(
             f"{config.server.url} cannot be reached ({error}); check the address and the network"

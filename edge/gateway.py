@@ -11,36 +11,41 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
-from importlib import import_module
 
+from edge.calibration import STATE_PREFIX, calibration_events
 from edge.camera_process import CameraProcess
-from edge.clock import boot_id, clock_synced
-from edge.config import EdgeConfig, ModbusSensor, SerialPort
-from edge.drivers.port import Driver
+from edge.clock import ClockStep
+from edge.coldchain_desk import ColdChainDesk
+from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
 from edge.recorder import Recorder
 from edge.rules import ExcursionState, SensorHealth, ThresholdLimit, ThresholdRule
+from edge.sensing import SensingService, list_sources
 from edge.supervisor import supervise
-from telemetry.forwarder import Forwarder
+from edge.timekeeping import Timekeeper
+from edge.uplink import make_forwarder, open_outbox, start_clock
 from telemetry.messages import Event, Reading
-from telemetry.outbox import Outbox
+from telemetry.outbox import OutboxFull
 from telemetry.spool import EvidenceSpool
 
 logger = logging.getLogger(__name__)
-DRIVERS = {"modbus": "edge.drivers.modbus:ModbusDriver"}
 FLUSH_S = 3.0
 PRODUCERS_END_S = 6.0  # a camera process gets END_S to end by itself and KILL_S to die
 TASK_END_S = 1.5
+CERTIFICATE_CHECK_S = 3600.0
 
 
 class SensorDesk:
     """Judges one sensor's readings and keeps the state of its rules."""
 
-    def __init__(self, sensor: ModbusSensor, limits: Sequence[ThresholdLimit], saved: dict[str, str]) -> None:
+    def __init__(self, sensor: Sensor, limits: Sequence[ThresholdLimit], saved: Mapping[str, str]) -> None:
         self._sensor = sensor
         self._health = SensorHealth.model_validate_json(saved.get(self._health_key, "{}"))
         self._rules = {}
+        self._unsynced: set[str] = {key for key in saved if key.startswith(f"unsynced/rule/{sensor.id}/")}
         for number, limit in enumerate(limits):
             key = f"rule/{sensor.id}/{number}"
             self._rules[key] = ThresholdRule(limit, ExcursionState.model_validate_json(saved.get(key, "{}")))
@@ -63,10 +68,45 @@ class SensorDesk:
     def judge(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
         """The events and the changed states that this reading gives rise to."""
         before = self.state()
+        events, marks = self.feed(reading)
+        return events, self.changes(before) | marks
+
+    def feed(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
+        """The events that this reading gives rise to, and the marks of timers that began by a wrong clock."""
+        since = {key: rule.state.since for key, rule in self._rules.items()}
         events = self._health.feed(reading, self._sensor.name, self._sensor.place)
         for rule in self._rules.values():
             events += rule.feed(reading)
-        return events, {key: value for key, value in self.state().items() if before[key] != value}
+        begun = {key for key, rule in self._rules.items() if rule.state.since != since[key]}
+        return events, self._mark_unsynced(begun, synced=reading.clock_synced)
+
+    def changes(self, before: Mapping[str, str]) -> dict[str, str | None]:
+        """What changed since ``state()`` gave *before*."""
+        return {key: value for key, value in self.state().items() if before[key] != value}
+
+    def _mark_unsynced(self, begun: set[str], *, synced: bool) -> dict[str, str | None]:
+        """Remember which timers began while the clock was wrong: only they move when it is put right."""
+        marks: dict[str, str | None] = {}
+        for key in begun:
+            mark = f"unsynced/{key}"
+            if not synced and self._rules[key].state.since is not None:
+                self._unsynced.add(mark)
+                marks[mark] = "1"
+            elif mark in self._unsynced:
+                self._unsynced.discard(mark)
+                marks[mark] = None
+        return marks
+
+    def shift(self, step: ClockStep) -> dict[str, str | None]:
+        """The clock was put right: move the timers that began by the wrong one, so that none jumps."""
+        changed: dict[str, str | None] = {}
+        for key, rule in self._rules.items():
+            mark = f"unsynced/{key}"
+            if rule.state.since is not None and (mark in self._unsynced or not step.first):
+                rule.state.since += timedelta(seconds=step.offset_s)
+                changed |= {key: rule.state.model_dump_json(), mark: None}
+            self._unsynced.discard(mark)
+        return changed
 
 
 class Gateway:
@@ -76,12 +116,16 @@ class Gateway:
         identity, signer = load_identity(config)
         self._config = config
         data_dir = config.box.data_dir
-        self._outbox = Outbox.open(data_dir / "outbox.sqlite", identity.box_id, signer, boot_id=boot_id())
+        self._outbox = open_outbox(config, identity.box_id, signer)
+        self._clock = start_clock(self._outbox)
         self._spool = EvidenceSpool(data_dir / "spool")
-        self._forwarder = Forwarder(self._outbox, self._spool, config.server.url, ca_file=config.server.ca_file)
-        self._recorder = Recorder(self._outbox, self._forwarder.wake)
+        self._forwarder = make_forwarder(config, self._outbox, self._spool)
+        self._recorder = Recorder(
+            self._outbox, self._forwarder.wake, delay_s=config.uplink.commit_delay_s, synced=self._clock.synced
+        )
         self._box_id = identity.box_id
         saved = self._outbox.load_state("")
+        self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
         self._cameras = [
             CameraProcess(
@@ -96,7 +140,7 @@ class Gateway:
             for camera in config.cameras
         ]
 
-    def _limits(self, sensor: ModbusSensor) -> list[ThresholdLimit]:
+    def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:
         return [
             ThresholdLimit(
                 sensor.id, sensor.name, sensor.place, limit.high_c, limit.low_c, limit.delay_s, limit.hysteresis_c,
@@ -133,31 +177,84 @@ class Gateway:
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        for port in self._config.serial_ports:
-            sensors = [sensor for sensor in self._config.sensors if sensor.port == port.id]
-            if sensors:
-                services.append((f"serial port {port.id}", partial(self._poll, port, sensors)))
+        for source in list_sources(self._config):
+            sensing = SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
+            services.append((source.name, sensing.run))
+        if self._config.sensors:
+            services.append(("certificate watch", self._watch_certificates))
+        if self._cold_chain.assets:
+            services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
+        services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
+        if self._config.uplink.metrics_port is not None:
+            services.append(("metrics", self._serve_metrics))
         services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
         return services
 
-    async def _poll(self, port: SerialPort, sensors: Sequence[ModbusSensor]) -> None:
-        module, _, name = DRIVERS[sensors[0].type].partition(":")
-        driver: Driver = getattr(import_module(module), name)(port, sensors, clock_synced)
-        async with driver:
-            async for reading in driver.readings():
-                await self._take(reading)
+    def _load_driver_states(self) -> dict[str, str]:
+        return self._outbox.load_state("driver/")
 
-    async def _take(self, reading: Reading) -> None:
-        desk = self._desks[reading.sensor_id]
-        before = desk.state()
-        events, state = desk.judge(reading)
+    async def _record_readings(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
+        """Judge and commit together; if the commit fails, the judging goes back too.
+
+        One asset's readings may come over several ports: its lock keeps a judging that goes back from taking along
+        another's. Raises OutboxFull when events and state are on disk and only the readings, counted and told, are not.
+        """
+        async with AsyncExitStack() as stack:
+            for asset in self._cold_chain.assets_of(readings):
+                await stack.enter_async_context(asset.lock)
+            await self._judge_and_record([self._clock.restamp(reading) for reading in readings], state)
+
+    async def _judge_and_record(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
+        desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in readings}
+        before = {sensor_id: desk.state() for sensor_id, desk in desks.items()}
+        assets = [(asset, asset.state()) for asset in self._cold_chain.assets_of(readings)]
+        events: list[Event] = []
+        merged = dict(state)
+        for reading in readings:
+            found, marks = desks[reading.sensor_id].feed(reading)
+            events += found + self._cold_chain.feed(reading)
+            merged |= marks
+        for sensor_id, desk in desks.items():
+            merged |= desk.changes(before[sensor_id])
+        for asset, _ in assets:
+            merged |= asset.changes()
+        full: OutboxFull | None = None
         try:
-            await self._recorder.record([reading], events, state)
+            await self._recorder.record(readings, events, merged)
+        except OutboxFull as error:
+            full = error
         except BaseException:
-            desk.go_back(before)
+            for sensor_id, desk in desks.items():
+                desk.go_back(before[sensor_id])
+            for asset, state_before in assets:
+                asset.go_back(state_before)
             raise
         for event in events:
             logger.warning("sensor %s: %s", event.source_id, event.type)
+        if full is not None:
+            raise full
+
+    async def _watch_certificates(self) -> None:
+        """Tell the centre which calibration is in force, at start and when a certificate runs out."""
+        while True:
+            saved = await asyncio.to_thread(self._outbox.load_state, STATE_PREFIX)
+            events, state = calibration_events(self._config.sensors, saved, self._clock.now())
+            if events:
+                await self._recorder.record(events=events, state=state)
+            await asyncio.sleep(CERTIFICATE_CHECK_S)
+
+    def _shift_timers(self, step: ClockStep) -> dict[str, str | None]:
+        changed = self._cold_chain.step_clock(step)
+        for desk in self._desks.values():
+            changed |= desk.shift(step)
+        return changed
+
+    async def _serve_metrics(self) -> None:
+        from edge.metrics import BoxCollector, serving_metrics
+
+        collector = BoxCollector(self._outbox, self._recorder, self._forwarder, self._spool, self._clock)
+        with serving_metrics(collector, self._config.uplink.metrics_port or 0, _tell_metrics_port):
+            await asyncio.get_running_loop().create_future()
 
     async def _flush(self) -> None:
         """Give the forwarder a bounded time to empty the outbox."""
@@ -167,6 +264,10 @@ class Gateway:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
+
+
+def _tell_metrics_port(port: int) -> None:
+    logger.info("metrics: http://127.0.0.1:%d/metrics", port)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]], within_s: float) -> None:

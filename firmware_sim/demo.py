@@ -58,14 +58,14 @@ def run_demo(folder: Path, duration_s: float | None, camera: str | None, stop: t
         _watch(folder, programs, Onlooker(url, passwords["regulator"]), stop, ends_s)
         _say("stopping ...")
         programs.end("box")
+        if duration_s is None:  # nobody asked for a summary, and the box may not have made its outbox yet
+            return 0
         summary = _summary(folder, programs, require_camera=camera is None)
     except ProgramError as error:
         _say(f"demo: {error}")
         return 1
     finally:
         programs.end_all()
-    if duration_s is None:
-        return 0
     sys.stdout.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return 0 if summary["ok"] else 1
 
@@ -169,7 +169,9 @@ Logs and data: {folder}    End with Ctrl-C.
 
 
 def _summary(folder: Path, programs: Programs, *, require_camera: bool) -> dict[str, object]:
-    status = json.loads(programs.run("outbox status", "edge.cli", "outbox", "status", str(folder / "box.yaml")))
+    status = json.loads(
+        programs.run("outbox status", "edge.cli", "outbox", "status", "--json", str(folder / "box.yaml"))
+    )
     programs.end("centre")
     found = json.loads(programs.run("verify", "server.cli", "verify", "--json", "--data", str(folder / "centre")))
     sent = status["lanes"]["readings"]["records"]

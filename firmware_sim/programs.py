@@ -57,6 +57,10 @@ class Programs:
         answer: dict[str, str] = json.loads(line)
         return answer
 
+    def pid(self, name: str) -> int:
+        """The process id of a running program."""
+        return self._running[name].pid
+
     def dead(self) -> list[str]:
         """The programs that ended though nobody asked them to."""
         return [name for name, process in self._running.items() if process.poll() is not None]

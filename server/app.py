@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from server import api, box_api, pages, problems
+from server import api, box_api, pages, problems, report_api, report_pages
 from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
@@ -78,6 +78,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(box_api.router)
     app.include_router(api.router)
     app.include_router(pages.router)
+    app.include_router(report_api.router)
+    app.include_router(report_pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server.deps import AppState, StateDep, body_within, in_thread, look_up, transact, transaction
+from server.gaps import find_missing
 from server.ingest import (
     EnrolmentRefused,
     EvidenceConflict,
@@ -26,7 +29,7 @@ from server.live import Change
 from server.problems import Problem
 from telemetry.batch import FRAME_BYTES_MAX, BatchError, open_batch, split_batches
 from telemetry.evidence import BLOB_BYTES_MAX, MANIFEST_BYTES_MAX, EvidenceError, open_evidence
-from telemetry.messages import Identifier, Receipt
+from telemetry.messages import Identifier, Receipt, SeqRange
 
 EVIDENCE_BYTES_MAX = BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256
 router = APIRouter(prefix="/api/v1", tags=["box"])
@@ -50,9 +53,10 @@ class EnrolAnswer(BaseModel):
 
 
 class ReceiptsAnswer(BaseModel):
-    """One receipt per batch; what is not named was not taken and may be sent again."""
+    """One receipt per batch; what is not named was not taken and may be sent again. ``missing`` if it was asked for."""
 
     receipts: list[Receipt]
+    missing: list[SeqRange] = []
 
 
 @router.post("/enrol", status_code=201)
@@ -71,15 +75,32 @@ def enrol(request: EnrolRequest, state: StateDep) -> EnrolAnswer:
 
 
 @router.post("/batches")
-async def batches(request: Request, state: StateDep) -> ReceiptsAnswer:
-    """Take signed batches; the receipts are given after the commit. Nothing of a request with a bad frame is stored."""
+async def batches(
+    request: Request,
+    state: StateDep,
+    brightline_historical: Annotated[str | None, Header()] = None,
+    brightline_ask_missing: Annotated[str | None, Header()] = None,
+) -> ReceiptsAnswer:
+    """Take signed batches; the receipts are given after the commit. Nothing of a request with a bad frame is stored.
+
+    ``brightline-historical`` marks old records: when many come at once, some are asked to wait (503, Retry-After).
+    ``brightline-ask-missing`` asks which batches of these boxes are not here.
+    """
     body = await body_within(request, FRAME_BYTES_MAX)
-    receipts, changes = await in_thread(lambda: _store(state, body))
-    state.broadcaster.publish(changes)
-    return ReceiptsAnswer(receipts=receipts)
+    with state.backfill.entered(historical=brightline_historical is not None):
+        taken = await in_thread(lambda: _store(state, body, ask_missing=brightline_ask_missing is not None))
+    state.broadcaster.publish(taken.changes)
+    return ReceiptsAnswer(receipts=taken.receipts, missing=taken.missing)
 
 
-def _store(state: AppState, body: bytes) -> tuple[list[Receipt], list[Change]]:
+@dataclass(frozen=True)
+class _Taken:
+    receipts: list[Receipt]
+    changes: list[Change]
+    missing: list[SeqRange]
+
+
+def _store(state: AppState, body: bytes, *, ask_missing: bool = False) -> _Taken:
     def check(db: Session) -> list[bytes]:
         frames = split_batches(body)
         for raw in frames:
@@ -88,9 +109,13 @@ def _store(state: AppState, body: bytes) -> tuple[list[Receipt], list[Change]]:
 
     try:
         frames = look_up(state, check)  # strangers never get as far as the lock of those who write
-        return transact(state, lambda db: _take(db, frames, state.settings.series.in_record))
+        series_here = state.settings.series.in_record
+        receipts, changes = transact(state, lambda db: _take(db, frames, series_here))
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
+    boxes = {receipt.box_id for receipt in receipts} if ask_missing else set()
+    missing = [item for box_id in sorted(boxes) for item in transact(state, partial(find_missing, box_id=box_id))]
+    return _Taken(receipts, changes, missing)
 
 
 def _take(db: Session, frames: list[bytes], series_here: bool) -> tuple[list[Receipt], list[Change]]:

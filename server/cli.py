@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
+    from server.reports.verification import ReportVerification
     from server.settings import Settings
+    from server.verify import Verification
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,8 +52,8 @@ def _run(settings: Settings, args: argparse.Namespace) -> int:
         from server.serving import serve
 
         return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
-    if args.command == "verify":
-        return _verify(settings, args.json)
+    if args.command in ("verify", "gaps"):
+        return _inspect(settings, args)
     if args.command == "series":
         from server.series.cli import run_series
 
@@ -85,17 +88,23 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--time-zone", default="Asia/Shanghai")
     verify = commands.add_parser("verify", help="check every signature, chain, picture and alert of the record")
     verify.add_argument("--json", action="store_true")
+    verify.add_argument("--report", type=Path, metavar="FILE", help="check this PDF, CSV or JSON of a signed report")
+    gaps = commands.add_parser("gaps", help="list the batches that boxes have not delivered, with the reason they told")
+    gaps.add_argument("--box", help="of this box only")
+    gaps.add_argument("--json", action="store_true")
+    take = commands.add_parser("import", help="take the batches that a box exported to a file")
+    take.add_argument("file", type=Path)
     series = commands.add_parser("series", help="the store of the readings, which is derived from the journal")
     actions = series.add_subparsers(dest="action", required=True)
     rebuild = actions.add_parser("rebuild", help="empty it and derive every point again")
     status = actions.add_parser("status", help="how far it is behind the journal, and what it refused")
     for command in (rebuild, status):
         command.add_argument("--json", action="store_true")
-    for command in (serve, verify, rebuild, status):
+    for command in (serve, verify, take, rebuild, status):
         command.add_argument(
             "--series", type=Path, metavar="FILE", help="its settings; else DATA/series.yaml, else the record"
         )
-    for command in (serve, commands.choices["migrate"], add, enrol, verify, rebuild, status):
+    for command in (serve, commands.choices["migrate"], add, enrol, verify, gaps, take, rebuild, status):
         command.add_argument("--data", type=Path, required=True, help="folder of the record")
     return parser
 
@@ -108,11 +117,26 @@ def _with_database(settings: Settings, args: argparse.Namespace) -> int:
     migrate(settings)
     engine = make_engine(settings)
     try:
+        if args.command == "import":
+            return _import(engine, args.file, series_here=settings.series.in_record)
         with Session(writing(engine)) as db, db.begin():
             _administer(db, args)
     finally:
         engine.dispose()
     return 0
+
+
+def _import(engine: Engine, path: Path, *, series_here: bool) -> int:
+    from server.importing import import_batches
+    from telemetry.batch import BatchError
+
+    try:
+        counts = import_batches(engine, path, series_here=series_here)
+    except BatchError as error:
+        raise ValueError(f"{path} is no export of a box ({error})") from error
+    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    sys.stdout.write(f"{counts.total()} batches: {told or 'none'}\n")
+    return 1 if counts["refused"] or counts["rejected"] else 0
 
 
 def _administer(db: Session, args: argparse.Namespace) -> None:
@@ -127,36 +151,74 @@ def _administer(db: Session, args: argparse.Namespace) -> None:
     sys.stdout.write(f"user {args.username} added\n")
 
 
-def _verify(settings: Settings, as_json: bool) -> int:
+def _inspect(settings: Settings, args: argparse.Namespace) -> int:
+    """`verify` and `gaps`: they read the record and change nothing of it."""
     from sqlalchemy.orm import Session
 
-    from server.blobs import FolderBlobStore
-    from server.database import make_engine
-    from server.series.stores import open_store
-    from server.verify import verify
+    from server.database import make_engine, migrate
 
     if not (settings.data_dir / "record.sqlite").exists():
         raise ValueError(f"{settings.data_dir} holds no record; give the folder of brightline-server serve")
+    if args.command == "gaps":
+        migrate(settings)
     engine = make_engine(settings)
     try:
         with Session(engine) as db:
-            series = open_store(settings.series, engine, reading=db.connection())
-            with closing(series):
-                found = verify(db, FolderBlobStore(settings.blob_dir), series)
+            return _gaps(db, args.box, args.json) if args.command == "gaps" else _verify(db, engine, settings, args)
     finally:
         engine.dispose()
+
+
+def _gaps(db: Session, box_id: str | None, as_json: bool) -> int:
+    from server.gaps import find_holes
+
+    holes = find_holes(db, box_id)
     if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(hole) for hole in holes], indent=2) + "\n")
+        return 0
+    for hole in holes:
+        reason = f"told by the box: {hole.told}" if hole.told else "not explained yet"
+        name = f"{hole.box_id} {hole.lane} {hole.first_seq}-{hole.last_seq} (epoch {hole.epoch[:8]})"
+        sys.stdout.write(f"{name}: {reason}\n")
+    open_holes = sum(hole.told is None for hole in holes)
+    sys.stdout.write(f"{len(holes)} gaps, {open_holes} not explained yet\n")
+    return 0
+
+
+def _verify(db: Session, engine: Engine, settings: Settings, args: argparse.Namespace) -> int:
+    from server.blobs import FolderBlobStore
+    from server.reports.verification import verify_report_file
+    from server.series.stores import open_store
+    from server.verify import verify
+
+    blobs = FolderBlobStore(settings.blob_dir)
+    found: Verification | ReportVerification
+    if args.report:
+        found = verify_report_file(db, blobs, args.report.read_bytes())
+    else:
+        with closing(open_store(settings.series, engine, reading=db.connection())) as series:
+            found = verify(db, blobs, series)
+    if args.json:
         sys.stdout.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
     else:
         for line in found.problems:
             sys.stdout.write(f"WRONG {line}\n")
         for line in found.gaps:
             sys.stdout.write(f"gap   {line}\n")
-        sys.stdout.write(
-            f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
-            f"{sum(found.alerts_by_kind.values())} alerts: {len(found.problems)} wrong\n"
-        )
+        sys.stdout.write(f"{_checked(found)}: {len(found.problems)} wrong\n")
     return 1 if found.problems else 0
+
+
+def _checked(found: Verification | ReportVerification) -> str:
+    """What was looked at, in one line."""
+    from server.verify import Verification
+
+    if not isinstance(found, Verification):
+        return found.report or "the file"
+    return (
+        f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
+        f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports"
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
@@ -14,9 +14,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
+from server.backfill import Backfill
 from server.blobs import FolderBlobStore
 from server.database import writing
 from server.live import Broadcaster
@@ -38,6 +40,7 @@ class AppState:
     blobs: FolderBlobStore
     broadcaster: Broadcaster
     series: SeriesStore
+    backfill: Backfill = field(default_factory=Backfill)
 
 
 def app_state(request: Request) -> AppState:
@@ -125,14 +128,17 @@ RemoteDep = Annotated[str, Depends(remote_addr)]
 
 
 async def body_within(request: Request, bytes_max: int) -> bytes:
-    """The request's body, read no further than *bytes_max*; raises Problem 413."""
+    """The request's body, read no further than *bytes_max*; raises Problem 413, or 408 if the client goes away."""
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > bytes_max:
-            raise Problem(413, "too_large", f"at most {bytes_max} bytes are taken at once")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > bytes_max:
+                raise Problem(413, "too_large", f"at most {bytes_max} bytes are taken at once")
+            parts.append(part)
+    except ClientDisconnect as error:  # 408: the box shall try again, a 400 would set the batch aside
+        raise Problem(408, "cut_short", "the connection ended inside the request") from error
     return b"".join(parts)
 
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
+from server.clock_repair import correct, repaired
+from server.gaps import note_lane
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
-from server.series.points import points_of
-from server.series.sqlite import insert_points
-from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, read_header
+from server.reports.sources import index_batch
+from server.series.sqlite import insert_readings
+from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
 from telemetry.signing import SIGNATURE_BYTES, PublicKey
@@ -30,12 +34,19 @@ CATALOGUE: dict[str, tuple[int, int]] = {
     "temperature_excursion": (1, 2),
     "sensor_fault": (2, 24),
     "camera_blind": (2, 24),
+    "temperature_warning": (3, 24),
+    "data_gap": (2, 24),
 }
 DEFAULT_TIER, DEFAULT_HOURS = 2, 24
-OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind"}
+OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind", "warning"}
 UPDATES = {"excursion_updated", "violation_updated"}
+MOMENTS = {"warning"}  # told once: nothing that goes on
 CLOSES = {"excursion_closed", "violation_closed", "sensor_recovered", "camera_recovered"}
 
+
+# The tables themselves, for the many rows of readings: mapped objects would cost more than the database
+_JOURNAL = cast(Table, StoredBatch.__table__)
+LAST_SEEN_STEP = timedelta(seconds=1)
 
 # the kind of an alert whose event names none
 KIND_OF_TYPE = {
@@ -43,6 +54,7 @@ KIND_OF_TYPE = {
     "violation": "violation",
     "sensor": "sensor_fault",
     "camera": "camera_blind",
+    "warning": "temperature_warning",
 }
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -85,69 +97,70 @@ def verify_signature(raw: bytes, key_of: Callable[[str], PublicKey | None]) -> N
         raise BatchError("signature", f"the signature of box {header.box_id} does not fit these bytes")
 
 
+@dataclass(frozen=True)
+class _Near:
+    """A stored batch close to the one that came."""
+
+    sha256: str
+    previous_sha256: str
+
+
 def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[Receipt, list[Alert]]:
     """Store one verified batch; gives its receipt and the alerts that changed.
 
     Unless the series is *here*, in the record, its points are carried to their store from the journal, later.
     """
     header = batch.header
-    stored = _find(db, batch, header.seq)
-    if stored is not None:
-        if stored.sha256 == batch.sha256:
+    near = _neighbours(db, header)
+    if header.seq in near:
+        if near[header.seq].sha256 == batch.sha256:
             return _receipt(batch, "duplicate", None), []
         return _receipt(batch, "rejected", "conflict: other bytes are stored under this identity"), []
-    if not _fits(db, batch):
+    if not _fits(batch, near):
         return _receipt(batch, "rejected", "chain: it does not follow the batch stored before it"), []
     now = datetime.now(UTC)
-    db.add(
-        StoredBatch(
-            box_id=header.box_id,
-            epoch=header.epoch,
-            lane=header.lane,
-            seq=header.seq,
-            sha256=batch.sha256,
-            previous_sha256=header.previous_sha256,
-            count=header.count,
-            raw=batch.raw,
-            received_at=now,
-        )
-    )
+    row = header.model_dump(include={"box_id", "epoch", "lane", "seq", "previous_sha256", "count"})
+    values = {**row, "sha256": batch.sha256, "raw": batch.raw, "received_at": now}
+    batch_id = db.execute(insert(_JOURNAL).returning(_JOURNAL.c.id), values).scalar_one()
+    index_batch(db, batch_id, batch)
+    if header.seq - 1 not in near:
+        note_lane(db, header)
     box = db.get_one(Box, header.box_id)
-    box.last_seen_at = now
+    if box.last_seen_at is None or now - box.last_seen_at > LAST_SEEN_STEP:
+        box.last_seen_at = now
+    if header.lane == "readings":
+        if series_here:
+            readings = [record for _, record in batch.records if isinstance(record, Reading)]
+            insert_readings(db, box.id, header.boot_id, readings)
+        return _receipt(batch, "accepted", None), []
+    changed: dict[int, Alert] = {}
+    for _, record in batch.records:
+        if isinstance(record, Event):
+            alerts = _take_event(db, box, repaired(db, box.id, header.boot_id, record))
+            changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record)]}
     db.flush()
-    readings = [record for _, record in batch.records if isinstance(record, Reading)]
-    events = [record for _, record in batch.records if isinstance(record, Event)]
-    if series_here:
-        insert_points(db, points_of(box.id, readings))
-    changed = [alert for event in events if (alert := _take_event(db, box, event)) is not None]
-    db.flush()
-    return _receipt(batch, "accepted", None), changed
+    return _receipt(batch, "accepted", None), list(changed.values())
 
 
-def _find(db: Session, batch: Batch, seq: int) -> StoredBatch | None:
-    header = batch.header
-    return db.scalar(
-        select(StoredBatch).where(
-            StoredBatch.box_id == header.box_id,
-            StoredBatch.epoch == header.epoch,
-            StoredBatch.lane == header.lane,
-            StoredBatch.seq == seq,
+def _neighbours(db: Session, header: BatchHeader) -> dict[int, _Near]:
+    """What is stored under this number, the one before and the one after."""
+    rows = db.execute(
+        select(_JOURNAL.c.seq, _JOURNAL.c.sha256, _JOURNAL.c.previous_sha256).where(
+            _JOURNAL.c.box_id == header.box_id,
+            _JOURNAL.c.epoch == header.epoch,
+            _JOURNAL.c.lane == header.lane,
+            _JOURNAL.c.seq.between(header.seq - 1, header.seq + 1),
         )
     )
+    return {row[0]: _Near(row[1], row[2]) for row in rows}
 
 
-def _fits(db: Session, batch: Batch) -> bool:
+def _fits(batch: Batch, near: Mapping[int, _Near]) -> bool:
     """Whether the chain holds towards the stored neighbours; a missing neighbour is a gap, not a break."""
     header = batch.header
-    if header.seq == 1:
-        return header.previous_sha256 == FIRST_PREVIOUS and _next_fits(db, batch)
-    before = _find(db, batch, header.seq - 1)
-    return (before is None or before.sha256 == header.previous_sha256) and _next_fits(db, batch)
-
-
-def _next_fits(db: Session, batch: Batch) -> bool:
-    after = _find(db, batch, batch.header.seq + 1)
-    return after is None or after.previous_sha256 == batch.sha256
+    before, after = near.get(header.seq - 1), near.get(header.seq + 1)
+    previous = FIRST_PREVIOUS if header.seq == 1 else before.sha256 if before else header.previous_sha256
+    return header.previous_sha256 == previous and (after is None or after.previous_sha256 == batch.sha256)
 
 
 def _receipt(batch: Batch, status: str, reason: str | None) -> Receipt:
@@ -165,10 +178,10 @@ def _receipt(batch: Batch, status: str, reason: str | None) -> Receipt:
     )
 
 
-def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
+def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
     """Store an event once and carry it to its alert; gives the alert if it changed."""
     if db.get(StoredEvent, event.event_id) is not None:
-        return None
+        return []
     newest = db.scalar(select(func.max(StoredEvent.at)).where(StoredEvent.incident_id == event.incident_id))
     db.add(
         StoredEvent(
@@ -184,9 +197,9 @@ def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
     db.flush()
     alert = db.scalar(select(Alert).where(Alert.incident_id == event.incident_id))
     if alert is None:
-        return _open_alert(db, box, event) if event.type in OPENS | UPDATES | CLOSES else None
+        return [_open_alert(db, box, event)] if event.type in OPENS | UPDATES | CLOSES else []
     if alert.box_id != box.id:
-        return None  # an incident belongs to the box that opened it
+        return []  # an incident belongs to the box that opened it
     if event.type in CLOSES:
         alert.ended_at = event.at
     late = newest is not None and event.at < newest
@@ -195,7 +208,7 @@ def _take_event(db: Session, box: Box, event: Event) -> Alert | None:
         merged = {**event.data, **alert.data}
         alert.opened_at = event.at
     alert.data = merged
-    return alert
+    return [alert]
 
 
 def _kind_of(event: Event) -> str:
@@ -221,7 +234,7 @@ def _open_alert(db: Session, box: Box, event: Event) -> Alert:
         source_name=str(event.data.get("sensor_name") or event.data.get("camera_name") or event.source_id)[:80],
         place=str(event.data.get("place") or "")[:80],
         opened_at=event.at,
-        ended_at=event.at if event.type in CLOSES else None,
+        ended_at=event.at if event.type in CLOSES | MOMENTS else None,
         deadline_at=now + timedelta(hours=hours),
         data=dict(event.data),
     )

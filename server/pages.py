@@ -59,17 +59,32 @@ def number(value: object) -> float | None:
     return read if read is not None and math.isfinite(read) else None
 
 
+def moment(value: object) -> datetime | None:
+    """What a box sent where a time belongs, or None; a time without a zone is none."""
+    try:
+        read = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return read if read is not None and read.tzinfo is not None and 1970 <= read.year < 9000 else None
+
+
 _templates.filters["local"] = local_time
+_templates.filters["moment"] = moment
 _templates.filters["number"] = number
+
+
+def language_of(request: Request) -> str:
+    """The language of the caller's pages."""
+    return choose(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"))
 
 
 def render(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page in the caller's language."""
-    language = choose(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"))
+    language = language_of(request)
     text = _templates.get_template(name).render(
         language=language,
         other_language=next(item for item in LANGUAGES if item != language),
-        path=request.url.path,
+        path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         t=lambda key: translate(language, key),
         **context,
     )
@@ -166,7 +181,7 @@ def _detail(
 
 
 def _chart(series: SeriesStore, alert: Alert) -> Chart | None:
-    if alert.kind != "temperature_excursion":
+    if alert.kind not in ("temperature_excursion", "temperature_warning"):
         return None
     end = min((alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10), alert.opened_at + api.SERIES_SPAN_MAX)
     points = queries.temperature_series(

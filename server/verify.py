@@ -1,4 +1,4 @@
-"""Walks the record and proves it: every signature, every chain, every picture, every alert. Trusts no derived table."""
+"""Walks the record and proves it: every signature, chain, picture, alert and report. Trusts no derived table."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.blobs import FolderBlobStore
+from server.clock_repair import offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES, key_of
 from server.models import Alert, AlertMove, Evidence, Rectification, StoredBatch, StoredEvent
+from server.reports.verification import verify_reports
 from server.series.journal import read_portions
 from server.series.models import SeriesProblem
 from server.series.points import points_of_batch
@@ -34,6 +36,7 @@ class Verification:
     events: int = 0
     points: int = 0
     pictures: int = 0
+    reports: int = 0
     alerts_by_kind: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
@@ -46,6 +49,10 @@ def verify(db: Session, blobs: FolderBlobStore, series: SeriesStore) -> Verifica
     seen = _verify_journal(db, found, position)
     _verify_derived(db, found, seen)
     _verify_pictures(db, blobs, found, seen)
+    reports = verify_reports(db, blobs)
+    found.reports = reports.reports
+    found.problems += reports.problems
+    found.gaps += reports.gaps
     _verify_points(db, series, found, seen)
     return found
 
@@ -61,10 +68,27 @@ class _Seen:
     incidents: set[str] = field(default_factory=set)
     last_id: int = 0
     on_the_way: set[PointKey] = field(default_factory=set)  # in batches that were not carried to the series yet
+    offsets_ms: dict[tuple[str, str], int] = field(default_factory=dict)  # (box, boot) → clock correction
+
+
+def _read_corrections(db: Session) -> dict[tuple[str, str], int]:
+    """The clock corrections that the boxes signed, by box and boot; the first to arrive counts."""
+    offsets_ms: dict[tuple[str, str], int] = {}
+    events = select(StoredBatch.raw).where(StoredBatch.lane == "events").order_by(StoredBatch.id)
+    for raw in db.scalars(events.execution_options(yield_per=200)):
+        try:
+            batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+        except BatchError:
+            continue  # told when the journal is walked
+        for _, record in batch.records:
+            told = offset_ms_of(record) if isinstance(record, Event) else None
+            if told is not None:
+                offsets_ms.setdefault((batch.header.box_id, told[0]), told[1])
+    return offsets_ms
 
 
 def _verify_journal(db: Session, found: Verification, position: int | None) -> _Seen:
-    seen = _Seen()
+    seen = _Seen(offsets_ms=_read_corrections(db))
     order = (StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
     lane: tuple[str, str, str] | None = None
     seq, digest = 0, FIRST_PREVIOUS
@@ -96,15 +120,18 @@ def _verify_journal(db: Session, found: Verification, position: int | None) -> _
 
 def _collect(batch: Batch, found: Verification, seen: _Seen, *, carried: bool) -> None:
     box_id = batch.header.box_id
-    points = points_of_batch(batch)
+    repair_ms = seen.offsets_ms.get((box_id, batch.header.boot_id), 0)
+    points = points_of_batch(batch, repair_ms)
     found.readings += len(points)
     seen.points.update(points)
     if not carried:
         seen.on_the_way.update(point[:4] for point in points)
     for _, record in batch.records:
+        offset_ms = 0 if record.clock_synced else repair_ms
         if isinstance(record, Event):
             found.events += 1
-            said = (box_id, record.incident_id, record.type, record.source_id, record.at, record.data)
+            at = record.at + timedelta(milliseconds=offset_ms)
+            said = (box_id, record.incident_id, record.type, record.source_id, at, record.data)
             seen.events.setdefault(record.event_id, _digest(*said))
             if record.type in OPENS | UPDATES | CLOSES:
                 seen.incidents.add(record.incident_id)
@@ -156,7 +183,7 @@ def _verify_points(db: Session, series: SeriesStore, found: Verification, seen: 
         for point in series.range(key, extent.first_ms, extent.last_ms)
     }
     found.points = len(stored)
-    refused = _refused(db, series.name, found)
+    refused = _refused(db, series.name, found, seen)
     foreign = stored - seen.points
     if foreign:  # a store outside of the record may have points of batches that came during this walk
         db.commit()
@@ -173,7 +200,7 @@ def _verify_points(db: Session, series: SeriesStore, found: Verification, seen: 
         found.problems.append(f"point {name[1]} at {name[3]}: is in a batch but not in the series")
 
 
-def _refused(db: Session, store_name: str, found: Verification) -> set[PointKey]:
+def _refused(db: Session, store_name: str, found: Verification, seen: _Seen) -> set[PointKey]:
     """The points that the store would not take; each problem is told."""
     names: set[PointKey] = set()
     if not has_cursors(db):
@@ -183,18 +210,19 @@ def _refused(db: Session, store_name: str, found: Verification) -> set[PointKey]
         where = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
         if problem.sensor_id is None or problem.quantity is None or problem.observed_at_ms is None:
             found.gaps.append(f"series: {where}: {problem.reason}")
-            names |= {point[:4] for point in _points_in(db, row)}
+            names |= {point[:4] for point in _points_in(db, row, seen)}
             continue
         found.gaps.append(f"series: {where}: {problem.sensor_id} at {problem.observed_at_ms} refused: {problem.reason}")
         names.add((row.box_id, problem.sensor_id, problem.quantity, problem.observed_at_ms))
     return names
 
 
-def _points_in(db: Session, row: StoredBatch) -> list[Point]:
+def _points_in(db: Session, row: StoredBatch, seen: _Seen) -> list[Point]:
     try:
-        return points_of_batch(open_batch(row.raw, lambda box_id: key_of(db, box_id)))
+        batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
     except BatchError:
         return []  # told by the walk over the journal
+    return points_of_batch(batch, seen.offsets_ms.get((batch.header.box_id, batch.header.boot_id), 0))
 
 
 def _verify_pictures(db: Session, blobs: FolderBlobStore, found: Verification, seen: _Seen) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from telemetry.batch import Sha256, sha256_hex
-from telemetry.messages import Identifier, Message, Text, UtcTime
+from telemetry.messages import Identifier, Message, Name, Text, UtcTime
 from telemetry.signing import SIGNATURE_BYTES, PublicKey, Signer
 
 MAGIC = b"BLE1"
@@ -34,13 +34,18 @@ class EvidenceError(Exception):
 
 
 class EvidenceManifest(Message):
-    """What the picture shows, without naming a person."""
+    """What the picture shows, without naming a person.
+
+    ``previous_sha256`` is the digest of the signed part of the evidence before it from the same camera: whoever has one
+    knows that there was another. It is None for a camera's first, and in evidence from before there were chains.
+    ``clock_synced``: whether the box's clock was right by its own knowledge; None where nobody knows.
+    """
 
     evidence_id: Identifier
     sha256: Sha256
     size_bytes: Annotated[int, Field(ge=1, le=BLOB_BYTES_MAX)]
-    media_type: Literal["image/jpeg"]
-    role: Literal["snapshot", "annotated"]
+    media_type: Literal["image/jpeg", "video/mp4"]
+    role: Literal["snapshot", "annotated", "clip"]
     incident_id: Identifier
     box_id: Identifier
     camera_id: Identifier
@@ -50,6 +55,9 @@ class EvidenceManifest(Message):
     model_sha256: Sha256
     config_sha256: Sha256
     description: Text = ""
+    zone: Name = ""
+    clock_synced: bool | None = None
+    previous_sha256: Sha256 | None = None
 
 
 @dataclass(frozen=True)

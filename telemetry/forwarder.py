@@ -1,7 +1,13 @@
-"""Carries the outbox to the centre: events first, then evidence, then readings; nothing leaves without a receipt.
+"""Carries the outbox to the centre: nothing leaves it without a receipt, and nothing old holds up what is new.
 
-A failure keeps everything and is retried for ever with full jitter. A request that the centre refuses whole is
-cut in half until the bad batch stands alone; only that one is set aside, with the reason.
+Four senders work beside each other, each with one request in flight at most:
+- events, which wait for nobody and no bandwidth cap;
+- evidence;
+- live readings: whatever was sealed since the sender last had everything, so that they stay under two seconds behind;
+- backfill: older readings, oldest first, marked historical, in requests of 0.15 s, with pauses in between.
+
+A failure keeps everything and is retried for ever with full jitter. A request that the centre refuses whole is cut
+in half until the bad batch stands alone; only that one is set aside, with the reason.
 """
 
 from __future__ import annotations
@@ -9,31 +15,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from telemetry.backoff import Backoff, Reach
 from telemetry.messages import Lane, Receipt
-from telemetry.outbox import Outbox, Pending
+from telemetry.outbox import Outbox, OutboxError, Pending
+from telemetry.pace import Pace
 from telemetry.spool import EvidenceSpool
-from telemetry.uplink import HttpsUplink, UplinkRefused, UplinkUnavailable
+from telemetry.uplink import (
+    TIMEOUT_S,
+    Answer,
+    HttpsUplink,
+    Uplink,
+    UplinkRefused,
+    UplinkSettings,
+    UplinkUnavailable,
+)
 
 logger = logging.getLogger(__name__)
-RECORDS_MAX = 5_000
-BYTES_MAX = 2 * 1024 * 1024
+RECORDS_MAX = 2_500  # the centre stores them in one transaction, which others wait for
 BACKOFF_S_MAX = 30.0
 IDLE_S = 5.0  # how long new work may wait if a wake-up was missed
+LIVE_INTERVAL_S = 0.7  # readings of so long share a batch
+BACKFILL_SHARE = 0.8  # of the time; the rest is the centre's and the line's to breathe
+ASK_MISSING_S = 600.0
 Result = TypeVar("Result")
-
-
-class Uplink(Protocol):
-    """Port: the way to the centre. Raises UplinkUnavailable or UplinkRefused."""
-
-    async def send(self, batches: list[Pending]) -> list[Receipt]: ...
-
-    async def send_evidence(self, sha256: str, data: bytes) -> None: ...
 
 
 class Forwarder:
@@ -46,102 +56,177 @@ class Forwarder:
         base_url: str,
         *,
         ca_file: Path | None = None,
+        pins: tuple[str, ...] = (),
+        proxy: str | None = None,
+        bandwidth_bytes_per_s: int | None = None,
+        backfill_share: float = BACKFILL_SHARE,
         backoff_s_max: float = BACKOFF_S_MAX,
+        ask_missing_s: float = ASK_MISSING_S,
+        live_interval_s: float = LIVE_INTERVAL_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._outbox = outbox
         self._spool = spool
-        self._base_url = base_url
-        self._ca_file = ca_file
+        self._settings = UplinkSettings(base_url, ca_file, pins, proxy, timeout_s)
+        self._pace = Pace(bandwidth_bytes_per_s)
+        self._backfill_share = backfill_share
         self._backoff_s_max = backoff_s_max
-        self._work = asyncio.Event()
-        self._failures = 0
+        self._ask_missing_s = ask_missing_s
+        self._live_interval_s = live_interval_s
+        self._live_after_id = 0  # batches up to this id are backfill
+        self._backlog_empty = False
+        self._asked_at_s = float("-inf")
+        self._reach = Reach()
+        self._work = {name: asyncio.Event() for name in ("events", "evidence", "live", "backfill")}
+        self.sent_bytes = 0
+
+    @property
+    def failures(self) -> int:
+        """Requests that failed since the start."""
+        return self._reach.failures_ever
 
     def wake(self) -> None:
         """Say that there is something new to send."""
-        self._work.set()
+        for work in self._work.values():
+            work.set()
 
     async def run(self) -> None:
         """Forward until cancelled."""
-        async with HttpsUplink(self._base_url, ca_file=self._ca_file) as uplink:
-            while True:
-                self._work.clear()
-                pause_s = await self._attempt(uplink)
-                if pause_s is None:
-                    await self._wait_for_work()
-                else:
-                    await asyncio.sleep(pause_s)
+        self._live_after_id = await _in_thread(partial(self._outbox.newest_id, "readings"))
+        async with HttpsUplink(self._settings, self._pace) as uplink:
+            senders = {
+                "events": self._send_events,
+                "evidence": self._send_evidence,
+                "live": self._send_live,
+                "backfill": self._send_backfill,
+            }
+            tasks = [
+                asyncio.create_task(self._repeat(self._work[name], partial(send, uplink)), name=f"send {name}")
+                for name, send in senders.items()
+            ]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _wait_for_work(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(IDLE_S):  # wait_for may lose a cancellation in Python 3.11
-                await self._work.wait()
-
-    async def _attempt(self, uplink: Uplink) -> float | None:
-        """Send all there is; returns the pause before the next try after a failure."""
-        try:
-            await self.drain(uplink)
-        except UplinkUnavailable as error:
-            self._failures += 1
-            if self._failures == 1:
-                logger.warning("centre unreachable, keeping everything: %s", error)
-            ceiling = min(self._backoff_s_max, 0.5 * 2 ** min(self._failures, 10))
-            return max(error.retry_after_s or 0.0, random.uniform(0.05, ceiling))  # noqa: S311 - jitter, not a secret
-        if self._failures:
-            logger.info("centre reachable again after %d failed tries", self._failures)
-            self._failures = 0
-        return None
-
-    async def drain(self, uplink: Uplink) -> None:
-        """Send until nothing waits; raises UplinkUnavailable."""
+    async def _repeat(self, work: asyncio.Event, send: Callable[[], Awaitable[bool]]) -> None:
+        """Call *send* while it gives true, then whenever there is work; wait after a failure."""
+        backoff = Backoff(self._backoff_s_max)
         while True:
-            await self._drain_events(uplink)
-            if await self._send_some_evidence(uplink):
+            work.clear()
+            try:
+                more = await send()
+            except UplinkUnavailable as error:
+                self._reach.lost(error)
+                await backoff.wait(error.retry_after_s)
                 continue
-            if not await self._send_some(uplink, "readings"):
-                return
+            except OutboxError as error:
+                logger.error("%s", error)
+                await backoff.wait()
+                continue
+            backoff.reset()
+            if not more:
+                await _wait_for(work, IDLE_S)
 
-    async def _drain_events(self, uplink: Uplink) -> None:
-        while await self._send_some(uplink, "events"):
-            pass
+    async def _send_events(self, uplink: Uplink) -> bool:
+        return await self._send_some(uplink, await self._pending("events"), urgent=True) > 0
 
-    async def _send_some(self, uplink: Uplink, lane: Lane) -> bool:
-        batches = await _in_thread(partial(self._outbox.pending, lane, records_max=RECORDS_MAX, bytes_max=BYTES_MAX))
+    async def _send_live(self, uplink: Uplink) -> bool:
+        """Send what came since last time; if it is too much for one request, it is for the backfill."""
+        started_s = time.monotonic()
+        batches = await self._pending("readings", after_id=self._live_after_id)
+        newest = await _in_thread(partial(self._outbox.newest_id, "readings"))
+        if batches and batches[-1].id < newest:
+            self._live_after_id = newest
+            self._work["backfill"].set()
+            batches = await self._pending("readings", after_id=newest)
+        sent = await self._send_some(uplink, batches)
+        if sent:
+            await asyncio.sleep(max(0.0, self._live_interval_s - (time.monotonic() - started_s)))
+        return sent > 0
+
+    async def _send_backfill(self, uplink: Uplink) -> bool:
+        batches = await self._pending("readings", seal=False)
+        batches = [batch for batch in batches if batch.id <= self._live_after_id]
+        self._backlog_empty = not batches
+        started_s = time.monotonic()
+        size = await self._send_some(uplink, batches, historical=True)
+        if size:
+            took_s = time.monotonic() - started_s
+            self._pace.learn(size, took_s)
+            await asyncio.sleep(min(took_s, 5.0) * (1 / self._backfill_share - 1))
+        return size > 0
+
+    async def _pending(self, lane: Lane, after_id: int = 0, *, seal: bool = True) -> list[Pending]:
+        limits = {"records_max": RECORDS_MAX, "bytes_max": self._pace.request_bytes}
+        return await _in_thread(partial(self._outbox.pending, lane, **limits, after_id=after_id, seal=seal))
+
+    async def _send_some(
+        self, uplink: Uplink, batches: list[Pending], *, historical: bool = False, urgent: bool = False
+    ) -> int:
+        """Send batches and carry out the receipts; gives the bytes sent, 0 if there was nothing to send."""
         if not batches:
-            return False
-        receipts = await self._send_bisecting(uplink, batches)
-        named = {(receipt.lane, receipt.seq) for receipt in receipts}
-        for receipt in receipts:
+            return 0
+        send = partial(uplink.send, historical=historical, urgent=urgent, ask_missing=self._wants_to_ask())
+        answer = await self._send_bisecting(send, batches)
+        named = {(receipt.epoch, receipt.lane, receipt.seq) for receipt in answer.receipts}
+        for receipt in answer.receipts:
             if receipt.status == "rejected":
                 logger.error("centre rejected %s batch %d: %s", receipt.lane, receipt.seq, receipt.reason)
-        await _in_thread(partial(self._outbox.settle, receipts))
-        if not any((batch.lane, batch.seq) in named for batch in batches):
+        await _in_thread(partial(self._outbox.settle, answer.receipts))
+        if not any((batch.epoch, batch.lane, batch.seq) in named for batch in batches):
             raise UplinkUnavailable("the centre's answer names none of the batches sent")
+        self._reach.regained()
+        if answer.missing:
+            again = await _in_thread(partial(self._outbox.take_missing, answer.missing))
+            logger.warning("the centre lacks %d ranges of batches; %d batches go again", len(answer.missing), again)
+            self.wake()
+        size = sum(len(batch.raw) for batch in batches)
+        self.sent_bytes += size
+        return size
+
+    def _wants_to_ask(self) -> bool:
+        """Ask for what is missing now and then, when all old readings are gone: before, the answer is known."""
+        now_s = time.monotonic()
+        if not self._backlog_empty or now_s - self._asked_at_s < self._ask_missing_s:
+            return False
+        self._asked_at_s = now_s
         return True
 
-    async def _send_bisecting(self, uplink: Uplink, batches: list[Pending]) -> list[Receipt]:
+    async def _send_bisecting(
+        self, send: Callable[[list[Pending]], Awaitable[Answer]], batches: list[Pending]
+    ) -> Answer:
         try:
-            return await uplink.send(batches)
+            return await send(batches)
         except UplinkRefused as error:
             if len(batches) == 1:
-                return [self._refusal(batches[0], str(error))]
+                return Answer(receipts=[await self._refusal(batches[0], error)])
         middle = len(batches) // 2
-        first = await self._send_bisecting(uplink, batches[:middle])
-        return first + await self._send_bisecting(uplink, batches[middle:])
+        first = await self._send_bisecting(send, batches[:middle])
+        second = await self._send_bisecting(send, batches[middle:])
+        return Answer(receipts=first.receipts + second.receipts, missing=first.missing + second.missing)
 
-    def _refusal(self, batch: Pending, reason: str) -> Receipt:
+    async def _refusal(self, batch: Pending, error: UplinkRefused) -> Receipt:
+        """The receipt of a batch that is refused alone; a sound batch refused for its signature is no poison."""
         from telemetry.batch import read_header
 
+        if error.code == "signature" and await _in_thread(partial(self._outbox.is_sound, batch)):
+            raise UplinkUnavailable("the centre knows another key for this box; enrol it again")
         header, _ = read_header(batch.raw)
         return Receipt(
             box_id=header.box_id,
-            epoch=header.epoch,
+            epoch=batch.epoch,
             lane=batch.lane,
             seq=batch.seq,
             status="rejected",
-            reason=reason[:512],
+            reason=str(error)[:512],
         )
 
-    async def _send_some_evidence(self, uplink: Uplink) -> bool:
+    async def _send_evidence(self, uplink: Uplink) -> bool:
         files = await _in_thread(self._spool.waiting)
         if not files:
             return False
@@ -154,7 +239,15 @@ class Forwarder:
             await _in_thread(partial(self._spool.refuse, path))
         else:
             await _in_thread(partial(self._spool.delivered, path))
+            self.sent_bytes += len(data)
+        self._reach.regained()
         return True
+
+
+async def _wait_for(work: asyncio.Event, timeout_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):  # wait_for may lose a cancellation in Python 3.11
+            await work.wait()
 
 
 async def _in_thread(call: Callable[[], Result]) -> Result:

@@ -20,6 +20,8 @@ EventType = Literal[
     "excursion_opened",
     "excursion_updated",
     "excursion_closed",
+    "warning",
+    "defrost",
     "violation_opened",
     "violation_updated",
     "violation_closed",
@@ -28,7 +30,9 @@ EventType = Literal[
     "data_gap",
     "camera_blind",
     "camera_recovered",
+    "coverage",
     "box_status",
+    "clock_corrected",
 ]
 
 
@@ -61,7 +65,11 @@ class Message(BaseModel):
 
 
 class Reading(Message):
-    """One value of one sensor. ``value`` is in ``unit`` (°C for temperature); None only with quality ``bad``."""
+    """One value of one sensor. ``value`` is in ``unit`` (°C for temperature); None only with quality ``bad``.
+
+    Without ``clock_synced``, ``observed_at`` counts from a wrong but steady start within one boot (the batch's
+    ``boot_id``); a ``clock_corrected`` event of that boot tells what to add.
+    """
 
     sensor_id: Identifier
     quantity: Identifier
@@ -74,7 +82,11 @@ class Reading(Message):
 
 
 class Event(Message):
-    """Something that happened at the box. All events of one incident share ``incident_id``."""
+    """Something that happened at the box. All events of one incident share ``incident_id``.
+
+    ``clock_synced`` as in Reading. A ``clock_corrected`` event holds ``boot_id`` and ``offset_s``: true time =
+    told time + offset for every record of that boot whose clock was not synchronised.
+    """
 
     event_id: Identifier
     incident_id: Identifier
@@ -82,7 +94,17 @@ class Event(Message):
     severity: Severity
     source_id: Identifier
     at: UtcTime
+    clock_synced: bool = True
     data: Annotated[dict[Name, Scalar | Names], Field(max_length=64)] = Field(default_factory=dict)
+
+
+class SeqRange(Message):
+    """Batches ``first_seq`` to ``last_seq`` (both included) of one lane of one epoch."""
+
+    epoch: Identifier
+    lane: Lane
+    first_seq: Annotated[int, Field(ge=1)]
+    last_seq: Annotated[int, Field(ge=1)]
 
 
 class RejectedRecord(Message):

@@ -26,11 +26,15 @@ class EvidenceSpool:
         if not _NAME.match(target.name):
             raise ValueError(f"{sha256!r} is not a SHA-256 in hex")
         part = target.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(target)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(target)
+        except OSError:
+            part.unlink(missing_ok=True)  # on a full disk the half file would take the room of whole ones
+            raise
         handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)

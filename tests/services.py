@@ -10,7 +10,7 @@ import pytest
 
 def require(program: str) -> str:
     """The path of *program*; skips the test without it, or fails when BRIGHTLINE_REQUIRE_SERVICES=1."""
-    path = shutil.which(program)
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
         missing(f"{program} is not installed")
     assert path is not None

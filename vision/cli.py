@@ -1,4 +1,4 @@
-"""`brightline-vision`: watch one camera, ask the model about one picture, or measure it on labelled ones."""
+"""`brightline-vision`: watch a camera, play a film to the rules, ask a model about a picture, measure it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vision.detector import Detector
+    from vision.watch_settings import WatchSettings
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 fault, 2 wrong arguments, model, picture or data)."""
     args = _parser().parse_args(argv)
-    from vision.detector import DEFAULT_MODEL, ModelError
+    from vision.detector import DEFAULT_MODEL
+    from vision.manifest import ModelError
 
-    args.model = args.model or DEFAULT_MODEL
-    commands = {"run": _run, "detect": _detect, "evaluate": _evaluate}
+    args.model = getattr(args, "model", None) or DEFAULT_MODEL
+    commands = {
+        "run": _run,
+        "replay": _replay,
+        "detect": _detect,
+        "evaluate": _evaluate,
+        "bench": _bench,
+        "verify": _verify,
+    }
     try:
         return commands[args.command](args)
     except (ModelError, ValueError) as error:
@@ -39,24 +49,40 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="watch a camera and print what happens as JSON lines")
     run.add_argument("--source", required=True, help="rtsp://, http://, a video file or /dev/videoN")
-    run.add_argument("--dwell-s", type=float, default=3.0, help="seconds until a violation is confirmed")
     run.add_argument("--once", action="store_true", help="play a file once instead of for ever")
     run.add_argument("--save", type=Path, help="folder for the annotated snapshots")
+    replay = commands.add_parser("replay", help="say what a recorded film would have raised, and when")
+    replay.add_argument("video", type=Path)
+    replay.add_argument("--start", default="", help="when the film begins, as 2026-03-02T11:30+08:00 (default: now)")
     detect = commands.add_parser("detect", help="print what the model sees in a picture as JSON")
     detect.add_argument("image", type=Path)
     evaluate = commands.add_parser("evaluate", help="measure the model on labelled pictures (YOLO layout)")
     evaluate.add_argument("--data", type=Path, required=True, help="data.yaml of the set")
     evaluate.add_argument("--split", default="test", help="train, val or test (default: test)")
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    for command in (run, detect, evaluate):
+    bench = commands.add_parser("bench", help="measure what a picture costs on this machine")
+    bench.add_argument("--pictures", type=int, default=100, help="how many to time")
+    bench.add_argument("--size", default="640x360", help="of the pictures (default: 640x360)")
+    bench.add_argument("--threads", type=int, default=1, help="of one inference")
+    verify = commands.add_parser("verify", help="check evidence files offline, with nothing but the box's public key")
+    verify.add_argument("files", type=Path, nargs="+")
+    verify.add_argument("--public-key", required=True, help="of the box: base64, or a file that holds it")
+    for command in (run, replay, detect, evaluate, bench):
         command.add_argument("--model", type=Path, help="ONNX model with its manifest (default: the packaged one)")
-    for command in (run, detect):
-        command.add_argument("--confidence", type=float, default=0.4, help="least confidence of a verdict, 0 to 1")
+    for command in (replay, evaluate, bench, verify):
+        command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    for command in (run, replay):
+        command.add_argument(
+            "--violation", action="append", help="code of the catalogue, repeatable (default: no_mask)"
+        )
+        command.add_argument("--dwell-s", type=float, help="seconds until a violation is confirmed")
+        command.add_argument("--catalogue", type=Path, help="folder of the catalogue (default: configs/violations)")
+        command.add_argument("--confidence", type=float, help="least confidence of a verdict, 0.15 to 1")
+    detect.add_argument("--confidence", type=float, default=0.4, help="least confidence, 0 to 1")
     evaluate.add_argument(
         "--confidence", type=float, help="where to give precision and recall (default: where mean F1 is highest)"
     )
     for command in (detect, evaluate):
-        command.add_argument("--close-look", action="store_true", help="look twice at every head, as `run` does")
+        command.add_argument("--close-look", action="store_true", help="look twice at every small head, as `run` does")
     return parser
 
 
@@ -72,19 +98,71 @@ def _stopped_by_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def _settings(args: argparse.Namespace, source: str) -> WatchSettings:
+    from vision.catalogue import DEFAULT_FOLDER
+    from vision.watch_settings import ModelUse, Watched, WatchSettings
+
+    given = {"dwell_s": args.dwell_s, "confidence": args.confidence}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return WatchSettings(
+        "camera",
+        source,
+        models=(ModelUse(args.model),),
+        violations=tuple(Watched(code, changes=changes) for code in args.violation or ["no_mask"]),
+        catalogue=args.catalogue or DEFAULT_FOLDER,
+        loop=not getattr(args, "once", True),
+    )
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from vision.pipeline import Watch
+    from vision.replay import replay, summary
+
+    start = datetime.fromisoformat(args.start) if args.start else datetime.now(UTC)
+    if start.tzinfo is None:
+        raise ValueError(f"--start is {args.start}; give its offset too, such as 2026-03-02T11:30+08:00")
+    if not args.video.is_file():
+        raise ValueError(f"{args.video}: no such video file")
+    report = replay(Watch(_settings(args, str(args.video))), args.video, start)
+    sys.stdout.write(json.dumps(report) + "\n" if args.json else summary(report))
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from vision.bench import bench
+
+    width, _, height = args.size.partition("x")
+    sizes = [int(part) if part.isdecimal() else 0 for part in (width, height)]
+    if not all(16 <= size <= 4096 for size in sizes) or not 1 <= args.pictures <= 10_000 or not 1 <= args.threads <= 64:
+        raise ValueError("give --size as 640x360 (16 to 4096), --pictures 1 to 10000 and --threads 1 to 64")
+    report = bench(args.model, pictures=args.pictures, width=sizes[0], height=sizes[1], threads=args.threads)
+    text = "".join(f"{name:<22} {value}\n" for name, value in report.items())
+    sys.stdout.write(json.dumps(report) + "\n" if args.json else text)
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Exit status 0 only when every file is whole and signed by this key."""
+    from vision.evidence_file import read_key, verify_files
+
+    report = verify_files(args.files, read_key(args.public_key))
+    text = "".join(f"{row['file']}: {row['problem'] or 'genuine'}\n" for row in report["files"])
+    sys.stdout.write(json.dumps(report) + "\n" if args.json else text + f"missing before them: {report['missing']}\n")
+    return 0 if report["genuine"] else 1
+
+
 def _run(args: argparse.Namespace) -> int:
     from vision.address import CameraAddress
-    from vision.pipeline import ViolationOpened, Watch, WatchSettings
+    from vision.happenings import ViolationOpened
+    from vision.pipeline import Watch
 
     address = CameraAddress(args.source)
     if address.is_file and not Path(args.source).is_file():
         raise ValueError(f"{args.source}: no such video file; give a file, rtsp://, http:// or /dev/videoN")
-    settings = WatchSettings(
-        "camera", args.source, args.model, dwell_s=args.dwell_s, confidence=args.confidence, loop=not args.once
-    )
+    settings = _settings(args, args.source)
     with _stopped_by_signal() as stop:
         for item in Watch(settings).run(stop):
-            shown = {entry.name: getattr(item, entry.name) for entry in fields(item)}
+            shown = asdict(item)
             if isinstance(item, ViolationOpened) and args.save:
                 args.save.mkdir(parents=True, exist_ok=True)
                 (args.save / f"{item.incident_id}.jpg").write_bytes(item.annotated_jpeg)

@@ -8,11 +8,14 @@ away. The two numbers below were chosen on the validation split (see vision/READ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vision.detections import Detections, Floats, iou_matrix
-from vision.detector import Detector, suppress
+from vision.detector import Detector
 from vision.frame import Image
+from vision.heads import suppress
 
 FIRST_LOOK_CONFIDENCE = 0.15  # low: the first look only finds where heads may be
 SMALL_SHARE_MAX = 0.3  # a head whose longer side is less of the picture's longer side is looked at again
@@ -41,25 +44,41 @@ class CloseLookDetector:
         class_id = first.class_id.copy()
         confidence = np.asarray(np.where(small, first.confidence * 0.5, first.confidence), np.float32)
         by_size = np.argsort(-side, kind="stable")
-        for index in by_size[small[by_size]][:HEADS_MAX]:
-            closer = self._look(image, first.xyxy[index])
+        chosen = by_size[small[by_size]][:HEADS_MAX]
+        for index, closer in zip(chosen, self._look(image, first.xyxy[chosen]), strict=True):
             if closer is not None:
                 boxes[index], confidence[index], class_id[index] = closer
         return suppress(Detections.of(boxes, confidence, class_id), IOU_MAX)
 
-    def _look(self, image: Image, box: Floats) -> tuple[Floats, float, int] | None:
-        left, top, right, bottom = _square(box, image.shape[1], image.shape[0])
-        if right - left < 2 or bottom - top < 2:
-            return None
-        found = self._detector.detect(np.ascontiguousarray(image[top:bottom, left:right]))
-        if not len(found):
-            return None
-        moved = np.asarray(found.xyxy + np.array([left, top, left, top], np.float32), np.float32)
-        same = iou_matrix(box[None], moved)[0]
-        best = int(np.argmax(np.where(same >= IOU_SAME_MIN, found.confidence, -1)))
-        if same[best] < IOU_SAME_MIN:
-            return None
-        return moved[best], float(found.confidence[best]), int(found.class_id[best])
+    def detect_many(self, images: Sequence[Image]) -> list[Detections]:
+        return [self.detect(image) for image in images]
+
+    def _look(self, image: Image, heads: Floats) -> list[tuple[Floats, float, int] | None]:
+        """For each of *heads* (N, 4) what its crop shows in the same place."""
+        squares = [_square(box, image.shape[1], image.shape[0]) for box in heads]
+        large = [
+            index for index, (left, top, right, bottom) in enumerate(squares) if min(right - left, bottom - top) >= 2
+        ]
+        crops = [
+            np.ascontiguousarray(image[top:bottom, left:right])
+            for left, top, right, bottom in (squares[index] for index in large)
+        ]
+        closer: list[tuple[Floats, float, int] | None] = [None] * len(heads)
+        for index, found in zip(large, self._detector.detect_many(crops), strict=True):
+            closer[index] = _same(heads[index], found, squares[index][:2])
+        return closer
+
+
+def _same(box: Floats, found: Detections, corner: tuple[int, int]) -> tuple[Floats, float, int] | None:
+    """The surest of *found*, a crop's detections, that lies where *box* is; None when there is none."""
+    if not len(found):
+        return None
+    moved = np.asarray(found.xyxy + np.array([*corner, *corner], np.float32), np.float32)
+    same = iou_matrix(box[None], moved)[0]
+    best = int(np.argmax(np.where(same >= IOU_SAME_MIN, found.confidence, -1)))
+    if same[best] < IOU_SAME_MIN:
+        return None
+    return moved[best], float(found.confidence[best]), int(found.class_id[best])
 
 
 def _square(box: Floats, width: int, height: int) -> tuple[int, int, int, int]:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from vision.dataset import Dataset, DatasetError
 from vision.detections import Detections, Floats, iou_matrix
-from vision.detector import DETECTIONS_MAX, Detector
+from vision.detector import Detector
+from vision.heads import DETECTIONS_MAX
 
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -1,206 +1,166 @@
-"""One camera from pictures to violations: source → detector → tracker → violation machine → snapshot.
+"""One camera from pictures to violations: source → sight → models → rules → snapshot.
 
-Everything that happens comes out of `Watch.run` as one item; a lost or black picture is an item too, and no
-violation opens or closes while it lasts. A class that the kind of violation says nothing about is unknown, and a model
-without the class that violates is refused: it would watch for ever and find nothing.
+Everything that happens comes out of `Watch.run` as one item; a picture that is lost or not clear is an item too, and no
+violation opens or closes while it lasts. How long was really judged is counted and comes out as well.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
-
-from vision.close_look import FIRST_LOOK_CONFIDENCE, CloseLookDetector
-from vision.detections import NO_TRACK, Detections
-from vision.detector import DEFAULT_MODEL, Detector, ModelError, OnnxDetector
+from vision.camera_statistics import CameraStatistics
+from vision.clip_desk import ClipDesk
+from vision.coverage import CoverageLedger
+from vision.crew import Crew
+from vision.detector import Detector
 from vision.frame import Frame
+from vision.guard import Guard
+from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened, WatchItem
+from vision.packet_ring import PacketRing
+from vision.scene import Scene
+from vision.sight import SightCheck
 from vision.snapshot import annotated_jpeg, raw_jpeg
 from vision.source import SourceLost, VideoSource
-from vision.tracker import Tracker
-from vision.violation import Closed, Observation, Opened, Verdict, ViolationMachine, ViolationRule
-
-VERDICTS: dict[str, dict[str, Verdict]] = {"no_mask": {"no_mask": "violating", "mask": "compliant"}}  # kind → class
-BLACK_LEVEL_MAX = 12.0  # mean of all samples, of 255
-BLACK_STEP_PX = 8  # every eighth pixel each way tells black as well as all of them
-STATS_INTERVAL_S = 10.0
+from vision.violation import Closed, Opened
+from vision.watch_settings import WatchSettings
+from vision.zones import Masks
 
 
-@dataclass(frozen=True)
-class OpenIncident:
-    """An incident that was open before a restart."""
-
-    incident_id: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class WatchSettings:
-    """How one camera is watched; sizes in pixels, times in seconds."""
-
-    camera_id: str
-    source: str
-    model_path: Path = DEFAULT_MODEL
-    kind: str = "no_mask"
-    dwell_s: float = 3.0
-    recover_s: float = 10.0
-    window_share: float = 0.6
-    rate_fps: float = 5.0
-    confidence: float = 0.4
-    min_head_px: float = 24.0
-    loop: bool = True
-    open_incidents: tuple[OpenIncident, ...] = ()
-
-
-@dataclass(frozen=True)
-class ViolationOpened:
-    """A confirmed violation with its pictures (JPEG)."""
-
-    incident_id: str
-    kind: str
-    at: datetime
-    camera_id: str
-    confidence: float
-    track_id: int
-    duration_s: float
-    snapshot_jpeg: bytes
-    annotated_jpeg: bytes
-    model_sha256: str
-
-
-@dataclass(frozen=True)
-class ViolationClosed:
-    """The violation is over."""
-
-    incident_id: str
-    kind: str
-    at: datetime
-    camera_id: str
-
-
-@dataclass(frozen=True)
-class CameraStatus:
-    """Sent when the camera goes blind (with the reason) or sees again."""
-
-    camera_id: str
-    blind: bool
-    reason: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class FrameStats:
-    """Every ten seconds, blind or not: pictures judged and dropped since the start."""
-
-    camera_id: str
-    judged: int
-    dropped: int
-
-
-WatchItem = ViolationOpened | ViolationClosed | CameraStatus | FrameStats
-
-
-@dataclass
 class Watch:
-    """Watches one camera; *detector* replaces the model in tests."""
+    """Watches one camera; *detectors* replace the models of the settings in tests."""
 
-    settings: WatchSettings
-    detector: Detector | None = None
-    _blind: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        settings = self.settings
-        if settings.kind not in VERDICTS:
-            raise ValueError(f"{settings.kind}: no such kind of violation; known are {', '.join(VERDICTS)}")
-        if not 0 < settings.confidence < 1:
-            raise ValueError(f"confidence is {settings.confidence}; it must be between 0 and 1")
-        self._verdicts = VERDICTS[settings.kind]
-        if self.detector is None:
-            first_look = OnnxDetector(settings.model_path, confidence=FIRST_LOOK_CONFIDENCE)
-            self.detector = CloseLookDetector(first_look)
-        if not any(self._verdicts.get(name) == "violating" for name in self.detector.names.values()):
-            names = ", ".join(self.detector.names.values())
-            raise ModelError(
-                f"{settings.model_path}: knows {names}, none of which is {settings.kind}; use another model"
-            )
-        rule = ViolationRule(settings.kind, settings.dwell_s, settings.recover_s, settings.window_share)
-        resumed = [item.incident_id for item in settings.open_incidents if item.kind == settings.kind]
-        self._machine = ViolationMachine(rule, resumed[0] if resumed else None)
-        self._tracker = Tracker(confident=settings.confidence)
+    def __init__(self, settings: WatchSettings, detectors: Sequence[Detector] | None = None) -> None:
+        """Raises ModelError or ValueError (CatalogueError is one) for settings that cannot work."""
+        self.settings = settings
+        self._masks = Masks(settings.masks)
+        self._crew = Crew(settings, detectors)
+        self._sight = SightCheck()
+        self._ledger = CoverageLedger(settings.camera_id, settings.coverage_interval_s)
+        self._statistics = CameraStatistics(settings.camera_id)
+        self._blind = False
+        self._last_s: float | None = None
 
     def run(self, stop: threading.Event) -> Iterator[WatchItem]:
         """Items until *stop* is set or a file that does not loop ends."""
         settings = self.settings
-        judged = 0
-        stats_due_s = 0.0
-        with VideoSource(settings.source, rate_fps=settings.rate_fps, loop=settings.loop) as source:
+        # A clip is the camera's own film: it would show what is masked.
+        ring = None if self._masks.any or not settings.clip_after_s else PacketRing()
+        clips = ClipDesk(ring, settings.clip_before_s, settings.clip_after_s)
+        with VideoSource(settings.source, rate_fps=settings.rate_fps, loop=settings.loop, ring=ring) as source:
             for item in source:
                 if stop.is_set():
                     return
                 if isinstance(item, SourceLost):
-                    yield from self._lost("offline: " + item.reason)
+                    yield from self.lost("offline: " + item.reason, item.monotonic_s)
                 else:
-                    yield from self.judge(item)
-                    judged += not self._blind  # a black picture was not judged
-                if item.monotonic_s >= stats_due_s:  # while blind too: it says that this process lives
-                    stats_due_s = item.monotonic_s + STATS_INTERVAL_S
-                    yield FrameStats(settings.camera_id, judged, source.dropped)
+                    for happened in self.judge(item):
+                        clips.note(happened, item.monotonic_s)
+                        yield happened
+                yield from clips.ready(item.monotonic_s)
+                if statistics := self._statistics.due(item.monotonic_s, source.dropped):  # blind too: we live
+                    yield statistics
+        yield from self.finish(datetime.now(UTC))
 
-    def _lost(self, reason: str) -> Iterator[WatchItem]:
-        self._machine.blind()
-        if not self._blind:
-            self._blind = True
-            yield CameraStatus(self.settings.camera_id, True, reason, datetime.now(UTC))
+    def finish(self, at: datetime) -> Iterator[WatchItem]:
+        """What there is to say at the end: the coverage since the last report."""
+        if self._last_s is not None and (report := self._ledger.take(at, self._last_s)):
+            yield report
+
+    def lost(self, reason: str, now_s: float) -> Iterator[WatchItem]:
+        """The items of a time without pictures."""
+        self._sight.lost()
+        at = datetime.now(UTC)
+        yield from self._not_seen(reason, at, now_s)
+        yield from self._told(at, now_s)
 
     def judge(self, frame: Frame) -> Iterator[WatchItem]:
         """The items that one picture gives rise to."""
-        if float(np.mean(frame.image[::BLACK_STEP_PX, ::BLACK_STEP_PX])) < BLACK_LEVEL_MAX:
-            yield from self._lost("black picture")
-            return
-        if self._blind:
-            self._blind = False
-            yield CameraStatus(self.settings.camera_id, False, "", frame.captured_at)
-        assert self.detector is not None
-        found = self._tracker.update(self.detector.detect(frame.image), frame.monotonic_s)
-        outcome = self._machine.observe(self._observations(found), frame.monotonic_s)
+        begun_s = time.monotonic()
+        sight = self._sight.look(frame.image, frame.monotonic_s)
+        if not sight.clear:
+            self._statistics.doubtful += 1
+            yield from self._not_seen(sight.reason if sight.blind else "", frame.captured_at, frame.monotonic_s)
+        else:
+            if self._blind:
+                self._blind = False
+                yield CameraStatus(self.settings.camera_id, False, "", frame.captured_at)
+            yield from self._judge_clear(frame)
+            self._statistics.judged_one(begun_s, time.monotonic(), frame.monotonic_s)
+        yield from self._told(frame.captured_at, frame.monotonic_s)
+
+    def _told(self, at: datetime, now_s: float) -> Iterator[WatchItem]:
+        if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s)):
+            yield report
+
+    def _step(self, at: datetime, now_s: float) -> float:
+        """Seconds since the moment before; none may be counted twice or backwards."""
+        self._ledger.start(at, now_s)
+        step_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
+        self._last_s = now_s
+        return step_s
+
+    def _not_seen(self, reason: str, at: datetime, now_s: float) -> Iterator[WatchItem]:
+        """Nothing is judged. *reason* is empty while it is only a doubt."""
+        step_s = self._step(at, now_s)
+        self._ledger.count_blind(step_s)
+        self._statistics.blind_s += step_s
+        for looker in self._crew.lookers:
+            looker.forget()
+        for guard in self._crew.guards:
+            guard.machine.blind()
+            if self.settings.times.active(guard.rule.active, at):
+                self._ledger.count(guard.code, guard.zone_id, step_s, judged=False)
+        if reason and not self._blind:
+            self._blind = True
+            yield CameraStatus(self.settings.camera_id, True, reason, at)
+
+    def _judge_clear(self, frame: Frame) -> Iterator[WatchItem]:
+        now_s, at = frame.monotonic_s, frame.captured_at
+        step_s = self._step(at, now_s)
+        seen = replace(frame, image=self._masks.cover(frame.image))
+        looked = [number for number, looker in enumerate(self._crew.lookers) if looker.is_due(now_s)]
+        before = self._scene(seen)
+        for number in looked:
+            self._crew.lookers[number].look(seen)
+        scene = self._scene(seen)
+        for guard in self._crew.guards:
+            active = self.settings.times.active(guard.rule.active, at)
+            if active:
+                watched = step_s <= guard.machine.rule.gap_s_max and guard.covers(before) and guard.covers(scene)
+                self._ledger.count(guard.code, guard.zone_id, step_s, judged=watched)
+            if guard.looker in looked and (outcome := guard.watch(scene, now_s, active=active)):
+                yield self._item(guard, outcome, seen)
+
+    def _scene(self, frame: Frame) -> Scene:
+        fresh = [looker for looker in self._crew.lookers if looker.is_fresh(frame.monotonic_s)]
+        return Scene(
+            tuple(item for looker in fresh for item in looker.sightings),
+            frozenset(name for looker in fresh for name in looker.classes),
+            frame.image.shape[1],
+            frame.image.shape[0],
+            self._crew.thresholds,
+        )
+
+    def _item(self, guard: Guard, outcome: Opened | Closed, frame: Frame) -> ViolationOpened | ViolationClosed:
+        camera_id = self.settings.camera_id
         if isinstance(outcome, Closed):
-            settings = self.settings
-            yield ViolationClosed(outcome.incident_id, settings.kind, frame.captured_at, settings.camera_id)
-        elif isinstance(outcome, Opened):
-            yield self._opened(outcome, frame, found)
-
-    def _observations(self, found: Detections) -> list[Observation]:
-        assert self.detector is not None
-        observations = []
-        for box, confidence, class_id, track_id in zip(
-            found.xyxy, found.confidence, found.class_id, found.track_id, strict=True
-        ):
-            if track_id == NO_TRACK:
-                continue
-            verdict: Verdict = "unknown"
-            if box[3] - box[1] >= self.settings.min_head_px and confidence >= self.settings.confidence:
-                verdict = self._verdicts.get(self.detector.names[int(class_id)], "unknown")
-            observations.append(Observation(int(track_id), verdict, float(confidence)))
-        return observations
-
-    def _opened(self, outcome: Opened, frame: Frame, found: Detections) -> ViolationOpened:
-        assert self.detector is not None
-        settings = self.settings
-        box = found.xyxy[np.flatnonzero(found.track_id == outcome.track_id)[0]]
-        picture = annotated_jpeg(frame, box, settings.kind, outcome.confidence, settings.camera_id)
+            reason = "recovered" if guard.was_active else "period_over"
+            return ViolationClosed(outcome.incident_id, guard.code, guard.zone_id, frame.captured_at, camera_id, reason)
+        box = guard.boxes.get(outcome.track_id)
         return ViolationOpened(
             incident_id=outcome.incident_id,
-            kind=settings.kind,
+            kind=guard.code,
+            zone=guard.zone_id,
             at=frame.captured_at,
-            camera_id=settings.camera_id,
+            camera_id=camera_id,
             confidence=outcome.confidence,
             track_id=outcome.track_id,
             duration_s=outcome.duration_s,
             snapshot_jpeg=raw_jpeg(frame),
-            annotated_jpeg=picture,
-            model_sha256=self.detector.sha256,
+            annotated_jpeg=annotated_jpeg(frame, box, guard.code, outcome.confidence, camera_id),
+            model_sha256=self._crew.lookers[guard.looker].detector.sha256,
         )

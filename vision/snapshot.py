@@ -17,9 +17,11 @@ def raw_jpeg(frame: Frame) -> bytes:
     return _jpeg(frame.image)
 
 
-def annotated_jpeg(frame: Frame, box: Floats, kind: str, confidence: float, camera_id: str) -> bytes:
-    """The picture with the violation's box, its code and a strip with camera and time (UTC)."""
+def annotated_jpeg(frame: Frame, box: Floats | None, kind: str, confidence: float, camera_id: str) -> bytes:
+    """The picture with the violation's box (None: all of it), its code and a strip with camera and time (UTC)."""
     image = frame.image.copy()
+    if box is None:
+        box = np.array([1, 1, image.shape[1] - 2, image.shape[0] - 2], np.float32)
     left, top, right, bottom = (round(float(value)) for value in box)
     cv2.rectangle(image, (left, top), (right, bottom), RED, 2, cv2.LINE_AA)
     _label(image, f"{kind} {confidence:.0%}", (left, max(top - 6, 16)), RED)

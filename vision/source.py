@@ -21,6 +21,7 @@ import numpy as np
 
 from vision.address import OPEN_TIMEOUT_S, READ_TIMEOUT_S, CameraAddress, public_name
 from vision.frame import Frame
+from vision.packet_ring import PacketRing
 
 logger = logging.getLogger(__name__)
 LOST_S = 4.5
@@ -42,8 +43,17 @@ class SourceLost:
 class VideoSource:
     """``rtsp(s)://``, ``http(s)://``, a file, or ``/dev/videoN``. A context manager; iterate over it once."""
 
-    def __init__(self, url: str, *, rate_fps: float = 5.0, lost_s: float = LOST_S, loop: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        rate_fps: float = 5.0,
+        lost_s: float = LOST_S,
+        loop: bool = True,
+        ring: PacketRing | None = None,
+    ) -> None:
         """Nothing is opened yet; raises ValueError for an address or a rate that cannot work."""
+        self._ring = ring
         if not RATE_FPS_MIN <= rate_fps <= 60:
             raise ValueError(f"rate_fps is {rate_fps}; it must be from {RATE_FPS_MIN} to 60")
         self._address = CameraAddress(url)
@@ -137,10 +147,19 @@ class VideoSource:
             self._reason = public_name(f"{type(error).__name__}: {error}")[:200]
         return self._index > before
 
+    def _pictures(self, container: Any, video: Any) -> Iterator[Any]:
+        """What comes, decoded; the packets themselves go to the ring, if there is one, on their way."""
+        if self._ring is not None:
+            self._ring.begin(video)
+        for packet in container.demux(video):
+            if self._ring is not None:
+                self._ring.add(packet, time.monotonic())
+            yield from packet.decode()
+
     def _decode(self, container: Any, video: Any) -> None:
         start_s = due_s = time.monotonic()
         first_s: float | None = None
-        for picture in container.decode(video):
+        for picture in self._pictures(container, video):
             if self._stop.is_set():
                 return
             if self._address.is_file and picture.time is not None:  # a file plays in real time

@@ -1,13 +1,15 @@
 """Decides in seconds, not in frames, when a violation is confirmed and when it is over. Pure: time comes in.
 
 Per track, the last ``dwell_s`` seconds count, each judged observation for the time since the frame before it; a head
-too small to judge is unknown and counts neither way. One incident per camera and kind, from confirmation until
+too small to judge is unknown and counts neither way. One incident per camera, kind and zone, from confirmation until
 ``recover_s`` of unbroken sight without a violation; time in which an offender's head is merely unknown does not count
-as recovery. While the camera cannot see, nothing opens and nothing closes.
+as recovery. For ``cool_down_s`` after it the next one is not announced, only judged. While the camera cannot see,
+nothing opens and nothing closes.
 """
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Verdict = Literal["compliant", "violating", "unknown"]
-GAP_S_MAX = 2.0  # a longer pause between frames is time not watched
+GAP_S_MAX = 2.0  # for cameras of a picture a second or more; slower ones say their own
 JUDGED_SHARE_MIN = 0.5  # of ``dwell_s``: two glimpses, one at each end, confirm nothing
 ROUNDING_S = 1e-6
 
@@ -35,14 +37,19 @@ class Observation:
 
 @dataclass(frozen=True)
 class ViolationRule:
-    """``window_share`` of a track's judged time within ``dwell_s`` must violate."""
+    """``window_share`` of a track's judged time within ``dwell_s`` must violate. ``gap_s_max``: a longer pause between
+    two observations is time not watched."""
 
     kind: str
     dwell_s: float
     recover_s: float
     window_share: float
+    cool_down_s: float = 0.0
+    gap_s_max: float = GAP_S_MAX
 
     def __post_init__(self) -> None:
+        if self.cool_down_s < 0 or self.gap_s_max <= 0:
+            raise ValueError("cool_down_s must not be below 0, gap_s_max must be above 0")
         if self.dwell_s <= 0 or self.recover_s <= 0 or not 0 < self.window_share <= 1:
             raise ValueError("dwell_s and recover_s must be above 0, window_share above 0 and at most 1")
 
@@ -74,7 +81,7 @@ class _Judged:
 
 @dataclass
 class ViolationMachine:
-    """One per camera and kind; ``incident_id`` is the open incident, given at restart to resume it."""
+    """One per camera, kind and zone; ``incident_id`` is the open incident, given at restart to resume it."""
 
     rule: ViolationRule
     incident_id: str | None = None
@@ -84,6 +91,11 @@ class ViolationMachine:
     _offenders: dict[int, float] = field(default_factory=dict)  # track → last seen, while an incident is open
     _clear_s: float = 0.0
     _last_s: float | None = None
+    _quiet_until_s: float = -math.inf
+
+    def is_offender(self, track_id: int) -> bool:
+        """Whether this track holds the open incident open: a fainter sight of it is enough to go on."""
+        return track_id in self._offenders
 
     def blind(self) -> None:
         """The camera sees nothing: forget half-made judgements and half a recovery, keep an open incident."""
@@ -96,7 +108,7 @@ class ViolationMachine:
     def observe(self, observations: Iterable[Observation], now_s: float) -> Opened | Closed | None:
         """Judge one frame at monotonic *now_s*."""
         step_s = 0.0 if self._last_s is None else now_s - self._last_s
-        if not 0 <= step_s <= GAP_S_MAX:
+        if not 0 <= step_s <= self.rule.gap_s_max:
             self.blind()
             step_s = 0.0
         self._last_s = now_s
@@ -130,6 +142,7 @@ class ViolationMachine:
             return None
         closed = Closed(str(self.incident_id))
         self.incident_id = None
+        self._quiet_until_s = now_s + self.rule.cool_down_s
         self._history.clear()
         self._first_s.clear()
         self._offenders.clear()
@@ -147,6 +160,8 @@ class ViolationMachine:
 
     def _maybe_open(self, judged: list[Observation], now_s: float) -> Opened | None:
         """Open on the surest of the tracks that are confirmed now: it gives the evidence."""
+        if now_s < self._quiet_until_s:
+            return None
         confirmed = [item.track_id for item in judged if item.verdict == "violating" and self._confirms(item, now_s)]
         if not confirmed:
             return None

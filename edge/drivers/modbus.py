@@ -1,79 +1,72 @@
-"""Modbus RTU through pymodbus on pyserial: one owner per serial line polls all of its sensors in turn.
+"""Modbus RTU and TCP through pymodbus: one owner per port reads all of its sensors in turn, functions 1-4 only.
 
-The only file that imports pymodbus. A unit that does not answer costs its own time-out, then waits longer and
-longer before its next try, so that its neighbours keep their rhythm.
+The only file that imports pymodbus; it calls no write function, so neither a write nor a broadcast is possible. A unit
+that does not answer costs one time-out, then waits longer and longer before its next try, so that its neighbours keep
+their rhythm. An answer is taken only if its unit, function and length are those of the request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge.config import ModbusSensor, SerialPort
+from edge.config_ports import ModbusTcpPort, SerialPort
+from edge.config_sensors import ModbusSensor
+from edge.drivers.assessment import assess, bad
+from edge.drivers.modbus_registers import Block, Request, Shape, decode_registers, plan_blocks
+from edge.drivers.modbus_unit import Unit
+from edge.drivers.port import Delivery, Driver
 from telemetry.messages import Reading
 
 if TYPE_CHECKING:
-    from pymodbus.client import AsyncModbusSerialClient
+    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
-UNIT_BACKOFF_S_MAX = 60.0
-_FORMATS = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f"}
-
-
-@dataclass
-class _Schedule:
-    sensor: ModbusSensor
-    due_s: float
+__all__ = ["ModbusDriver", "decode_registers"]
+SILENT_READS_MAX = 4  # so many in a row without an answer of any unit: a TCP connection is taken for dead
+REFUSED_BLOCK = (2, 3)  # exceptions "illegal data address" and "illegal data value", V1.1b3 section 7
 
 
-@dataclass
-class _UnitHealth:
-    failures: int = 0
-    not_before_s: float = 0.0
+class _NoAnswer(Exception):
+    """Nothing that answers the request came in time."""
 
 
-def decode_registers(registers: Sequence[int], sensor: ModbusSensor) -> float:
-    """The engineering value of 1 or 2 registers (each 0–65535, big-endian bytes), before calibration."""
-    ordered = registers if sensor.word_order == "big" else list(reversed(registers))
-    raw = struct.pack(f">{len(ordered)}H", *ordered)
-    return float(struct.unpack(_FORMATS[sensor.data_type], raw)[0]) * sensor.scale
+class _Refused(Exception):
+    """The unit answered with an exception."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the unit answered with exception {code}")
+        self.code = code
 
 
-class ModbusDriver:
-    """All Modbus sensors of one serial line."""
+class ModbusDriver(Driver):
+    """All Modbus sensors of one serial line or of one TCP server."""
 
-    def __init__(self, port: SerialPort, sensors: Sequence[ModbusSensor], clock_synced: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        port: SerialPort | ModbusTcpPort,
+        sensors: Sequence[ModbusSensor],
+        clock_synced: Callable[[], bool],
+        saved: Mapping[str, str] | None = None,
+    ) -> None:
         self._port = port
-        self._sensors = sensors
+        self._blocks = plan_blocks(sensors, port)
+        self._units = {sensor.unit: Unit() for sensor in sensors}
         self._clock_synced = clock_synced
-        self._units: dict[int, _UnitHealth] = {}
-        self._client: AsyncModbusSerialClient | None = None
+        self._silent_reads = 0
+        self._pause_s = _frame_pause_s(port.baud) if isinstance(port, SerialPort) else 0.0
+        self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
 
     async def __aenter__(self) -> ModbusDriver:
-        from pymodbus import FramerType
-        from pymodbus.client import AsyncModbusSerialClient
-
-        port = self._port
-        if not await asyncio.to_thread(Path(port.device).exists):
-            raise OSError(f"serial port {port.id}: {port.device} is not there; check the cable and the device name")
-        client = AsyncModbusSerialClient(
-            str(port.device),
-            framer=FramerType.RTU,
-            baudrate=port.baud,
-            parity=port.parity,
-            stopbits=port.stop_bits,
-            timeout=port.timeout_s,
-            retries=0,
-            reconnect_delay=0,
-        )
+        client = await self._make_client()
         if not await client.connect():
-            raise OSError(f"serial port {port.id}: {port.device} cannot be opened; is it in use?")
+            client.close()
+            raise OSError(f"port {self._port.id}: {self._address} cannot be opened; is it in use or switched off?")
         self._client = client
+        self._silent_reads = 0
         return self
 
     async def __aexit__(
@@ -83,69 +76,161 @@ class ModbusDriver:
             self._client.close()
             self._client = None
 
-    async def readings(self) -> AsyncIterator[Reading]:
-        """Readings for ever, each sensor at its own interval; raises OSError when the line is gone."""
-        loop = asyncio.get_running_loop()
-        queue = [_Schedule(sensor, loop.time()) for sensor in self._sensors]
-        while True:
-            item = min(queue, key=lambda entry: entry.due_s)
-            await asyncio.sleep(max(0.0, item.due_s - loop.time()))
-            item.due_s = max(item.due_s + item.sensor.poll_interval_s, loop.time())
-            unit = self._units.setdefault(item.sensor.unit, _UnitHealth())
-            if loop.time() < unit.not_before_s:
-                continue
-            reading = await self._read(item.sensor)
-            yield reading
-            if reading.reason != "no answer":
-                unit.failures = 0
-                continue
-            unit.failures += 1
-            unit.not_before_s = loop.time() + min(UNIT_BACKOFF_S_MAX, 0.5 * 2 ** min(unit.failures, 8))
-            for other in self._sensors:  # the unit's other sensors are not asked for now, so they are told too
-                if other.unit == item.sensor.unit and other is not item.sensor:
-                    yield self._reading(other, None, "bad", "no answer")
+    @property
+    def _address(self) -> str:
+        port = self._port
+        return str(port.device) if isinstance(port, SerialPort) else f"{port.host}:{port.port}"
 
-    async def _read(self, sensor: ModbusSensor) -> Reading:
+    async def _make_client(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
+        from pymodbus import FramerType
+        from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+
+        port = self._port
+        client: AsyncModbusSerialClient | AsyncModbusTcpClient
+        if isinstance(port, SerialPort):
+            if not await asyncio.to_thread(Path(port.device).exists):
+                raise OSError(f"serial port {port.id}: {port.device} is not there; check the cable and the device name")
+            client = AsyncModbusSerialClient(
+                str(port.device),
+                framer=FramerType.RTU,
+                baudrate=port.baud,
+                parity=port.parity,
+                stopbits=port.stop_bits,
+                timeout=port.timeout_s,
+                retries=0,
+                reconnect_delay=0,
+            )
+        else:
+            client = AsyncModbusTcpClient(
+                port.host, port=port.port, timeout=port.timeout_s, retries=0, reconnect_delay=0
+            )
+        client.set_max_no_responses(1_000_000_000)  # whether the line is dead is decided in here, over all units
+        _drop_undecodable(client.ctx.framer)
+        return client
+
+    async def deliveries(self) -> AsyncIterator[Delivery]:
+        """One delivery for each block read, each block in its own rhythm; raises OSError when the line is gone."""
+        loop = asyncio.get_running_loop()
+        while True:
+            block = min(self._blocks, key=lambda item: item.due_s)
+            await asyncio.sleep(max(0.0, block.due_s - loop.time()))
+            asked_s = loop.time()
+            block.due_s = max(block.due_s + block.poll_interval_s, asked_s)
+            readings, raws = await self._read(block)
+            if readings:
+                yield Delivery(readings, raws, latency_s=loop.time() - asked_s)
+
+    async def _read(self, block: Block) -> tuple[list[Reading], list[object]]:
+        unit = self._units[block.unit]
+        try:
+            values = await self._ask(block, unit)
+        except _NoAnswer as error:
+            return self._without_answer(block, unit, str(error))
+        except _Refused as error:
+            if error.code in REFUSED_BLOCK and len(block.sensors) > 1:
+                self._blocks.remove(block)
+                self._blocks += block.split()
+                for part in self._blocks[-len(block.sensors) :]:
+                    part.due_s = 0.0
+                return [], []
+            return self._all_bad(block.sensors, str(error))
+        now, synced = datetime.now(UTC), self._clock_synced()
+        raws = [block.raw(sensor, values) for sensor in block.sensors]
+        readings = [
+            assess(
+                sensor, raw[0] * sensor.scale if block.request.is_bits else decode_registers(raw, sensor), now, synced
+            )
+            for sensor, raw in zip(block.sensors, raws, strict=True)
+        ]
+        return readings, list(raws)
+
+    def _without_answer(self, block: Block, unit: Unit, reason: str) -> tuple[list[Reading], list[object]]:
+        """The unit's other blocks that are due would only cost more time-outs: they share its fate."""
+        now_s = asyncio.get_running_loop().time()
+        unit.failed(now_s)
+        sensors = list(block.sensors)
+        for other in self._blocks:
+            if other.unit == block.unit:
+                if other is not block and other.due_s <= now_s:
+                    sensors += other.sensors
+                other.due_s = max(other.due_s, unit.not_before_s)
+        self._silent_reads += 1
+        if isinstance(self._port, ModbusTcpPort) and self._silent_reads >= SILENT_READS_MAX:
+            raise OSError(f"port {self._port.id}: {self._address} takes requests but answers none")
+        return self._all_bad(sensors, reason)
+
+    def _all_bad(self, sensors: Sequence[ModbusSensor], reason: str) -> tuple[list[Reading], list[object]]:
+        now, synced = datetime.now(UTC), self._clock_synced()
+        return [bad(sensor, reason, now, synced) for sensor in sensors], [None for _ in sensors]
+
+    async def _ask(self, block: Block, unit: Unit) -> list[int]:
+        """The block's values; raises _NoAnswer, _Refused, or OSError when the line is gone."""
+        now_s = asyncio.get_running_loop().time()
+        if isinstance(self._port, SerialPort) and unit.may_mistake(block.request, now_s):
+            probe = unit.probe(block)
+            if probe is None:
+                raise _NoAnswer("no answer; waiting until late ones are past")
+            try:
+                await self._exchange(probe, block.unit, unit)
+            except _Refused as error:
+                if not unit.refusal_is_certain(probe):
+                    raise _NoAnswer("no answer in step with the requests") from error
+                unit.answered()
+        return await self._exchange(block.request, block.unit, unit)
+
+    async def _exchange(self, request: Request, number: int, unit: Unit) -> list[int]:
         from pymodbus.exceptions import ModbusException
 
         client = self._client
         if client is None or not client.connected:
-            raise OSError(f"serial port {self._port.id}: {self._port.device} was lost")
-        count = 1 if sensor.data_type.endswith("16") else 2
+            raise OSError(f"port {self._port.id}: {self._address} was lost")
         call = {
             "input": client.read_input_registers,
             "holding": client.read_holding_registers,
             "coil": client.read_coils,
             "discrete": client.read_discrete_inputs,
-        }[sensor.table]
-        bits = sensor.table in ("coil", "discrete")
+        }[request.table]
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._pause_s)
         try:
-            answer = await call(sensor.register_address, count=1 if bits else count, device_id=sensor.unit)
-        except ModbusException:
-            return self._reading(sensor, None, "bad", "no answer")
-        if answer.isError():
-            return self._reading(sensor, None, "bad", f"the unit answered with an exception: {answer}"[:200])
-        if len(answer.registers) != (0 if bits else count) or (bits and not answer.bits):
-            return self._reading(sensor, None, "bad", "the unit answered with the wrong number of values")
-        value = float(answer.bits[0]) if bits else decode_registers(answer.registers, sensor)
-        value = round(value + sensor.calibration_offset, 6)
-        if not -1e12 < value < 1e12:
-            return self._reading(sensor, None, "bad", "not a finite number")
-        inside = sensor.plausible is None or sensor.plausible.min <= value <= sensor.plausible.max
-        return self._reading(
-            sensor, value, "good" if inside else "suspect", None if inside else "outside plausible range"
-        )
+            answer = await call(request.address, count=request.count, device_id=number)
+        except ModbusException as error:
+            unit.timed_out(request, loop.time())
+            raise _NoAnswer("no answer") from error
+        self._silent_reads = unit.failures = 0
+        if answer.function_code == request.refusal.function:
+            raise _Refused(answer.exception_code)
+        values = [int(value) for value in (answer.bits if request.is_bits else answer.registers)]
+        data_bytes = len(values) // 8 if request.is_bits else 2 * len(values)
+        if Shape(answer.function_code, data_bytes) != request.shape:
+            unit.timed_out(request, loop.time())
+            raise _NoAnswer("an answer to another request came and was rejected")
+        unit.answered()
+        return values
 
-    def _reading(self, sensor: ModbusSensor, value: float | None, quality: str, reason: str | None) -> Reading:
-        return Reading.model_validate(
-            {
-                "sensor_id": sensor.id,
-                "quantity": sensor.quantity,
-                "value": value,
-                "unit": sensor.unit_of_measure,
-                "observed_at": datetime.now(UTC),
-                "quality": quality,
-                "reason": reason,
-                "clock_synced": self._clock_synced(),
-            }
-        )
+
+def _frame_pause_s(baud: int) -> float:
+    """The silence between frames: 3.5 characters of 11 bits, 1.75 ms above 19,200 baud (Serial Line V1.02, 2.5.1.1)."""
+    return 3.5 * 11 / baud if baud <= 19_200 else 0.001_75
+
+
+def _drop_undecodable(framer: Any) -> None:
+    """Make the framer skip a frame whose checksum is right but whose content is not.
+
+    pymodbus raises such frames into the event loop, or cuts an odd number of bytes down to whole registers; what it
+    understood must be, byte for byte, in what came.
+    """
+    from pymodbus.exceptions import ModbusException
+
+    handle = framer.handleFrame
+
+    def handle_strictly(data: bytes, unit: int, transaction: int) -> tuple[int, Any]:
+        try:
+            used, pdu = handle(data, unit, transaction)
+        except ModbusException:
+            return len(data), None
+        if pdu is not None and bytes([pdu.function_code]) + pdu.encode() not in data:
+            return used, None
+        return used, pdu
+
+    framer.handleFrame = handle_strictly

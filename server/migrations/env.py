@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 import server.series.models  # noqa: F401 - its tables belong to the metadata
-from server.models import Base
+from server.models_uplink import Base
 
 url = context.config.attributes.get("url")
 assert url is not None, "run migrations through brightline-server migrate"

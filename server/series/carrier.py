@@ -67,21 +67,8 @@ class Carrier:
                 .returning(SeriesCursor.batch_id)
             ).first()
             if moved is not None:  # else another carrier was faster, or a rebuild began
-                self._record_problems(db, portion, refused)
+                record_problems(db, self._store.name, portion, refused)
         return len(portion.points) + len(portion.unreadable)
-
-    def _record_problems(self, db: Session, portion: Portion, refused: list[Refused]) -> None:
-        rows = [_problem(batch_id, None, reason) for batch_id, reason in portion.unreadable.items()]
-        reasons = dict(refused)
-        for batch_id, points in portion.points if reasons else []:
-            mine = [point for point in points if point in reasons]
-            if len(mine) > NAMED_PER_BATCH_MAX:
-                rows.append(_problem(batch_id, None, f"{len(mine)} points refused, the first: {reasons[mine[0]]}"))
-            else:
-                rows += [_problem(batch_id, point, reasons[point]) for point in mine]
-        if rows:
-            db.execute(insert(SeriesProblem), [{**row, "store": self._store.name} for row in rows])
-            logger.warning("%s refused something for good: %s", self._store.name, rows[0]["reason"])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -117,6 +104,21 @@ class Carrier:
                         await asyncio.sleep(POLL_S)
             finally:
                 self._stopping.set()  # the thread ends with the call that it is in
+
+
+def record_problems(db: Session, store_name: str, portion: Portion, refused: list[Refused]) -> None:
+    """Note within the caller's transaction what of a portion could not be read or was refused."""
+    rows = [_problem(batch_id, None, reason) for batch_id, reason in portion.unreadable.items()]
+    reasons = dict(refused)
+    for batch_id, points in portion.points if reasons else []:
+        mine = [point for point in points if point in reasons]
+        if len(mine) > NAMED_PER_BATCH_MAX:
+            rows.append(_problem(batch_id, None, f"{len(mine)} points refused, the first: {reasons[mine[0]]}"))
+        else:
+            rows += [_problem(batch_id, point, reasons[point]) for point in mine]
+    if rows:
+        db.execute(insert(SeriesProblem), [{**row, "store": store_name} for row in rows])
+        logger.warning("%s refused something for good: %s", store_name, rows[0]["reason"])
 
 
 def _slices(portion: Portion) -> Iterator[list[Point]]:

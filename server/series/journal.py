@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from server.clock_repair import known_offset_ms
 from server.ingest import key_of
 from server.models import StoredBatch
 from server.series.points import points_of_batch
 from server.series.port import Point
-from telemetry.batch import BatchError, open_batch
+from telemetry.batch import Batch, BatchError, open_batch
 
 # what one portion holds; a single batch may be larger by itself (8 MiB, 100,000 records)
 PORTION_READINGS_MAX = 10_000
@@ -26,6 +27,7 @@ class Portion:
 
     last_id: int
     points: list[tuple[int, list[Point]]] = field(default_factory=list)  # batch id and its points
+    batches: list[Batch] = field(default_factory=list)  # the same batches whole
     unreadable: dict[int, str] = field(default_factory=dict)
 
 
@@ -54,7 +56,9 @@ def read_portion(db: Session, after_id: int) -> Portion | None:
         except BatchError as error:
             portion.unreadable[batch_id] = str(error)
             continue
-        portion.points.append((batch_id, points_of_batch(batch)))
+        repair_ms = known_offset_ms(db, batch.header.box_id, batch.header.boot_id) or 0
+        portion.points.append((batch_id, points_of_batch(batch, repair_ms)))
+        portion.batches.append(batch)
     return portion
 
 

@@ -10,8 +10,11 @@ from sqlalchemy import Connection, Select, Table, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
+from server.clock_repair import write_unsynced
 from server.models import SeriesPoint
+from server.series.points import points_of
 from server.series.port import POINTS_PER_WRITE_MAX, Extent, Point, Refused, SeriesKey
+from telemetry.messages import Reading
 
 ROWS_PER_PIECE = 10_000
 NAME = "sqlite"
@@ -24,6 +27,14 @@ def insert_points(db: Session | Connection, points: Sequence[Point]) -> None:
     if points:
         rows = [dict(zip(_COLUMNS, point, strict=True)) for point in points]
         db.execute(insert(_TABLE).on_conflict_do_nothing(), rows)
+
+
+def insert_readings(db: Session, box_id: str, boot_id: str, readings: Sequence[Reading]) -> None:
+    """Write the readings of one batch within the caller's transaction; unsure times so that they can be put right."""
+    insert_points(db, points_of(box_id, (reading for reading in readings if reading.clock_synced)))
+    unsynced = [reading for reading in readings if not reading.clock_synced]
+    if unsynced:
+        write_unsynced(db, box_id, boot_id, unsynced)
 
 
 class SqliteSeriesStore:

@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 from server.database import writing
 from server.models import StoredBatch
 from server.series import sqlite
-from server.series.carrier import Carrier
+from server.series.carrier import record_problems
+from server.series.journal import read_portion
 from server.series.models import SeriesCursor
+from server.series.points import readings_of
 from server.series.port import SeriesStore
 from server.series.settings import Influx1Series, Influx2Series, SqliteSeries
 from server.series.sqlite import SqliteSeriesStore
@@ -78,10 +80,22 @@ def ready(engine: Engine, settings: Settings, store: SeriesStore) -> None:
             rows = [{"store": sqlite.NAME, "batch_id": newest}, {"store": store.name, "batch_id": 0}]
             db.execute(insert(SeriesCursor).on_conflict_do_nothing(), [{**row, "generation": 0} for row in rows])
             return
-        if db.get(SeriesCursor, sqlite.NAME) is None:
-            return
-    carrier = Carrier(engine, store)
-    while carrier.carry():
+    while _fill_record(engine):
         pass
+
+
+def _fill_record(engine: Engine) -> bool:
+    """One portion that the record's own series lacks, as ingest would have written it; whether there was one."""
     with Session(writing(engine)) as db, db.begin():
-        db.delete(db.get_one(SeriesCursor, sqlite.NAME))
+        cursor = db.get(SeriesCursor, sqlite.NAME)
+        if cursor is None:
+            return False
+        portion = read_portion(db, cursor.batch_id)
+        if portion is None:
+            db.delete(cursor)
+            return False
+        for batch in portion.batches:
+            sqlite.insert_readings(db, batch.header.box_id, batch.header.boot_id, readings_of(batch))
+        record_problems(db, sqlite.NAME, portion, [])
+        cursor.batch_id = portion.last_id
+        return True

@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 
 from server.database import writing
 from server.models import SeriesPoint, StoredBatch
+from server.models_uplink import UnsyncedPoint
 from server.series import sqlite
 from server.series.carrier import Carrier
 from server.series.journal import read_portions
 from server.series.models import SeriesCursor, SeriesProblem
+from server.series.points import readings_of
 from server.series.port import SeriesStore
 from server.series.stores import Settings, ready
 
@@ -92,9 +94,10 @@ def _rebuild_in_record(engine: Engine) -> list[str]:
     problems: list[str] = []
     with Session(writing(engine)) as db, db.begin():
         db.execute(delete(SeriesPoint))
+        db.execute(delete(UnsyncedPoint))  # filled again beside the points, for corrections still to come
         db.execute(delete(SeriesCursor).where(SeriesCursor.store == sqlite.NAME))
         for portion in read_portions(db):
-            for _, points in portion.points:
-                sqlite.insert_points(db, points)
+            for batch in portion.batches:
+                sqlite.insert_readings(db, batch.header.box_id, batch.header.boot_id, readings_of(batch))
             problems += [f"batch {batch_id}: {reason}" for batch_id, reason in portion.unreadable.items()]
     return problems[:PROBLEMS_SHOWN_MAX]

@@ -13,8 +13,11 @@ import pytest
 
 from edge.camera import END_S, CameraReport, CameraTask
 from edge.camera_process import END_S as PARENT_END_S
+from edge.config_cameras import Camera
+from firmware_sim.camera import Schedule, write_file
 from telemetry.signing import Signer
 from tests.edge.console import ROOT
+from vision.evidence_file import read_key, verify_files
 
 DEADLINE_S = 60
 
@@ -30,9 +33,8 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
     Signer.generate().save(tmp_path / "box.key")
     with socket.create_server(("127.0.0.1", 0)) as hung:
         task = CameraTask(
-            box_id="box-1", camera_id="kitchen", place="", source=f"rtsp://user:pa55@127.0.0.1:{hung.getsockname()[1]}/1",
-            model=None, dwell_s=3, recover_s=10, rate_fps=5, confidence=0.4, key_file=tmp_path / "box.key",
-            spool_dir=tmp_path / "spool", open_incidents={},
+            box_id="box-1", key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={},
+            camera=Camera(id="kitchen", name="k", source=f"rtsp://user:pa55@127.0.0.1:{hung.getsockname()[1]}/1"),
         )  # fmt: skip
         process = start()
         try:
@@ -55,6 +57,51 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
+
+
+def test_an_incident_is_told_with_pictures_and_then_with_its_film_and_all_of_it_is_genuine(tmp_path: Path) -> None:
+    signer = Signer.generate()
+    signer.save(tmp_path / "box.key")
+    write_file(Schedule("no_mask:60"), tmp_path / "film.mp4", 12, fps=5, width=640, height=360)
+    camera = Camera(id="k", name="k", place="备餐间", source=str(tmp_path / "film.mp4"), dwell_s=1.5)
+    task = CameraTask(
+        box_id="b", camera=camera, key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={}
+    )
+    process = start()
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(task.model_dump_json(by_alias=True) + "\n")
+        process.stdin.flush()
+        said = (CameraReport.model_validate_json(line) for line in process.stdout)
+        opened = next(report for report in said if report.type == "violation_opened")
+        updated = next(report for report in said if report.type == "violation_updated")
+        process.stdin.close()
+        process.wait(DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    assert (updated.incident_id, updated.evidence[:2]) == (opened.incident_id, opened.evidence)
+    files = [tmp_path / "spool" / f"{digest}.ble" for digest in updated.evidence]
+    report = verify_files(files, read_key(signer.public_key_b64))
+    assert (report["genuine"], report["missing"]) == (True, [])
+    assert [row["shows"]["role"] for row in report["files"]] == ["annotated", "snapshot", "clip"]
+
+
+def test_a_camera_that_cannot_see_what_it_watches_for_says_so_and_ends_with_status_2(tmp_path: Path) -> None:
+    camera = Camera.model_validate({"id": "k", "name": "k", "source": "rtsp://u:pa55@c/1", "violations": ["no_hat"]})
+    task = CameraTask(box_id="b", camera=camera, key_file=tmp_path / "k", spool_dir=tmp_path / "s", open_incidents={})
+    process = start()
+    said, log = process.communicate(task.model_dump_json(by_alias=True) + "\n", timeout=DEADLINE_S)
+    report = CameraReport.model_validate_json(said)
+    assert (process.returncode, report.type) == (2, "misconfigured")
+    assert str(report.reason).startswith(
+        "no_hat needs the classes person, hat; the models of this camera know mask, no_"
+    )
+    assert "pa55" not in said + log
 
 
 def test_process_without_settings_ends_with_status_2() -> None:

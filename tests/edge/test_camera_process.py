@@ -59,6 +59,7 @@ class Bench:
     """One camera with its scripted child."""
 
     def __init__(self, folder: Path, *, failures: int = 0) -> None:
+        self.folder = folder
         self.script = folder / "script.json"
         self.recorder = ScriptedRecorder(failures)
         self.wakes = 0
@@ -69,7 +70,7 @@ class Bench:
     def camera(self, *script: str, saved: str | None = None, silent_s: float = DEADLINE_S) -> CameraProcess:
         self.script.write_text(json.dumps(script), "utf-8")
         return CameraProcess(
-            CAMERA, box_id="box-1", key_file=Path("k"), spool_dir=Path("s"), saved=saved,
+            CAMERA, box_id="box-1", key_file=Path("k"), spool_dir=self.folder / "spool", saved=saved,
             record=self.recorder.record, wake=self._wake, command=(sys.executable, str(CHILD), str(self.script)),
             silent_s=silent_s, end_s=1.0,
         )  # fmt: skip
@@ -134,6 +135,95 @@ def test_reports_become_events_and_the_open_incidents_are_saved_with_them(tmp_pa
     assert not is_alive(bench.starts()[0]["pid"]), "it ended when its input closed"
 
 
+COVERAGE = json.dumps(
+    {"type": "coverage", "at": AT, "started_at": "2026-01-01T23:45:00Z", "blind_s": 12.5,
+     "coverage": [{"kind": "no_mask", "zone": "", "due_s": 900, "judged_s": 887.5}]}
+)  # fmt: skip
+IN_ZONE = json.dumps({**json.loads(OPENED), "incident_id": "i2", "zone": "line"})
+MISCONFIGURED = json.dumps({"type": "misconfigured", "reason": "no_hat needs the classes person, hat; missing: hat"})
+
+
+STATS_IN_FULL = json.dumps(
+    {"type": "stats", "judged": 50, "dropped": 2, "doubtful": 3, "rate_fps": 4.9, "age_ms_max": 61.5,
+     "inference_ms_mean": 24.8, "blind_s": 0.6}
+)  # fmt: skip
+
+
+def metrics(folder: Path) -> dict[str, float]:
+    text = (folder / "metrics" / "camera-kitchen.prom").read_text("utf-8")
+    rows = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name.removeprefix("brightline_camera_"): float(value) for name, _, value in rows}
+
+
+def test_the_figures_of_a_camera_are_there_for_prometheus(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_until(bench.camera(STATS_IN_FULL, COVERAGE, "obey"), 1))
+    assert metrics(tmp_path) == {
+        'up{camera="kitchen"}': 1, 'judged_total{camera="kitchen"}': 50, 'rate_fps{camera="kitchen"}': 4.9,
+        'age_ms_max{camera="kitchen"}': 61.5, 'inference_ms_mean{camera="kitchen"}': 24.8,
+        'blind_seconds_total{camera="kitchen"}': 0.6, 'dropped_total{camera="kitchen",cause="late"}': 2,
+        'dropped_total{camera="kitchen",cause="unclear"}': 3,
+    }  # fmt: skip
+
+
+def test_a_dead_camera_process_is_down_in_the_metrics(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_to_its_end(bench.camera(STATS_IN_FULL, "exit")))
+    assert metrics(tmp_path)['up{camera="kitchen"}'] == 0
+
+
+def test_a_metrics_file_that_cannot_be_written_does_not_stop_the_watch(tmp_path: Path) -> None:
+    (tmp_path / "metrics").write_text("a file where the folder should be")
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_until(bench.camera(STATS_IN_FULL, STATS_IN_FULL, OPENED, "obey"), 1))
+    assert bench.recorder.types == ["violation_opened"]
+
+
+def test_coverage_becomes_a_record_that_leaves_no_incident_open(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    asyncio.run(bench.run_until(bench.camera(COVERAGE, "obey"), 1))
+    [event] = bench.recorder.events
+    assert (event.type, event.severity, event.data["rows"]) == ("coverage", "info", ["no_mask - 900.0 887.5"])
+    assert (event.data["blind_s"], event.data["started_at"]) == (12.5, "2026-01-01T23:45:00+00:00")
+    assert json.loads(str(bench.recorder.states[0]["camera/kitchen"])) == {}
+
+
+def test_the_film_of_an_incident_follows_as_an_update_with_all_its_evidence(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    film = {
+        "type": "violation_updated",
+        "at": AT,
+        "incident_id": "i1",
+        "kind": "no_mask",
+        "evidence": ["d1", "d2", "d3"],
+    }
+    asyncio.run(bench.run_until(bench.camera(OPENED, json.dumps(film), "obey"), 2))
+    assert [(event.event_id, event.type) for event in bench.recorder.events] == [
+        ("i1.opened", "violation_opened"), ("i1.updated", "violation_updated"),
+    ]  # fmt: skip
+    assert bench.recorder.events[1].data["evidence"] == ["d1", "d2", "d3"]
+    assert json.loads(str(bench.recorder.states[1]["camera/kitchen"])) == {"no_mask": "i1"}
+
+
+def test_incidents_of_two_zones_are_kept_apart(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    closed = json.dumps({**json.loads(CLOSED), "incident_id": "i2", "zone": "line", "reason": "period_over"})
+    asyncio.run(bench.run_until(bench.camera(OPENED, IN_ZONE, closed, "obey"), 3))
+    saved = [json.loads(str(state["camera/kitchen"])) for state in bench.recorder.states]
+    assert saved == [{"no_mask": "i1"}, {"no_mask": "i1", "no_mask@line": "i2"}, {"no_mask": "i1"}]
+    assert [event.data["kind"] for event in bench.recorder.events] == ["no_mask"] * 3
+    assert (bench.recorder.events[2].data["zone"], bench.recorder.events[2].data["reason"]) == ("line", "period_over")
+
+
+def test_a_camera_whose_model_lacks_a_class_says_which_and_counts_as_blind(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    said = asyncio.run(bench.run_to_its_end(bench.camera(MISCONFIGURED, "exit")))
+    assert "missing: hat" in said
+    [event] = bench.recorder.events
+    assert event.type == "camera_blind"
+    assert "missing: hat" in str(event.data["reason"])
+
+
 def test_restart_hands_the_open_incidents_to_the_next_process(tmp_path: Path) -> None:
     async def scenario() -> Bench:
         bench = Bench(tmp_path)
@@ -144,7 +234,7 @@ def test_restart_hands_the_open_incidents_to_the_next_process(tmp_path: Path) ->
     bench = asyncio.run(scenario())
     [start] = bench.starts()
     assert start["open_incidents"] == {"no_mask": "i1"}
-    assert start["source"] == CAMERA.source
+    assert start["camera"]["source"] == CAMERA.source
     assert [event.event_id for event in bench.recorder.events] == ["b1.recovered", "i1.closed"]
 
 
@@ -192,7 +282,7 @@ def test_process_that_cannot_be_started_is_told_as_blind(tmp_path: Path) -> None
     async def scenario() -> list[str]:
         bench = Bench(tmp_path)
         camera = CameraProcess(
-            CAMERA, box_id="b", key_file=Path("k"), spool_dir=Path("s"), saved=None,
+            CAMERA, box_id="b", key_file=Path("k"), spool_dir=tmp_path / "spool", saved=None,
             record=bench.recorder.record, wake=lambda: None, command=(str(tmp_path / "gone"),),
         )  # fmt: skip
         await bench.run_to_its_end(camera)

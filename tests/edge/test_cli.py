@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+from telemetry.messages import Reading
+from telemetry.outbox import Outbox
+from telemetry.signing import Signer
 from tests.edge.console import ROOT, RunEdge
 
 HEAVY = ("onnxruntime", "cv2", "av", "pymodbus", "serial", "fastapi", "numpy", "httpx", "vision", "server")
@@ -46,14 +50,43 @@ def test_broken_identity_and_open_key_are_told_with_status_2(run_edge: RunEdge, 
     (enrolled / "box.key").chmod(0o600)
     for broken in (b"{}", b"\xff"):
         (enrolled / "identity.json").write_bytes(broken)
-        done = run_edge("outbox", "status", config)
+        done = run_edge("outbox", "verify", config)
         assert (done.returncode, "holds no identity" in done.stderr) == (2, True)
 
 
-def test_outbox_status_and_verify_of_a_fresh_box(run_edge: RunEdge, enrolled: Path) -> None:
+def test_looking_into_the_outbox_of_a_box_that_never_ran_makes_nothing(run_edge: RunEdge, enrolled: Path) -> None:
     config = enrolled.parent / "c.yaml"
     config.write_text(CONFIG)
-    status = run_edge("outbox", "status", config)
-    assert json.loads(status.stdout)["box_id"] == "box-1"
-    verify = run_edge("outbox", "verify", config)
-    assert (verify.returncode, verify.stdout) == (0, "ok\n")
+    status = json.loads(run_edge("outbox", "status", "--json", config).stdout)
+    assert (status["box_id"], status["lanes"]["readings"]["records"]) == ("box-1", 0)
+    done = run_edge("outbox", "verify", config)
+    assert (done.returncode, "the box makes it at its first start" in done.stderr) == (1, True)
+    assert not (enrolled / "outbox.sqlite").exists()
+
+
+def test_outbox_status_verify_and_export_work_beside_a_running_box(run_edge: RunEdge, enrolled: Path) -> None:
+    config = enrolled.parent / "c.yaml"
+    config.write_text(CONFIG)
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    signer = Signer.load(enrolled / "box.key")
+    target = enrolled.parent / "waiting.blb"
+    with Outbox.open(enrolled / "outbox.sqlite", "box-1", signer, boot_id="boot", batch_records=1) as outbox:
+        for value in range(3):
+            outbox.commit([Reading(sensor_id="s", quantity="t", value=value, unit="", observed_at=at)], [])
+        status = json.loads(run_edge("outbox", "status", "--json", config).stdout)
+        assert (status["box_id"], status["lanes"]["readings"]["pending_records"]) == ("box-1", 3)
+        assert "waiting 3" in run_edge("outbox", "status", config).stdout
+        assert json.loads(run_edge("outbox", "verify", "--json", config).stdout) == {
+            "batches": 3,
+            "records": 3,
+            "problems": [],
+        }
+        assert json.loads(run_edge("outbox", "export", "--json", "--to", target, config).stdout)["batches"] == 3
+    assert "0 wrong" in run_edge("outbox", "verify", "--file", target, config).stdout
+    data = bytearray(target.read_bytes())
+    data[200] ^= 1
+    target.write_bytes(data)
+    changed = run_edge("outbox", "verify", "--file", target, config)
+    assert (changed.returncode, "WRONG" in changed.stdout) == (1, True)
+    again = run_edge("outbox", "export", "--to", target, config)
+    assert (again.returncode, "File exists" in again.stderr) == (1, True)

@@ -43,7 +43,7 @@ WRONG: dict[str, tuple[str, str, int, str, str]] = {
         "    port: rs232\n",
         10,
         "sensors.0.port",
-        "is no id in serial_ports (it is 'rs232')",
+        "is no id in serial_ports or modbus_tcp (it is 'rs232')",
     ),
     "unknown sensor": (
         "{sensor: air,",

@@ -98,9 +98,9 @@ def test_alarm_whose_commit_failed_is_raised_again_with_the_next_reading(enrolle
         gateway._recorder.close()
         gateway._recorder = recorder  # type: ignore[assignment]
         with pytest.raises(OutboxError):
-            await gateway._take(reading(0, 9.0))
+            await gateway._record_readings([reading(0, 9.0)], {})
         recorder.failing = False
-        await gateway._take(reading(10, 9.5))
+        await gateway._record_readings([reading(10, 9.5)], {})
         gateway._outbox.close()
         return recorder
 
@@ -140,7 +140,7 @@ def test_readings_from_the_line_and_their_excursion_are_in_the_outbox_after_the_
         }
     assert len(found["readings"]) >= 5
     assert {item.value for item in found["readings"] if isinstance(item, Reading)} == {9.0}
-    assert [item.type for item in found["events"] if isinstance(item, Event)] == ["excursion_opened"]
+    assert [item.type for item in found["events"] if isinstance(item, Event)] == ["box_status", "excursion_opened"]
 
 
 def test_task_that_swallows_its_cancellation_is_told_twice_and_then_left_behind(

@@ -52,7 +52,7 @@ class Plant:
         return {str(kind): ended is not None for kind, ended in self.rows("SELECT kind, ended_at FROM alert")}
 
     def outbox(self) -> dict[str, dict[str, int]]:
-        text = self.programs.run("status", "edge.cli", "outbox", "status", str(self.config))
+        text = self.programs.run("status", "edge.cli", "outbox", "status", "--json", str(self.config))
         lanes: dict[str, dict[str, int]] = json.loads(text)["lanes"]
         return lanes
 

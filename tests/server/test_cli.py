@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from server.database import make_engine, migrate
-from server.models import Base
+from server.models_uplink import Base
 from server.settings import Settings
 from tests.server.centre import PASSWORD, run_cli
 

@@ -176,6 +176,29 @@ def test_an_end_that_comes_before_its_beginning_makes_one_alert(centre: Centre, 
     assert [(item["kind"], item["ended_at"] is not None) for item in found] == [("sensor_fault", True)]
 
 
+def test_a_warning_is_an_alert_that_does_not_go_on_and_missing_readings_are_a_kind_of_their_own(
+    centre: Centre, regulator: Person
+) -> None:
+    box = centre.box()
+    known = {item["id"] for item in regulator.get("/api/v1/alerts", params={"limit": 200}).json()["alerts"]}
+    for kind, data in (
+        ("warning", {"kind": "temperature_warning", "reason": "rising"}),
+        ("warning", {"kind": None}),
+        ("sensor_fault", {"kind": "data_gap"}),
+        ("defrost", {"kind": "defrost"}),
+    ):
+        box.send_event(kind, data=data)
+    alerts = regulator.get("/api/v1/alerts", params={"limit": 200}).json()["alerts"]
+    found = [item for item in alerts if item["id"] not in known]
+    assert sorted((item["kind"], item["tier"]) for item in found) == [
+        ("data_gap", 2),
+        ("temperature_warning", 3),
+        ("temperature_warning", 3),
+    ]
+    for item in found:
+        assert (item["ended_at"] == item["opened_at"]) == (item["kind"] == "temperature_warning")
+
+
 def test_an_older_update_that_comes_late_does_not_undo_a_newer_one(centre: Centre, regulator: Person) -> None:
     box = centre.box()
     alert_id = box.raise_alert(regulator)

@@ -96,6 +96,23 @@ def test_what_a_box_or_a_person_writes_is_text_and_never_markup(box: Box, staff:
         assert str(escape("<img src=x")) in text
 
 
+def test_a_warning_says_why_and_when_the_limit_is_expected(box: Box, staff: Person) -> None:
+    data = {"kind": "temperature_warning", "reason": "rising <b>fast</b>", "forecast_at": "2026-01-02T04:10:00+00:00"}
+    text = page(staff, f"/alerts/{box.raise_alert(staff, kind='warning', data=data)}")
+    assert "<h1>Temperature warning</h1>" in text
+    assert "rising &lt;b&gt;fast&lt;/b&gt;" in text
+    assert "<dt>Limit expected at</dt><dd>2026-01-02 12:10:00</dd>" in text
+    assert "still going on" not in text
+
+
+@pytest.mark.parametrize("wrong", ["soon", "2026-01-02T04:10:00", "0001-01-01T00:00:00+00:00", 7, None])
+def test_a_forecast_that_is_no_time_is_left_out(box: Box, staff: Person, wrong: object) -> None:
+    alert_id = box.raise_alert(staff, kind="warning", data={"reason": 7, "forecast_at": wrong})
+    text = page(staff, f"/alerts/{alert_id}")
+    assert "Limit expected at" not in text
+    assert "<dt>Reason</dt>" not in text
+
+
 @pytest.mark.parametrize("wrong", ["a word", True, 10**300, -(10**400), ["x"], None])
 def test_a_word_where_a_number_belongs_breaks_no_page(box: Box, staff: Person, wrong: object) -> None:
     box.send(box.seal("readings", [reading(1.7e308, 0), reading(-1.7e308, 1), reading(4, 2)]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,3 +60,17 @@ def test_a_key_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -
     path.chmod(0o644)
     with pytest.raises(KeyFileError, match="chmod 600"):
         Signer.load(path)
+
+
+def test_a_picture_that_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path / "spool")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+        with pytest.raises(OSError, match="too large"):
+            spool.put(b"x" * 1000, "a" * 64)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list((tmp_path / "spool").iterdir()) == []

@@ -6,42 +6,24 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from telemetry.batch import BatchHeader, open_batch
-from telemetry.messages import Event, Lane, Reading, Receipt
+from telemetry.batch import BatchHeader, dump_records, join_payloads
+from telemetry.messages import Lane, SeqRange
 from telemetry.outbox import Outbox, OutboxError
+from telemetry.outbox.inspection import export, read_export, verify_frames, verify_outbox
 from telemetry.signing import Signer
-
-AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SIGNER = Signer.generate()
+from tests.telemetry.outbox_parts import SIGNER, event, gaps, make, opened, reading, receipt, values, waiting
 
 
-def reading(number: int) -> Reading:
-    return Reading(sensor_id="s", quantity="temperature", value=float(number), unit="°C", observed_at=AT)
-
-
-def event(number: int) -> Event:
-    name = f"e{number}"
-    return Event(event_id=name, incident_id=name, type="sensor_fault", severity="warning", source_id="s", at=AT)
-
-
-def make(path: Path, **options: int) -> Outbox:
-    return Outbox.open(path / "outbox.sqlite", "box-1", SIGNER, boot_id="boot", **options)
+def problems(path: Path) -> list[str]:
+    return verify_outbox(path / "outbox.sqlite", lambda _: SIGNER.public_key).problems
 
 
 def headers(outbox: Outbox, lane: Lane) -> list[BatchHeader]:
-    waiting = outbox.pending(lane, records_max=10**6, bytes_max=10**9)
-    return [open_batch(item.raw, lambda _: SIGNER.public_key).header for item in waiting]
-
-
-def receipt(outbox: Outbox, lane: Lane, seq: int, status: str = "accepted") -> Receipt:
-    return Receipt.model_validate(
-        {"box_id": "box-1", "epoch": outbox.epoch, "lane": lane, "seq": seq, "status": status, "reason": "why"}
-    )
+    return [batch.header for batch in opened(outbox, lane)]
 
 
 def test_batches_are_numbered_and_chained_per_lane_across_a_restart(tmp_path: Path) -> None:
@@ -54,15 +36,16 @@ def test_batches_are_numbered_and_chained_per_lane_across_a_restart(tmp_path: Pa
         assert readings[0].previous_sha256 == "0" * 64
         assert readings[1].previous_sha256 != "0" * 64
         assert [item.seq for item in headers(outbox, "events")] == [1]
-        assert outbox.verify() == []
+        assert problems(tmp_path) == []
 
 
 def test_only_a_receipt_deletes_and_a_rejected_batch_is_set_aside(tmp_path: Path) -> None:
     with make(tmp_path) as outbox:
         for number in range(3):
             outbox.commit([reading(number)], [])
-        foreign = receipt(outbox, "readings", 2).model_copy(update={"epoch": "another"})
-        outbox.settle([receipt(outbox, "readings", 1), foreign, receipt(outbox, "readings", 3, "rejected")])
+        first, second, third = waiting(outbox, "readings")
+        foreign = receipt(second).model_copy(update={"epoch": "another"})
+        outbox.settle([receipt(first), foreign, receipt(third, "rejected")])
         assert [item.seq for item in headers(outbox, "readings")] == [2]
         lane = outbox.status().lanes["readings"]
         assert (lane.records, lane.delivered, lane.rejected, lane.pending_records) == (3, 1, 1, 1)
@@ -84,12 +67,7 @@ def test_the_oldest_readings_go_first_and_every_loss_is_an_event(tmp_path: Path)
         kept = [item.seq for item in headers(outbox, "readings")]
         assert kept == list(range(kept[0], 41))
         assert status.lanes["readings"].pending_bytes <= 4_000
-        told = 0
-        for item in outbox.pending("events", records_max=10**6, bytes_max=10**9):
-            for _, record in open_batch(item.raw, lambda _: SIGNER.public_key).records:
-                assert isinstance(record, Event)
-                assert record.type == "data_gap"
-                told += int(str(record.data["records"]))
+        told = sum(int(str(item.data["records"])) for item in gaps(outbox, "evicted"))
         assert told == status.lanes["readings"].evicted == 40 - len(kept)
 
 
@@ -110,6 +88,95 @@ def test_another_boxs_outbox_is_refused_with_the_remedy(tmp_path: Path) -> None:
     make(tmp_path).close()
     with pytest.raises(OutboxError, match="own data folder"):
         Outbox.open(tmp_path / "outbox.sqlite", "box-2", SIGNER, boot_id="boot")
+
+
+def test_readings_are_sealed_together_and_keep_their_order_over_a_restart(tmp_path: Path) -> None:
+    with make(tmp_path, batch_records=10) as outbox:
+        for number in range(25):
+            outbox.commit([reading(number)], [])
+        assert [item.last_seq for item in outbox.status().lanes.values()] == [0, 2]
+        assert outbox.status().lanes["readings"].pending_records == 25
+    with make(tmp_path, batch_records=10) as outbox:
+        assert values(outbox) == list(map(float, range(25)))
+        assert [batch.header.count for batch in opened(outbox, "readings")] == [10, 10, 5]
+
+
+def test_readings_of_two_boots_never_share_a_batch(tmp_path: Path) -> None:
+    for boot in ("boot-1", "boot-2"):
+        with Outbox.open(tmp_path / "outbox.sqlite", "box-1", SIGNER, boot_id=boot) as outbox:
+            outbox.commit([reading(1)], [])
+            if boot == "boot-2":
+                assert [batch.header.boot_id for batch in opened(outbox, "readings")] == ["boot-1", "boot-2"]
+
+
+def test_one_call_for_many_records_gives_the_bytes_of_one_call_each() -> None:
+    records = [reading(1), reading(2).model_copy(update={"value": None, "quality": "bad", "reason": "无应答 \u2028"})]
+    each = b"[" + b",".join(record.model_dump_json().encode() for record in records) + b"]"
+    assert dump_records("readings", records) == each
+    assert join_payloads([dump_records("readings", records[:1]), dump_records("readings", records[1:])]) == each
+    assert each.startswith(
+        b'[{"sensor_id":"s","quantity":"temperature","value":1.0,"unit":"\xc2\xb0C",'
+        b'"observed_at":"2026-01-02T03:04:05Z","quality":"good","reason":null,"clock_synced":true},'
+    )
+
+
+def test_an_eviction_is_seldom_and_takes_a_hundredth_more_than_it_must(tmp_path: Path) -> None:
+    with make(tmp_path, readings_bytes_max=200_000) as outbox:
+        for number in range(700):
+            outbox.commit([reading(number)], [])
+        told = gaps(outbox, "evicted")
+        lost = outbox.status().lanes["readings"].evicted
+        assert 0 < len(told) <= lost / 3
+        assert [told[0].data["first_seq"], told[-1].data["last_seq"]] == [1, lost]
+
+
+def test_what_the_centre_lost_is_sent_again_and_what_is_not_here_is_told_once(tmp_path: Path) -> None:
+    with make(tmp_path, delivered_bytes_max=6 * 500) as outbox:
+        for number in range(20):
+            outbox.commit([reading(number)], [])
+        batches = waiting(outbox, "readings")
+        outbox.settle([receipt(batch) for batch in batches])
+        assert values(outbox) == []
+        lost = SeqRange(epoch=outbox.epoch, lane="readings", first_seq=1, last_seq=20)
+        again = outbox.take_missing([lost])
+        assert 3 <= again <= 8
+        assert values(outbox) == list(map(float, range(20 - again, 20)))
+        assert [item.raw for item in waiting(outbox, "readings")] == [item.raw for item in batches[-again:]]
+        assert outbox.take_missing([lost]) == 0
+        told = gaps(outbox, "missing")
+        assert [(item.data["first_seq"], item.data["last_seq"]) for item in told] == [(1, 20 - again)]
+        foreign = SeqRange(epoch="elsewhere", lane="events", first_seq=3, last_seq=4)
+        outbox.take_missing([foreign, foreign])
+        assert [item.data["epoch"] for item in gaps(outbox, "missing")] == [outbox.epoch, "elsewhere"]
+
+
+def test_dead_letters_and_set_aside_files_can_be_exported(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    with make(tmp_path) as outbox:
+        for number in range(3):
+            outbox.commit([reading(number)], [])
+        first, *_ = waiting(outbox, "readings")
+        outbox.settle([receipt(first, "rejected")])
+        assert export(path, tmp_path / "dead", "dead_letters") == 1
+    assert list(read_export(tmp_path / "dead")) == [first.raw]
+    assert export(path, tmp_path / "saved", "damaged") == 3  # two readings, and the event that tells of the third
+    assert verify_frames(read_export(tmp_path / "saved"), lambda _: SIGNER.public_key).problems == []
+
+
+def test_an_export_can_be_checked_offline_and_shows_a_changed_byte(tmp_path: Path) -> None:
+    with make(tmp_path) as outbox:
+        for number in range(5):
+            outbox.commit([reading(number)], [event(number)])
+        values(outbox)
+        assert export(tmp_path / "outbox.sqlite", tmp_path / "export") == 10
+    found = verify_frames(read_export(tmp_path / "export"), lambda _: SIGNER.public_key)
+    assert (found.batches, found.records, found.problems) == (10, 10, [])
+    data = bytearray((tmp_path / "export").read_bytes())
+    data[-200] ^= 1
+    (tmp_path / "changed").write_bytes(data)
+    assert len(verify_frames(read_export(tmp_path / "changed"), lambda _: SIGNER.public_key).problems) == 1
+    with pytest.raises(FileExistsError):
+        export(tmp_path / "outbox.sqlite", tmp_path / "export")
 
 
 WRITER = """
@@ -143,4 +210,5 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, commits_before_k
     acknowledged = commits_before_kill + len([line for line in rest if line])
     with Outbox.open(tmp_path / "outbox.sqlite", "box-1", signer, boot_id="boot") as outbox:
         assert outbox.status().lanes["readings"].records in (acknowledged, acknowledged + 1)
-        assert outbox.verify() == []
+    check = verify_outbox(tmp_path / "outbox.sqlite", lambda _: signer.public_key)
+    assert check.problems == []

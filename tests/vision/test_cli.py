@@ -70,7 +70,7 @@ def test_run_finds_the_unmasked_person_and_saves_the_picture(
 def test_run_finds_nothing_on_the_masked_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_file(Schedule("mask:60"), tmp_path / "film.mp4", 8, fps=5, width=640, height=360)
     items = watched(tmp_path / "film.mp4", capsys)
-    assert {item["type"] for item in items} == {"FrameStats"}
+    assert {item["type"] for item in items} == {"FrameStats", "CoverageReport"}
 
 
 def test_run_ends_on_sigterm(tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ def test_run_ends_on_sigterm(tmp_path: Path) -> None:
         (["detect", "missing.jpg"], "missing.jpg: cannot be read"),
         (["detect", "notes.jpg"], "not a picture that can be read; give a JPEG or PNG file"),
         (["detect", "notes.jpg", "--model", "missing.onnx"], "not a picture"),
-        (["detect", "good.png", "--model", "missing.onnx"], "write sha256, input_px and names"),
+        (["detect", "good.png", "--model", "missing.onnx"], "write sha256, input_px, names and licence"),
         (["detect", "good.png", "--confidence", "7"], "must be between 0 and 1"),
         (["run", "--source", "missing.mp4"], "no such video file; give a file, rtsp://"),
         (["run", "--source", "ftp://me:secret@host/film"], "use rtsp://"),
-        (["run", "--source", "notes.jpg", "--dwell-s", "-1"], "must be above 0"),
-        (["run", "--source", "notes.jpg", "--confidence", "0"], "must be between 0 and 1"),
+        (["run", "--source", "notes.jpg", "--dwell-s", "-1"], "dwell_s"),
+        (["run", "--source", "notes.jpg", "--confidence", "0"], "confidence"),
         (["evaluate", "--data", "missing.yaml"], "give a YOLO data.yaml"),
         (["evaluate", "--data", "data.yaml", "--split", "val"], "choose one with --split"),
         (["evaluate", "--data", "data.yaml"], "no class in common"),

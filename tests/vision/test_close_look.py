@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ class TwoLooks:
     def detect(self, image: Image) -> Detections:
         self.shown.append(image.shape[:2])
         return self.whole if len(self.shown) == 1 else self.crop(image)
+
+    def detect_many(self, images: Sequence[Image]) -> list[Detections]:
+        return [self.detect(image) for image in images]
 
 
 def middle(image: Image, class_id: int, confidence: float) -> Detections:

@@ -13,18 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision.detections import NO_TRACK, Detections, iou_matrix
-from vision.detector import (
-    CANDIDATES_MAX,
-    DEFAULT_MODEL,
-    DETECTIONS_MAX,
-    ModelError,
-    ModelManifest,
-    OnnxDetector,
-    ScriptedDetector,
-    decode,
-    letterbox,
-    suppress,
-)
+from vision.detector import DEFAULT_MODEL, OnnxDetector, ScriptedDetector
+from vision.heads import CANDIDATES_MAX, DETECTIONS_MAX, decode, letterbox, suppress
+from vision.manifest import ModelError, ModelManifest
 
 
 def picture(height: int, width: int, value: int = 200) -> np.ndarray:
@@ -175,7 +166,7 @@ def model_with(folder: Path, manifest: object, data: bytes = b"model") -> Path:
     return model
 
 
-GOOD = {"sha256": hashlib.sha256(b"model").hexdigest(), "input_px": 320, "names": {"0": "mask"}}
+GOOD = {"sha256": hashlib.sha256(b"model").hexdigest(), "input_px": 320, "names": {"0": "mask"}, "licence": "x"}
 
 
 @pytest.mark.parametrize(
@@ -192,10 +183,15 @@ GOOD = {"sha256": hashlib.sha256(b"model").hexdigest(), "input_px": 320, "names"
         {**GOOD, "names": ["mask"]},
         {**GOOD, "names": {}},
         {**GOOD, "names": {"0": "mask", "2": "no_mask"}},
+        {**GOOD, "licence": " "},
+        {**GOOD, "head": "round"},
+        {**GOOD, "thresholds": {"cat": 0.5}},
+        {**GOOD, "thresholds": {"mask": 0.01}},
+        {**GOOD, "thresholds": [0.5]},
     ],
 )
 def test_a_manifest_that_is_missing_or_wrong_names_the_file_and_what_to_write(tmp_path: Path, manifest: object) -> None:
-    with pytest.raises(ModelError, match=r"m\.json: no usable manifest .*write sha256, input_px and names"):
+    with pytest.raises(ModelError, match=r"m\.json: no usable manifest .*write sha256, input_px, names and licence"):
         ModelManifest.load(model_with(tmp_path, manifest))
 
 
@@ -222,14 +218,19 @@ def test_a_file_that_is_no_onnx_is_refused_with_a_remedy(tmp_path: Path) -> None
 
 def test_a_manifest_with_too_few_names_is_found_at_once_and_not_at_the_first_picture(tmp_path: Path) -> None:
     data = DEFAULT_MODEL.read_bytes()
-    manifest = {"sha256": hashlib.sha256(data).hexdigest(), "input_px": 320, "names": {"0": "mask"}}
+    manifest = {"sha256": hashlib.sha256(data).hexdigest(), "input_px": 320, "names": {"0": "mask"}, "licence": "x"}
     with pytest.raises(ModelError, match="output has shape"):
         OnnxDetector(model_with(tmp_path, manifest, data))
 
 
 def test_an_input_side_that_the_model_cannot_take_is_found_at_once(tmp_path: Path) -> None:
     data = DEFAULT_MODEL.read_bytes()
-    manifest = {"sha256": hashlib.sha256(data).hexdigest(), "input_px": 333, "names": {"0": "mask", "1": "no_mask"}}
+    manifest = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "input_px": 333,
+        "names": {"0": "mask", "1": "no_mask"},
+        "licence": "x",
+    }
     with pytest.raises(ModelError, match="onnxruntime cannot run it"):
         OnnxDetector(model_with(tmp_path, manifest, data))
 

@@ -103,6 +103,29 @@ def test_a_clock_that_steps_back_is_a_gap_and_never_counts() -> None:
     assert kinds(play(target, "v" * 16, start_s=50)) == [(3.0, "Opened")]
 
 
+def test_during_the_cool_down_nothing_is_announced_and_after_it_what_still_lasts_is() -> None:
+    rule = ViolationRule("no_mask", dwell_s=3, recover_s=10, window_share=0.6, cool_down_s=20)
+    target = machine(rule=rule)
+    happened = play(target, "v" * 16 + "c" * 50 + "v" * 200)
+    assert kinds(happened) == [(3.0, "Opened"), (13.0, "Closed"), (33.0, "Opened")]
+
+
+def test_a_slow_camera_says_itself_what_a_gap_is() -> None:
+    every_four_seconds = {"script": "v" * 10, "fps": 0.25}
+    slow = ViolationRule("no_mask", dwell_s=10, recover_s=10, window_share=0.6, gap_s_max=8)
+    assert kinds(play(machine(rule=slow), **every_four_seconds)) == [(12.0, "Opened")]
+    usual = ViolationRule("no_mask", dwell_s=10, recover_s=10, window_share=0.6)
+    assert play(machine(rule=usual), **every_four_seconds) == []
+
+
+def test_the_machine_knows_who_holds_the_incident_open() -> None:
+    target = machine()
+    play(target, "v" * 16)
+    assert (target.is_offender(1), target.is_offender(2)) == (True, False)
+    play(target, "c" * 2, start_s=3.2)
+    assert not target.is_offender(1)
+
+
 def test_after_a_restart_the_open_incident_goes_on_and_closes_under_its_id() -> None:
     target = machine("from-before")
     assert play(target, "v" * 100) == []
@@ -159,9 +182,9 @@ def test_offenders_who_left_during_a_long_incident_are_forgotten() -> None:
     assert len(target._offenders) <= 52
 
 
-@pytest.mark.parametrize("rule", [(0, 1, 0.5), (1, 0, 0.5), (1, 1, 0), (1, 1, 1.1)])
+@pytest.mark.parametrize("rule", [(0, 1, 0.5), (1, 0, 0.5), (1, 1, 0), (1, 1, 1.1), (1, 1, 1, -1), (1, 1, 1, 0, 0)])
 def test_a_rule_that_cannot_work_is_refused(rule: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match="must be above 0"):
+    with pytest.raises(ValueError, match="above 0"):
         ViolationRule("no_mask", *rule)
 
 

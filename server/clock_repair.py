@@ -1,0 +1,138 @@
+"""Repairs times that a box told before its clock was right; what it told stays in the journal and in tables of its own.
+
+Within one boot a box counts steadily even from a wrong start, so one number per boot mends all: the box tells it in
+a `clock_corrected` event, before or after the records it is about. The first such event of a boot counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from server.models import Alert, SeriesPoint, StoredEvent
+from server.models_uplink import ClockCorrection, UnsyncedEvent, UnsyncedPoint
+from telemetry.messages import Event, Reading
+
+OFFSET_S_MAX = 100 * 366 * 86_400
+ROWS_MAX = 200
+_POINT_KEY = (SeriesPoint.box_id, SeriesPoint.sensor_id, SeriesPoint.quantity, SeriesPoint.observed_at_ms)
+
+
+def offset_ms_of(event: Event) -> tuple[str, int] | None:
+    """The boot and the milliseconds that a `clock_corrected` event tells; None if it is none or makes no sense."""
+    boot_id, offset_s = event.data.get("boot_id"), event.data.get("offset_s")
+    if event.type != "clock_corrected" or not isinstance(boot_id, str) or isinstance(offset_s, bool):
+        return None
+    if not isinstance(offset_s, int | float) or abs(offset_s) > OFFSET_S_MAX:
+        return None
+    return boot_id[:64], round(offset_s * 1000)
+
+
+def known_offset_ms(db: Session, box_id: str, boot_id: str) -> int | None:
+    return db.scalar(
+        select(ClockCorrection.offset_ms).where(ClockCorrection.box_id == box_id, ClockCorrection.boot_id == boot_id)
+    )
+
+
+def at_ms(reading: Reading) -> int:
+    return round(reading.observed_at.timestamp() * 1000)
+
+
+def write_unsynced(db: Session, box_id: str, boot_id: str, readings: Sequence[Reading]) -> None:
+    """Store points whose times are not sure: at the corrected time if the correction is known, else as told."""
+    offset_ms = known_offset_ms(db, box_id, boot_id)
+    keys = [(box_id, reading.sensor_id, reading.quantity, at_ms(reading)) for reading in readings]
+    taken = set() if offset_ms is not None else _taken(db, keys)
+    points, told = [], []
+    for (_, sensor_id, quantity, told_ms), reading in zip(keys, readings, strict=True):
+        series = {"box_id": box_id, "sensor_id": sensor_id, "quantity": quantity}
+        value = {"value": reading.value, "quality": reading.quality}
+        shown = offset_ms is None and (box_id, sensor_id, quantity, told_ms) not in taken
+        told.append({**series, **value, "boot_id": boot_id, "told_ms": told_ms, "shown": shown})
+        if shown or offset_ms is not None:
+            points.append({**series, **value, "observed_at_ms": told_ms + (offset_ms or 0)})
+    if points:
+        db.execute(insert(SeriesPoint).on_conflict_do_nothing(), points)
+    db.execute(insert(UnsyncedPoint), told)
+
+
+PointKey = tuple[str, str, str, int]
+
+
+def _taken(db: Session, keys: Sequence[PointKey]) -> set[PointKey]:
+    """The keys that the series holds already."""
+    found: set[PointKey] = set()
+    for start in range(0, len(keys), ROWS_MAX):
+        rows = db.execute(select(*_POINT_KEY).where(tuple_(*_POINT_KEY).in_(keys[start : start + ROWS_MAX])))
+        found |= {(row[0], row[1], row[2], row[3]) for row in rows}
+    return found
+
+
+def repaired(db: Session, box_id: str, boot_id: str, event: Event) -> Event:
+    """The event as it is to be stored: at the corrected time if that is known; what was told is kept."""
+    if event.clock_synced or db.get(UnsyncedEvent, event.event_id) is not None:
+        return event
+    db.add(UnsyncedEvent(event_id=event.event_id, box_id=box_id, boot_id=boot_id, told_at=event.at))
+    offset_ms = known_offset_ms(db, box_id, boot_id)
+    return event if offset_ms is None else _moved(event, offset_ms)
+
+
+def _moved(event: Event, offset_ms: int) -> Event:
+    return event.model_copy(update={"at": event.at + timedelta(milliseconds=offset_ms)})
+
+
+def correct(db: Session, box_id: str, event: Event) -> list[Alert]:
+    """Carry out a `clock_corrected` event on all that is stored of that boot; gives the alerts whose times changed."""
+    told = offset_ms_of(event)
+    if told is None or db.get(ClockCorrection, (box_id, told[0])) is not None:
+        return []
+    boot_id, offset_ms = told
+    db.add(ClockCorrection(box_id=box_id, boot_id=boot_id, offset_ms=offset_ms, event_id=event.event_id))
+    db.flush()
+    _correct_points(db, box_id, boot_id, offset_ms)
+    return _correct_events(db, box_id, boot_id, timedelta(milliseconds=offset_ms))
+
+
+def _correct_points(db: Session, box_id: str, boot_id: str, offset_ms: int) -> None:
+    """Move the points of one series after the other: first all away, then all to their new places."""
+    mine = (UnsyncedPoint.box_id == box_id, UnsyncedPoint.boot_id == boot_id)
+    names = db.execute(select(UnsyncedPoint.sensor_id, UnsyncedPoint.quantity).where(*mine).distinct()).all()
+    for sensor_id, quantity in names:
+        this = (*mine, UnsyncedPoint.sensor_id == sensor_id, UnsyncedPoint.quantity == quantity)
+        rows = db.execute(
+            select(UnsyncedPoint.told_ms, UnsyncedPoint.value, UnsyncedPoint.quality, UnsyncedPoint.shown).where(*this)
+        ).all()
+        shown = [(box_id, sensor_id, quantity, row[0]) for row in rows if row[3]]
+        for start in range(0, len(shown), ROWS_MAX):
+            db.execute(delete(SeriesPoint).where(tuple_(*_POINT_KEY).in_(shown[start : start + ROWS_MAX])))
+        points = [
+            {"box_id": box_id, "sensor_id": sensor_id, "quantity": quantity, "observed_at_ms": row[0] + offset_ms,
+             "value": row[1], "quality": row[2]}
+            for row in rows
+        ]  # fmt: skip
+        db.execute(insert(SeriesPoint).on_conflict_do_nothing(), points)
+
+
+def _correct_events(db: Session, box_id: str, boot_id: str, offset: timedelta) -> list[Alert]:
+    changed: dict[int, Alert] = {}
+    mine = select(UnsyncedEvent).where(UnsyncedEvent.box_id == box_id, UnsyncedEvent.boot_id == boot_id)
+    for unsynced in db.scalars(mine):
+        stored = db.get(StoredEvent, unsynced.event_id)
+        if stored is None or stored.at != unsynced.told_at:
+            continue
+        stored.at += offset
+        alert = db.scalar(select(Alert).where(Alert.incident_id == stored.incident_id, Alert.box_id == box_id))
+        if alert is None:
+            continue
+        if alert.opened_at == unsynced.told_at:
+            alert.opened_at += offset
+            changed[alert.id] = alert
+        if alert.ended_at == unsynced.told_at:
+            alert.ended_at += offset
+            changed[alert.id] = alert
+    db.flush()
+    return list(changed.values())

@@ -1,0 +1,52 @@
+"""All files of one edition. One at a time is made: a PDF costs a second of CPU and some tens of MB."""
+
+from __future__ import annotations
+
+import threading
+from typing import Literal
+
+from server.i18n import LANGUAGES
+from server.reports.csv_file import write_csv
+from server.reports.document import Document, canonical
+from server.reports.fonts import find_font
+
+Format = Literal["pdf", "csv", "json"]
+MEDIA_TYPES: dict[str, str] = {
+    "pdf": "application/pdf",
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+}
+WAIT_S = 60.0
+_one = threading.Lock()
+
+
+class Busy(Exception):
+    """Other reports are being made, and have been for a minute."""
+
+
+def make_file(document: Document, format_: Format, language: str) -> bytes:
+    """The bytes of one file; raises Busy."""
+    if format_ == "json":
+        return canonical(document)
+    if format_ == "csv":
+        return write_csv(document)
+    from server.reports.pdf_file import write_pdf
+
+    if not _one.acquire(timeout=WAIT_S):
+        raise Busy
+    try:
+        return write_pdf(document, language, find_font())
+    finally:
+        _one.release()
+
+
+def make_files(document: Document) -> dict[tuple[str, str], bytes]:
+    """(format, language) → bytes: the PDF in both languages, CSV and JSON, which have none; raises Busy."""
+    files = {(format_, ""): make_file(document, format_, "") for format_ in ("json", "csv")}
+    return {**files, **{("pdf", language): make_file(document, "pdf", language) for language in LANGUAGES}}
+
+
+def file_name(document: Document, format_: str, language: str) -> str:
+    """A name for the downloaded file, plain ASCII."""
+    tail = f"-{language}" if format_ == "pdf" else ""
+    return f"brightline-{document.content.kind}-{document.number}-{document.edition}{tail}.{format_}"

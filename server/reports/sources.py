@@ -1,0 +1,91 @@
+"""Which batches a report rests on: an index from sensor and time to batch, kept by ingest in its own transaction.
+
+A batch is named by (box, epoch, lane, seq) and the SHA-256 of its exact bytes. The digest over a list of batches is
+the SHA-256 of its lines ``box epoch lane seq sha256``, sorted by the first four, each ended by a line feed: anyone
+with the list can recompute it with sha256sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from hashlib import sha256
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.models import StoredBatch
+from server.reports.models import BatchSource
+from telemetry.batch import Batch
+from telemetry.messages import Event, Lane
+
+
+class BatchRef(NamedTuple):
+    """One batch and the digest of its bytes."""
+
+    box_id: str
+    epoch: str
+    lane: str
+    seq: int
+    sha256: str
+
+
+def to_ms(at: datetime) -> int:
+    """Milliseconds since 1970 UTC, as the series keeps them."""
+    return round(at.timestamp() * 1000)
+
+
+def spans_of(batch: Batch) -> dict[str, tuple[int, int]]:
+    """Source → first and last time of its records in this batch (milliseconds since 1970 UTC)."""
+    spans: dict[str, tuple[int, int]] = {}
+    for _, record in batch.records:
+        source_id, at = (
+            (record.source_id, record.at) if isinstance(record, Event) else (record.sensor_id, record.observed_at)
+        )
+        at_ms = to_ms(at)
+        first, last = spans.get(source_id, (at_ms, at_ms))
+        spans[source_id] = (min(first, at_ms), max(last, at_ms))
+    return spans
+
+
+def index_batch(db: Session, batch_id: int, batch: Batch) -> None:
+    """Add a stored batch to the index."""
+    header = batch.header
+    for source_id, (first_ms, last_ms) in spans_of(batch).items():
+        db.add(
+            BatchSource(
+                batch_id=batch_id, source_id=source_id, box_id=header.box_id, lane=header.lane,
+                first_ms=first_ms, last_ms=last_ms,
+            )
+        )  # fmt: skip
+
+
+def find_batches(
+    db: Session, box_id: str, source_id: str, lane: Lane, start_ms: int, end_ms: int, batches_max: int
+) -> list[BatchRef]:
+    """The batches with records of this source in [*start_ms*, *end_ms*); at most one more than *batches_max*."""
+    query = (
+        select(StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq, StoredBatch.sha256)
+        .join(BatchSource, BatchSource.batch_id == StoredBatch.id)
+        .where(
+            BatchSource.box_id == box_id,
+            BatchSource.source_id == source_id,
+            BatchSource.lane == lane,
+            BatchSource.first_ms < end_ms,
+            BatchSource.last_ms >= start_ms,
+        )
+        .order_by(StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
+        .limit(batches_max + 1)
+    )
+    return [BatchRef(*row) for row in db.execute(query)]
+
+
+def batch_lines(batches: Iterable[BatchRef]) -> str:
+    """The list of batches as text, one line each, in order."""
+    return "".join(" ".join(map(str, ref)) + "\n" for ref in sorted(set(batches)))
+
+
+def digest_of(batches: Iterable[BatchRef]) -> str:
+    """The digest over a list of batches."""
+    return sha256(batch_lines(batches).encode()).hexdigest()

@@ -1,0 +1,77 @@
+"""Root-cause hints: what usually looks like this, each with the fact it rests on. A hint is never a verdict.
+
+Contacts know; shapes suggest. An open door lets the air run up fast and level off; a stopped compressor lets it climb
+steadily at the speed of the room's own losses; warm goods lift the mean while the machine still works against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from telemetry.coldchain.contacts import Contacts
+from telemetry.coldchain.finding import Cause
+from telemetry.coldchain.rise import Rise
+from telemetry.coldchain.wording import Clock, degrees, duration, rate
+
+DOOR_SHARE = 0.65
+FAST_C_PER_S = 0.25 / 60
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is known when a hint is asked for."""
+
+    at_s: float
+    value_c: float
+    contacts: Contacts
+    rise: Rise
+    defrost_overlong: bool
+    clock: Clock
+
+
+def hint(scene: Scene) -> tuple[Cause, ...]:
+    """The likely causes, the best founded first."""
+    causes = list(_from_contacts(scene))
+    if scene.defrost_overlong and not any(cause.code == "defrost_stuck" for cause in causes):
+        causes.append(Cause("defrost_stuck", "the rise began like this probe's defrosts and did not end like them"))
+    if not causes and scene.rise.since_s is not None:
+        causes.extend(_from_shape(scene))
+    return tuple(causes)
+
+
+def companions_cause(names: list[str]) -> Cause:
+    """Several probes at once: what they share is the likely cause."""
+    return Cause("power_or_plant", f"other probes rise at the same time: {', '.join(names)}")
+
+
+def _from_contacts(scene: Scene) -> list[Cause]:
+    contacts, causes = scene.contacts, []
+    if contacts.power_lost_s is not None:
+        causes.append(Cause("power_failed", f"no mains power since {scene.clock(contacts.power_lost_s)}"))
+    if contacts.door_since_s is not None:
+        causes.append(Cause("door_open", f"the door has been open since {scene.clock(contacts.door_since_s)}"))
+    since_s = contacts.defrost_since_s
+    if since_s is not None and scene.at_s - since_s >= contacts.defrost_s_max:
+        causes.append(
+            Cause("defrost_stuck", f"the defrost contact has been closed for {duration(scene.at_s - since_s)}")
+        )
+    return causes
+
+
+def _from_shape(scene: Scene) -> list[Cause]:
+    rise = scene.rise
+    assert rise.since_s is not None
+    trend = rise.rate_c_per_s(scene.at_s, scene.value_c)
+    early = rise.early_share(rise.peak_s, rise.peak_c) if rise.readings >= 3 else 0.5
+    fast = rise.slope_c_per_s > FAST_C_PER_S
+    if fast and (early > DOOR_SHARE or rise.step_c > 0.3 * (rise.peak_c - rise.from_c)):
+        return [Cause("door_open", f"the air ran up by {degrees(rise.peak_c - rise.from_c)} at once and levelled off")]
+    if trend > 0 and not rise.turned(scene.value_c):
+        since = scene.clock(rise.since_s)
+        return [Cause("compressor_stopped", f"a steady climb of {rate(trend)} since {since} without any turn")]
+    return [Cause("warm_load", "the air stays up while the machine works: warm goods or too little cooling power")]
+
+
+def twin_cause(name: str, value_c: float) -> Cause:
+    """The probe beside it sees nothing: rather the sensor than the room."""
+    return Cause("sensor_fault", f"its twin {name} reads {degrees(value_c)} and does not rise")

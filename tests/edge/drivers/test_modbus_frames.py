@@ -1,0 +1,67 @@
+"""Whatever bytes a line carries, the framer gives a whole answer of the asked unit or nothing, and never raises."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymodbus.framer import FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU
+
+from edge.drivers.modbus import _drop_undecodable
+from firmware_sim.modbus_slave import crc16
+
+
+def rtu() -> FramerRTU:
+    framer = FramerRTU(DecodePDU(False))
+    _drop_undecodable(framer)
+    return framer
+
+
+def tcp() -> FramerSocket:
+    framer = FramerSocket(DecodePDU(False))
+    _drop_undecodable(framer)
+    return framer
+
+
+def sealed(body: bytes) -> bytes:
+    return body + crc16(body)
+
+
+BODIES = st.binary(max_size=60) | st.tuples(st.integers(0, 255), st.integers(0, 255), st.binary(max_size=30)).map(
+    lambda parts: sealed(bytes(parts[:2]) + bytes([len(parts[2])]) + parts[2])
+)
+
+
+@given(st.lists(BODIES, max_size=3).map(b"".join), st.integers(1, 247))
+def test_any_bytes_on_a_serial_line_are_an_answer_of_the_unit_or_nothing(data: bytes, unit: int) -> None:
+    used, answer = rtu().handleFrame(data, unit, 0)
+    assert 0 <= used <= len(data)
+    if answer is not None:
+        assert answer.dev_id == unit
+        frame = bytes([unit, answer.function_code]) + answer.encode()
+        assert sealed(frame) in data
+
+
+@given(
+    st.binary(max_size=60)
+    | st.tuples(st.integers(0, 3), st.integers(0, 255), st.integers(0, 255), st.binary(max_size=30)).map(
+        lambda item: struct.pack(">HHHBB", item[0], 0, len(item[3]) + 2, item[1], item[2]) + item[3]
+    )
+)
+def test_any_bytes_over_tcp_are_the_answer_of_the_transaction_or_nothing(data: bytes) -> None:
+    used, answer = tcp().handleFrame(data, 1, 2)
+    assert 0 <= used <= len(data) + 1
+    if answer is not None:
+        assert (answer.dev_id, answer.transaction_id) in ((1, 2), (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("answer", "registers"), [(b"\x04\x04\x00\x01\x00\x02", [1, 2]), (b"\x04\x02\xff\xdc", [0xFFDC])]
+)
+def test_a_whole_answer_is_taken(answer: bytes, registers: list[int]) -> None:
+    _, found = rtu().handleFrame(sealed(b"\x01" + answer), 1, 0)
+    assert found is not None
+    assert list(found.registers) == registers

@@ -1,0 +1,112 @@
+"""Puts together what watches one camera: its models, and a guard for every rule in every zone.
+
+Here is refused what would watch for ever and find nothing: a violation whose classes no model of the camera knows is a
+configuration error that names them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+from vision.catalogue import DEFAULT_CONFIDENCE, Catalogue, Rule
+from vision.detector import Detector
+from vision.guard import Guard
+from vision.judgement import least_confidence
+from vision.looker import STALE_INTERVALS, STALE_S, LoadedModel, Looker
+from vision.manifest import ModelError
+from vision.violation import ViolationMachine, ViolationRule
+from vision.watch_settings import Watched, WatchSettings
+from vision.zones import Zone
+
+
+class Crew:
+    """The lookers and guards of one camera; raises ModelError or ValueError for settings that cannot work."""
+
+    def __init__(self, settings: WatchSettings, detectors: Sequence[Detector] | None = None) -> None:
+        catalogue = Catalogue.load(settings.catalogue)
+        if detectors is None:
+            models = [LoadedModel.load(use) for use in settings.models]
+        else:
+            models = [LoadedModel(detector) for detector in detectors]
+        self.thresholds: dict[str, float] = {}
+        for model in reversed(models):  # of the models that know a class, the first one's word counts
+            self.thresholds.update(model.thresholds)
+        rules = [(item, catalogue.rule(item.code, dict(item.changes))) for item in settings.violations]
+        for _, rule in rules:
+            settings.times.check(rule.active)
+        self.lookers = _lookers(settings, models, [rule for _, rule in rules], self.thresholds)
+        self.guards = [
+            self._guard(settings, item, rule, zone)
+            for item, rule in rules
+            for zone in settings.zones_for(item, catalogue.violations[item.code].zones)
+        ]
+
+    def _guard(self, settings: WatchSettings, item: Watched, rule: Rule, zone: Zone) -> Guard:
+        looker = self._looker_of(item.code, rule)
+        gap_s_max = max(STALE_S, STALE_INTERVALS * self.lookers[looker].interval_s)
+        timing = ViolationRule(item.code, rule.dwell_s, rule.recover_s, rule.window_share, rule.cool_down_s, gap_s_max)
+        resumed = [
+            incident.incident_id
+            for incident in settings.open_incidents
+            if (incident.kind, incident.zone) == (item.code, zone.zone_id)
+        ]
+        return Guard(item.code, rule, zone, ViolationMachine(timing, resumed[0] if resumed else None), looker)
+
+    def _looker_of(self, code: str, rule: Rule) -> int:
+        known = [name for looker in self.lookers for name in sorted(looker.classes)]
+        if missing := sorted(set(rule.needs) - set(known)):
+            raise ModelError(
+                f"{code} needs the classes {', '.join(rule.needs)}; the models of this camera know "
+                f"{', '.join(known) or 'none'}; missing: {', '.join(missing)}; use another model or drop {code}"
+            )
+        for number, looker in enumerate(self.lookers):
+            if set(rule.subjects) <= looker.classes:
+                return number
+        raise ModelError(f"{code}: no single model of this camera knows all of {', '.join(rule.subjects)}")
+
+
+def _lookers(
+    settings: WatchSettings, models: Sequence[LoadedModel], rules: Sequence[Rule], thresholds: Mapping[str, float]
+) -> list[Looker]:
+    zones = {zone.zone_id: zone for zone in settings.zones}
+    groups = class_groups(rules, [name for model in models for name in model.detector.names.values()])
+    confident = _confident(rules, thresholds)
+    ids = itertools.count(1)
+    taken: set[str] = set()
+    lookers = []
+    for use, model in zip(settings.models, models, strict=True):
+        classes = frozenset(model.detector.names.values()) - taken
+        taken |= classes
+        looker = Looker(
+            model,
+            classes=classes,
+            interval_s=1 / min(use.rate_fps or settings.rate_fps, settings.rate_fps),
+            regions=[zones[name] for name in use.regions],
+            confident=confident,
+            groups=groups,
+            ids=ids,
+            confident_else=DEFAULT_CONFIDENCE,
+        )
+        lookers.append(looker)
+    return lookers
+
+
+def _confident(rules: Iterable[Rule], thresholds: Mapping[str, float]) -> dict[str, float]:
+    """What each class needs to begin a track: the least that a rule on it asks for."""
+    confident: dict[str, float] = dict(thresholds)
+    for rule in rules:
+        for name in rule.subjects:
+            least = least_confidence(rule, name, thresholds)
+            confident[name] = min(least, confident.get(name, least))
+    return confident
+
+
+def class_groups(rules: Iterable[Rule], names: Iterable[str]) -> dict[str, int]:
+    """Classes that one rule sees as states of the same object share a number; every other class has its own."""
+    groups = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    for rule in rules:
+        numbers = {groups[name] for name in rule.subjects if name in groups}
+        if numbers:
+            groups = {name: min(numbers) if number in numbers else number for name, number in groups.items()}
+    return groups

@@ -1,0 +1,43 @@
+"""One rule that is watched in one zone: from the scene to an incident that opens or closes, and the time it covered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vision.catalogue import Rule
+from vision.detections import Floats
+from vision.judgement import judge
+from vision.scene import Scene
+from vision.violation import Closed, Opened, ViolationMachine
+from vision.zones import Zone
+
+
+@dataclass
+class Guard:
+    """``looker`` is the number of the model that finds its subjects: the rule is asked when that one has looked."""
+
+    code: str
+    rule: Rule
+    zone: Zone
+    machine: ViolationMachine
+    looker: int
+    boxes: dict[int, Floats] = field(default_factory=dict)  # of the last scene, by track
+    was_active: bool = True
+
+    @property
+    def zone_id(self) -> str:
+        return self.zone.zone_id
+
+    def watch(self, scene: Scene, now_s: float, *, active: bool) -> Opened | Closed | None:
+        """Ask the rule about *scene*; outside of its periods nobody is judged, and what is open runs out."""
+        self.was_active = active
+        if not active:
+            self.boxes = {}
+            return self.machine.observe([], now_s)
+        judged = judge(self.rule, scene, self.zone, self.machine.is_offender)
+        self.boxes = {item.observation.track_id: item.xyxy for item in judged if item.xyxy is not None}
+        return self.machine.observe([item.observation for item in judged], now_s)
+
+    def covers(self, scene: Scene) -> bool:
+        """Whether everything that the rule needs was looked for."""
+        return set(self.rule.needs) <= scene.looked_for

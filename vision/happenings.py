@@ -1,0 +1,77 @@
+"""Everything that comes out of watching a camera, one item each; times are UTC, pictures JPEG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from vision.coverage import CoverageReport
+
+
+@dataclass(frozen=True)
+class ViolationOpened:
+    """A confirmed violation with its pictures."""
+
+    incident_id: str
+    kind: str
+    zone: str
+    at: datetime
+    camera_id: str
+    confidence: float
+    track_id: int
+    duration_s: float
+    snapshot_jpeg: bytes
+    annotated_jpeg: bytes
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class ViolationClosed:
+    """The violation is over: ``recovered``, or its ``period_over`` (nobody has to wear a mask after lunch)."""
+
+    incident_id: str
+    kind: str
+    zone: str
+    at: datetime
+    camera_id: str
+    reason: str = "recovered"
+
+
+@dataclass(frozen=True)
+class ClipReady:
+    """The film of an incident, from before it began to after it was confirmed, as the camera sent it."""
+
+    incident_id: str
+    kind: str
+    zone: str
+    at: datetime
+    camera_id: str
+    clip_mp4: bytes
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class CameraStatus:
+    """Sent when the camera goes blind (with the reason) or sees again."""
+
+    camera_id: str
+    blind: bool
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class FrameStats:
+    """Every ten seconds, blind or not. Counts and seconds are since the start; the rest is of the last ten seconds."""
+
+    camera_id: str
+    judged: int
+    dropped: int
+    doubtful: int = 0  # pictures that were not judged because the camera did not see clearly
+    blind_s: float = 0.0
+    rate_fps: float = 0.0
+    age_ms_max: float = 0.0  # of a picture when its verdict was there
+    inference_ms_mean: float = 0.0  # all that a picture costs: models, tracks, rules
+
+
+WatchItem = ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport

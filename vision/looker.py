@@ -1,0 +1,105 @@
+"""One model on one camera: when it looks, at which crops, and what it saw last, as sightings with tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vision.close_look import FIRST_LOOK_CONFIDENCE, CloseLookDetector
+from vision.detections import Detections
+from vision.detector import Detector, OnnxDetector
+from vision.frame import Frame, Image
+from vision.heads import IOU_MAX, suppress
+from vision.scene import Sighting, sightings_of
+from vision.source import EARLY_SHARE, next_due
+from vision.tracker import Tracker
+from vision.watch_settings import ModelUse
+from vision.zones import Zone
+
+STALE_S = 2.0  # what a model saw longer ago than this, or than two and a half of its own intervals, is not known now
+STALE_INTERVALS = 2.5
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A detector and what of its manifest matters here; in tests nothing of it does."""
+
+    detector: Detector
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    per_class: bool = False
+
+    @classmethod
+    def load(cls, use: ModelUse) -> LoadedModel:
+        """The model of *use*; raises ModelError."""
+        detector = OnnxDetector(use.path, confidence=FIRST_LOOK_CONFIDENCE)
+        manifest = detector.manifest
+        closer = manifest.close_look if use.close_look is None else use.close_look
+        return cls(CloseLookDetector(detector) if closer else detector, manifest.thresholds, manifest.per_class)
+
+
+class Looker:
+    """See the module's docstring. ``classes``: those of its names that no model before it finds."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        classes: frozenset[str],
+        interval_s: float,
+        regions: Sequence[Zone],
+        confident: Mapping[str, float],
+        groups: Mapping[str, int],
+        ids: Iterator[int],
+        confident_else: float,
+    ) -> None:
+        self.detector = model.detector
+        self.classes = classes
+        self.interval_s = interval_s
+        self.stale_s = max(STALE_S, STALE_INTERVALS * interval_s)
+        self.sightings: tuple[Sighting, ...] = ()
+        self.looked_s: float | None = None
+        self._regions = regions
+        self._due_s: float | None = None
+        names = self.detector.names.items()
+        self._tracker = Tracker(
+            confident=confident_else,
+            confident_by_class={number: confident[name] for number, name in names if name in confident},
+            # Where one place has one class, a head that turns and is taken for something else is still that head.
+            groups={number: groups[name] for number, name in names if name in groups} if model.per_class else {},
+            ids=ids,
+        )
+
+    def is_due(self, now_s: float) -> bool:
+        return self._due_s is None or now_s + EARLY_SHARE * self.interval_s >= self._due_s
+
+    def is_fresh(self, now_s: float) -> bool:
+        """Whether what it saw last still says something about now."""
+        return self.looked_s is not None and 0 <= now_s - self.looked_s <= self.stale_s
+
+    def look(self, frame: Frame) -> None:
+        """Look at *frame* now; `sightings` are what it saw."""
+        now_s = frame.monotonic_s
+        self._due_s = next_due(now_s if self._due_s is None else self._due_s, now_s, self.interval_s)
+        found = self._tracker.update(self._detect(frame.image), now_s)
+        sightings = sightings_of(found, self.detector.names)
+        self.sightings = tuple(item for item in sightings if item.name in self.classes)
+        self.looked_s = now_s
+
+    def forget(self) -> None:
+        """The camera did not see: nothing that was seen before says anything now."""
+        self.sightings, self.looked_s = (), None
+
+    def _detect(self, image: Image) -> Detections:
+        if not self._regions:
+            return self.detector.detect(image)
+        height, width = image.shape[:2]
+        bounds = [zone.bounds_px(width, height) for zone in self._regions]
+        crops = [np.ascontiguousarray(image[top:bottom, left:right]) for left, top, right, bottom in bounds]
+        parts = [
+            (found.xyxy + np.array([left, top] * 2, np.float32), found.confidence, found.class_id)
+            for found, (left, top, _, _) in zip(self.detector.detect_many(crops), bounds, strict=True)
+        ]
+        joined = Detections.of(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return suppress(joined, IOU_MAX, per_class=True)  # regions may overlap: the same rat twice

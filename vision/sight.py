@@ -1,0 +1,225 @@
+"""Whether the camera sees: black, flooded with light, covered, defocused, moved and frozen pictures are told apart.
+
+A doubtful picture is not judged from its first moment (`Sight.clear` is false); after ``HOLD_S`` of it the camera is
+blind, with the reason, and it sees again after ``CLEAR_S`` of good pictures. What the camera should see is learnt from
+its first seconds and followed slowly, so that the light of the day and pots on a shelf do not matter. A moved
+camera stays blind until it looks where it did or is started anew: its zones were drawn for the old view.
+Measured on grey pictures of 160 pixels' width; thresholds were set on rendered kitchens (tests/vision/test_sight.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vision.detections import Floats
+from vision.frame import Image
+
+HOLD_S = 2.0
+CLEAR_S = 1.0
+LEARN_S = 2.0
+FOLLOW_S = 600.0  # time constant with which the reference follows the picture
+FROZEN_S = 2.0  # before it counts as a doubt: some cameras send a picture twice
+FROZEN_FRAMES_MIN = 5
+SIZE = (160, 96)  # width, height of the pictures that are measured
+BLOCK_PX = 16
+BLACK_LEVEL_MAX = 12.0  # of 255
+FLOODED_LEVEL, FLOODED_SHARE_MIN = 250, 0.5
+FLAT_STD_MAX = 3.0  # grey levels within a block: nothing to be seen in it
+FLAT_SHARE_MAX = 0.85  # of all blocks, when there is no reference yet
+LOST_SHARE_MAX = 0.6  # of the blocks that had something in them
+SHARPNESS_SHARE_MIN = 0.55  # of the reference's, at the median block
+SAME_VIEW_MIN = 0.6  # correlation of the coarse pictures: the same view, only without its details
+MATCH_MIN, MATCHED_SHARE_MIN = 0.5, 0.3
+STAYS_SHARE_MIN = 0.8
+SHIFT_PX_MIN, SHIFT_GAIN_MIN = 3.0, 0.1
+_WINDOW = cv2.createHanningWindow(SIZE, cv2.CV_32F)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """``clear``: may be judged. ``blind``: is to be told, with the reason."""
+
+    clear: bool
+    blind: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is measured in one picture."""
+
+    level: float
+    flooded_share: float
+    coarse: Floats  # (6, 10), the view without its details
+    edges: Floats  # (96, 160)
+    contrast: Floats  # (6, 10), standard deviation within each block
+    sharpness: Floats  # (6, 10), what is left of each block's contrast in its finest details
+
+    @classmethod
+    def at(cls, image: Image) -> _Look:
+        step = max(1, min(image.shape[1] // 320, image.shape[0] // 192))
+        part = np.ascontiguousarray(image[::step, ::step])
+        grey = cv2.resize(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), SIZE, interpolation=cv2.INTER_AREA)
+        values = grey.astype(np.float32)
+        blocks = _blocks(values)
+        across, along = cv2.Sobel(values, cv2.CV_32F, 1, 0), cv2.Sobel(values, cv2.CV_32F, 0, 1)
+        coarse = blocks.mean(axis=(2, 3))
+        contrast = blocks.std(axis=(2, 3))
+        fine = _blocks(np.asarray(cv2.Laplacian(values, cv2.CV_32F), np.float32)).std(axis=(2, 3))
+        return cls(
+            float(values.mean()),
+            float((grey >= FLOODED_LEVEL).mean()),
+            np.asarray(coarse, np.float32),
+            np.asarray(cv2.magnitude(across, along), np.float32),
+            np.asarray(contrast, np.float32),
+            np.asarray(fine / (contrast + 1), np.float32),
+        )
+
+
+def _blocks(values: Floats) -> Floats:
+    """(rows, columns, 16, 16) views of a picture of SIZE."""
+    rows, columns = SIZE[1] // BLOCK_PX, SIZE[0] // BLOCK_PX
+    return values.reshape(rows, BLOCK_PX, columns, BLOCK_PX).transpose(0, 2, 1, 3)
+
+
+def _correlation(first: Floats, second: Floats, axes: tuple[int, ...]) -> Floats:
+    """Pearson's, along *axes*; 0 where one of the two is flat."""
+    one = first - first.mean(axis=axes, keepdims=True)
+    two = second - second.mean(axis=axes, keepdims=True)
+    size = np.sqrt((one * one).sum(axis=axes) * (two * two).sum(axis=axes))
+    return np.asarray((one * two).sum(axis=axes) / np.maximum(size, 1e-3), np.float32)
+
+
+def _matched_share(edges: Floats, reference: Floats, rich: npt.NDArray[np.bool_]) -> float:
+    """The share of the *rich* blocks of the reference whose edges are where they were."""
+    match = _correlation(_blocks(edges), _blocks(reference), (2, 3))[rich]
+    return float((match > MATCH_MIN).mean()) if len(match) else 1.0
+
+
+def _is_moved(edges: Floats, reference: Floats, rich: npt.NDArray[np.bool_]) -> bool:
+    """Whether the camera looks elsewhere: hardly an edge is in its place, or clearly more are when all is shifted.
+
+    People move as well, but do not take the kitchen with them: the shift that phase correlation proposes must explain
+    more blocks than staying does.
+    """
+    here = _matched_share(edges, reference, rich)
+    if here < MATCHED_SHARE_MIN:
+        return True
+    if here > STAYS_SHARE_MIN:
+        return False
+    (across, along), _ = cv2.phaseCorrelate(reference.copy(), edges.copy(), _WINDOW)  # it writes into its arguments
+    if np.hypot(across, along) < SHIFT_PX_MIN:
+        return False
+    back = np.asarray(np.roll(edges, (-round(along), -round(across)), (0, 1)), np.float32)
+    return _matched_share(back, reference, rich) > here + SHIFT_GAIN_MIN
+
+
+@dataclass
+class SightCheck:
+    """One per camera; call `look` with every picture."""
+
+    _reference: _Look | None = None
+    _learning: list[_Look] = field(default_factory=list)
+    _since_s: dict[str, float] = field(default_factory=dict)
+    _reason: str = ""
+    _blind: bool = False
+    _doubt_s: float = 0.0  # how long the pictures have been doubtful, and ...
+    _clear_s: float = 0.0  # ... how long they have been good without a break
+    _last_s: float | None = None
+    _last: npt.NDArray[np.uint8] | None = None
+    _same_since_s: float = 0.0
+    _same_frames: int = 0
+    _followed_s: float | None = None
+
+    def look(self, image: Image, now_s: float) -> Sight:
+        """Judge one picture taken at monotonic *now_s*."""
+        look = _Look.at(image)
+        reason = self._doubt(look) or self._frozen(image, now_s)
+        if not reason:
+            self._learn(look, now_s)
+        return self._decide(reason, now_s)
+
+    def lost(self) -> None:
+        """No pictures at all: what comes after that is judged by its own pictures."""
+        self._blind, self._doubt_s, self._clear_s, self._last, self._last_s = False, 0.0, 0.0, None, None
+
+    def _doubt(self, look: _Look) -> str:
+        if look.level < BLACK_LEVEL_MAX:
+            return "black"
+        if look.flooded_share > FLOODED_SHARE_MIN:
+            return "flooded with light"
+        flat = look.contrast < FLAT_STD_MAX
+        reference = self._reference
+        if reference is None:
+            return "covered" if flat.mean() > FLAT_SHARE_MAX else ""
+        rich = reference.contrast >= FLAT_STD_MAX
+        lost = (look.contrast < 0.3 * reference.contrast) & rich
+        if flat.mean() > FLAT_SHARE_MAX or lost.sum() > LOST_SHARE_MAX * rich.sum():
+            same_view = float(_correlation(look.coarse, reference.coarse, (0, 1))) >= SAME_VIEW_MIN
+            return "defocused" if same_view else "covered"
+        sharpness = look.sharpness[rich] / np.maximum(reference.sharpness[rich], 1e-3)
+        if len(sharpness) and float(np.median(sharpness)) < SHARPNESS_SHARE_MIN:
+            return "defocused"
+        return "moved" if _is_moved(look.edges, reference.edges, rich) else ""
+
+    def _frozen(self, image: Image, now_s: float) -> str:
+        """Sensors are never without noise: the very same bytes for seconds are no picture of now."""
+        part = np.ascontiguousarray(image[::4, ::4])
+        if self._last is None or part.shape != self._last.shape or not np.array_equal(part, self._last):
+            self._last, self._same_since_s, self._same_frames = part, now_s, 0
+            return ""
+        self._same_frames += 1
+        if self._same_frames < FROZEN_FRAMES_MIN or now_s - self._same_since_s < FROZEN_S:
+            return ""
+        return "frozen"
+
+    def _learn(self, look: _Look, now_s: float) -> None:
+        """The first LEARN_S of good pictures make the reference; then it follows them slowly."""
+        if self._reference is None:
+            self._followed_s = now_s if self._followed_s is None else self._followed_s
+            self._learning.append(look)
+            if now_s - self._followed_s >= LEARN_S:
+                self._reference = _mean(self._learning)
+                self._learning.clear()
+                self._followed_s = now_s
+            return
+        assert self._followed_s is not None
+        share = min(1.0, max(0.0, now_s - self._followed_s) / FOLLOW_S)
+        if share >= 0.001:
+            self._reference = _blend(self._reference, look, share)
+            self._followed_s = now_s
+
+    def _decide(self, reason: str, now_s: float) -> Sight:
+        """Doubtful time adds up, good time takes it away at half the pace: a flickering doubt ends in blindness too."""
+        step_s = 0.0 if self._last_s is None else min(max(0.0, now_s - self._last_s), HOLD_S)
+        self._last_s = now_s
+        if reason:
+            self._clear_s = 0.0
+            self._doubt_s += step_s
+            if not self._blind and self._doubt_s >= HOLD_S:
+                self._blind, self._reason = True, reason
+            return Sight(False, self._blind, self._reason if self._blind else reason)
+        self._clear_s += step_s
+        self._doubt_s = max(0.0, self._doubt_s - step_s / 2)
+        if self._blind and self._clear_s < CLEAR_S:
+            return Sight(False, True, self._reason)
+        if self._blind:
+            self._blind, self._doubt_s = False, 0.0
+        return Sight(True, False)
+
+
+def _mean(looks: list[_Look]) -> _Look:
+    return _mixed([(look, 1 / len(looks)) for look in looks])
+
+
+def _blend(old: _Look, new: _Look, share: float) -> _Look:
+    return _mixed([(old, 1 - share), (new, share)])
+
+
+def _mixed(parts: list[tuple[_Look, float]]) -> _Look:
+    values = {item.name: sum(getattr(look, item.name) * share for look, share in parts) for item in fields(_Look)}
+    return _Look(**values)  # floats stay floats, arrays arrays

@@ -1,0 +1,90 @@
+"""What one camera is watched for, with which models; checked against the catalogue before the first picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vision.catalogue import DEFAULT_FOLDER
+from vision.coverage import COVERAGE_INTERVAL_S
+from vision.detector import DEFAULT_MODEL
+from vision.site_times import SiteTimes
+from vision.zones import Point, Zone
+
+
+@dataclass(frozen=True)
+class OpenIncident:
+    """An incident that was open before a restart."""
+
+    incident_id: str
+    kind: str
+    zone: str = ""
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """A model on this camera. ``rate_fps`` None: every picture. ``regions``: zones that it sees as crops of their own,
+    for things that are too small in the whole picture. ``close_look`` None: as its manifest says."""
+
+    path: Path = DEFAULT_MODEL
+    rate_fps: float | None = None
+    regions: tuple[str, ...] = ()
+    close_look: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate_fps is not None and not 1 <= self.rate_fps <= 60:
+            raise ValueError(f"{self.path}: rate_fps is {self.rate_fps}; it must be from 1 to 60")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A code of the catalogue, the zones (none: those of its kinds) and what is different on this camera."""
+
+    code: str
+    zones: tuple[str, ...] = ()
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """How one camera is watched."""
+
+    camera_id: str
+    source: str
+    models: tuple[ModelUse, ...] = (ModelUse(),)
+    violations: tuple[Watched, ...] = (Watched("no_mask"),)
+    zones: tuple[Zone, ...] = ()
+    masks: tuple[tuple[Point, ...], ...] = ()
+    times: SiteTimes = field(default_factory=SiteTimes)
+    catalogue: Path = DEFAULT_FOLDER
+    rate_fps: float = 5.0
+    loop: bool = True
+    open_incidents: tuple[OpenIncident, ...] = ()
+    coverage_interval_s: float = COVERAGE_INTERVAL_S
+    clip_before_s: float = 5.0
+    clip_after_s: float = 5.0  # 0: no clips
+
+    def __post_init__(self) -> None:
+        ids = [zone.zone_id for zone in self.zones]
+        if twice := {name for name in ids if ids.count(name) > 1}:
+            raise ValueError(f"{', '.join(sorted(twice))}: two zones have this id")
+        wanted = [name for use in self.models for name in use.regions]
+        wanted += [name for item in self.violations for name in item.zones]
+        if strange := sorted(set(wanted) - set(ids)):
+            raise ValueError(f"{', '.join(strange)}: no such zone on camera {self.camera_id}")
+        if not self.models or not self.violations:
+            raise ValueError(f"camera {self.camera_id} needs at least one model and one violation")
+
+    def zones_for(self, item: Watched, kinds: tuple[str, ...]) -> list[Zone]:
+        """Where to watch for *item*: its own zones, or those of the catalogue's *kinds*; raises ValueError for none."""
+        if item.zones:
+            return [zone for zone in self.zones if zone.zone_id in item.zones]
+        if "all" in kinds or not self.zones:
+            return [Zone("")]
+        fitting = [zone for zone in self.zones if zone.kind in kinds]
+        if not fitting:
+            raise ValueError(
+                f"{item.code}: camera {self.camera_id} has no zone of the kind {', '.join(kinds)}; name its zones"
+            )
+        return fitting
