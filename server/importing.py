@@ -20,7 +20,8 @@ BATCHES_PER_COMMIT = 100
 def import_batches(engine: Engine, path: Path, *, series_here: bool) -> Counter[str]:
     """Take each batch of the file as if the box had sent it; counts receipts by status and ``refused`` frames.
 
-    Unless the series is *here*, in the record, its points follow from the journal. What cannot be verified is refused and leaves no trace. Raises OSError or BatchError (the file is no export).
+    Unless the series is *here*, in the record, its points follow from the journal. What cannot be verified is refused
+    and leaves no trace. Raises OSError or BatchError (the file is no export).
     """
     counts: Counter[str] = Counter()
     frames = _frames(path)
