@@ -274,7 +274,7 @@ def series(
         first = start or max(found.opened_at - timedelta(hours=1), last - SERIES_SPAN_MAX)
         if not timedelta(0) < last - first <= SERIES_SPAN_MAX:
             raise Problem(422, "span", "start must be before end, by at most 31 days")
-        points = queries.temperature_series(db, found.box_id, found.source_id, first, last)
+    points = queries.temperature_series(state.series, found.box_id, found.source_id, first, last)
     return {"sensor_id": found.source_id, "unit": "°C", "points": points}
 
 
@@ -283,7 +283,8 @@ def stats(box_id: str, user: UserDep, state: StateDep) -> dict[str, int]:
     """What the centre holds of one box; not for staff."""
     if user.role == "staff":
         raise Problem(403, "not_allowed", "only regulators and administrators see this")
-    return look_up(state, lambda db: queries.box_stats(db, box_id))
+    in_series = sum(extent.points for extent in state.series.extents(box_id).values())
+    return {**look_up(state, lambda db: queries.box_stats(db, box_id)), "points": in_series}
 
 
 @router.get("/stream", response_class=EventStream)

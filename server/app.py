@@ -19,6 +19,8 @@ from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
 from server.i18n import catalogue
 from server.live import Broadcaster
+from server.series.carrier import Carrier
+from server.series.stores import open_store, ready
 from server.settings import Settings
 from telemetry.batch import FRAME_BYTES_MAX
 
@@ -43,10 +45,15 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         catalogue()  # a broken text stops the start, not the first page
         migrate(settings)
         engine = make_engine(settings)
-        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster())
+        series = open_store(settings.series, engine)
+        ready(engine, settings.series, series)
+        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
+            stack.callback(series.close)
+            if not settings.series.in_record:
+                await stack.enter_async_context(Carrier(engine, series).running())
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker

@@ -109,7 +109,8 @@ def _store(state: AppState, body: bytes, *, ask_missing: bool = False) -> _Taken
 
     try:
         frames = look_up(state, check)  # strangers never get as far as the lock of those who write
-        receipts, changes = transact(state, lambda db: _take(db, frames))
+        series_here = state.settings.series.in_record
+        receipts, changes = transact(state, lambda db: _take(db, frames, series_here))
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     boxes = {receipt.box_id for receipt in receipts} if ask_missing else set()
@@ -117,12 +118,13 @@ def _store(state: AppState, body: bytes, *, ask_missing: bool = False) -> _Taken
     return _Taken(receipts, changes, missing)
 
 
-def _take(db: Session, frames: list[bytes]) -> tuple[list[Receipt], list[Change]]:
+def _take(db: Session, frames: list[bytes], series_here: bool) -> tuple[list[Receipt], list[Change]]:
     """Unpack and store one after the other, so that only one is in memory; the first bad one undoes all."""
     receipts: list[Receipt] = []
     changed: dict[int, Change] = {}
     for raw in frames:
-        receipt, alerts = take_batch(db, open_batch(raw, lambda box_id: key_of(db, box_id)))
+        batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+        receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)
         changed.update({alert.id: Change.of(alert) for alert in alerts})
     return receipts, list(changed.values())

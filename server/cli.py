@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
-    from server.blobs import FolderBlobStore
     from server.reports.verification import ReportVerification
     from server.settings import Settings
     from server.verify import Verification
@@ -25,28 +25,45 @@ def main(argv: list[str] | None = None) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from server.accounts import AccountError
+    from server.series.port import SeriesUnavailable
+    from server.series.settings import SqliteSeries, load_series
     from server.settings import Settings
 
-    settings = Settings(data_dir=args.data.resolve(), secure_cookies=not getattr(args, "insecure_cookies", False))
     try:
-        if args.command == "serve":
-            from server.serving import serve
-
-            return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
-        if args.command in ("verify", "gaps"):
-            return _inspect(settings, args)
-        if args.command == "migrate":
-            from server.database import migrate
-
-            migrate(settings)
-            return 0
-        return _with_database(settings, args)
+        settings = Settings(
+            data_dir=args.data.resolve(),
+            secure_cookies=not getattr(args, "insecure_cookies", False),
+            series=load_series(args.series, args.data.resolve()) if hasattr(args, "series") else SqliteSeries(),
+        )
+        return _run(settings, args)
     except (AccountError, ValueError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 2
+    except SeriesUnavailable as error:
+        sys.stderr.write(f"brightline-server: the series store: {error}\n")
+        return 1
     except (OSError, SQLAlchemyError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 1
+
+
+def _run(settings: Settings, args: argparse.Namespace) -> int:
+    if args.command == "serve":
+        from server.serving import serve
+
+        return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
+    if args.command in ("verify", "gaps"):
+        return _inspect(settings, args)
+    if args.command == "series":
+        from server.series.cli import run_series
+
+        return run_series(settings, args.action, args.json)
+    if args.command == "migrate":
+        from server.database import migrate
+
+        migrate(settings)
+        return 0
+    return _with_database(settings, args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,7 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     gaps.add_argument("--json", action="store_true")
     take = commands.add_parser("import", help="take the batches that a box exported to a file")
     take.add_argument("file", type=Path)
-    for command in (serve, commands.choices["migrate"], add, enrol, verify, gaps, take):
+    series = commands.add_parser("series", help="the store of the readings, which is derived from the journal")
+    actions = series.add_subparsers(dest="action", required=True)
+    rebuild = actions.add_parser("rebuild", help="empty it and derive every point again")
+    status = actions.add_parser("status", help="how far it is behind the journal, and what it refused")
+    for command in (rebuild, status):
+        command.add_argument("--json", action="store_true")
+    for command in (serve, verify, take, rebuild, status):
+        command.add_argument(
+            "--series", type=Path, metavar="FILE", help="its settings; else DATA/series.yaml, else the record"
+        )
+    for command in (serve, commands.choices["migrate"], add, enrol, verify, gaps, take, rebuild, status):
         command.add_argument("--data", type=Path, required=True, help="folder of the record")
     return parser
 
@@ -91,7 +118,7 @@ def _with_database(settings: Settings, args: argparse.Namespace) -> int:
     engine = make_engine(settings)
     try:
         if args.command == "import":
-            return _import(engine, args.file)
+            return _import(engine, args.file, series_here=settings.series.in_record)
         with Session(writing(engine)) as db, db.begin():
             _administer(db, args)
     finally:
@@ -99,12 +126,12 @@ def _with_database(settings: Settings, args: argparse.Namespace) -> int:
     return 0
 
 
-def _import(engine: Engine, path: Path) -> int:
+def _import(engine: Engine, path: Path, *, series_here: bool) -> int:
     from server.importing import import_batches
     from telemetry.batch import BatchError
 
     try:
-        counts = import_batches(engine, path)
+        counts = import_batches(engine, path, series_here=series_here)
     except BatchError as error:
         raise ValueError(f"{path} is no export of a box ({error})") from error
     told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -128,7 +155,6 @@ def _inspect(settings: Settings, args: argparse.Namespace) -> int:
     """`verify` and `gaps`: they read the record and change nothing of it."""
     from sqlalchemy.orm import Session
 
-    from server.blobs import FolderBlobStore
     from server.database import make_engine, migrate
 
     if not (settings.data_dir / "record.sqlite").exists():
@@ -136,10 +162,9 @@ def _inspect(settings: Settings, args: argparse.Namespace) -> int:
     if args.command == "gaps":
         migrate(settings)
     engine = make_engine(settings)
-    blobs = FolderBlobStore(settings.blob_dir)
     try:
         with Session(engine) as db:
-            return _gaps(db, args.box, args.json) if args.command == "gaps" else _verify(db, blobs, args)
+            return _gaps(db, args.box, args.json) if args.command == "gaps" else _verify(db, engine, settings, args)
     finally:
         engine.dispose()
 
@@ -160,12 +185,19 @@ def _gaps(db: Session, box_id: str | None, as_json: bool) -> int:
     return 0
 
 
-def _verify(db: Session, blobs: FolderBlobStore, args: argparse.Namespace) -> int:
+def _verify(db: Session, engine: Engine, settings: Settings, args: argparse.Namespace) -> int:
+    from server.blobs import FolderBlobStore
     from server.reports.verification import verify_report_file
+    from server.series.stores import open_store
     from server.verify import verify
 
+    blobs = FolderBlobStore(settings.blob_dir)
     found: Verification | ReportVerification
-    found = verify_report_file(db, blobs, args.report.read_bytes()) if args.report else verify(db, blobs)
+    if args.report:
+        found = verify_report_file(db, blobs, args.report.read_bytes())
+    else:
+        with closing(open_store(settings.series, engine, reading=db.connection())) as series:
+            found = verify(db, blobs, series)
     if args.json:
         sys.stdout.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
     else:

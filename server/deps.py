@@ -24,6 +24,7 @@ from server.database import writing
 from server.live import Broadcaster
 from server.models import LoginSession, User
 from server.problems import LoginNeeded, Problem, problem_response
+from server.series.port import SeriesStore
 from server.settings import Settings
 
 COOKIE = "bl_session"
@@ -38,6 +39,7 @@ class AppState:
     engine: Engine
     blobs: FolderBlobStore
     broadcaster: Broadcaster
+    series: SeriesStore
     backfill: Backfill = field(default_factory=Backfill)
 
 

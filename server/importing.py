@@ -17,25 +17,26 @@ from telemetry.batch import BatchError, open_batch, read_frame
 BATCHES_PER_COMMIT = 100
 
 
-def import_batches(engine: Engine, path: Path) -> Counter[str]:
+def import_batches(engine: Engine, path: Path, *, series_here: bool) -> Counter[str]:
     """Take each batch of the file as if the box had sent it; counts receipts by status and ``refused`` frames.
 
-    What cannot be verified is refused and leaves no trace. Raises OSError or BatchError (the file is no export).
+    Unless the series is *here*, in the record, its points follow from the journal. What cannot be verified is refused
+    and leaves no trace. Raises OSError or BatchError (the file is no export).
     """
     counts: Counter[str] = Counter()
     frames = _frames(path)
     while part := list(islice(frames, BATCHES_PER_COMMIT)):
         with Session(writing(engine)) as db, db.begin():
-            counts.update(_take(db, raw) for raw in part)
+            counts.update(_take(db, raw, series_here) for raw in part)
     return counts
 
 
-def _take(db: Session, raw: bytes) -> str:
+def _take(db: Session, raw: bytes, series_here: bool) -> str:
     try:
         batch = open_batch(raw, lambda box_id: key_of(db, box_id))
     except BatchError:
         return "refused"
-    receipt, _ = take_batch(db, batch)
+    receipt, _ = take_batch(db, batch, series_here=series_here)
     return receipt.status
 
 

@@ -18,10 +18,11 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
-from server.clock_repair import at_ms, correct, repaired, write_unsynced
+from server.clock_repair import correct, repaired
 from server.gaps import note_lane
-from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, SeriesPoint, StoredBatch, StoredEvent
+from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
 from server.reports.sources import index_batch
+from server.series.sqlite import insert_readings
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
@@ -45,7 +46,6 @@ CLOSES = {"excursion_closed", "violation_closed", "sensor_recovered", "camera_re
 
 # The tables themselves, for the many rows of readings: mapped objects would cost more than the database
 _JOURNAL = cast(Table, StoredBatch.__table__)
-_POINTS = cast(Table, SeriesPoint.__table__)
 LAST_SEEN_STEP = timedelta(seconds=1)
 
 # the kind of an alert whose event names none
@@ -105,8 +105,11 @@ class _Near:
     previous_sha256: str
 
 
-def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
-    """Store one verified batch; gives its receipt and the alerts that changed."""
+def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[Receipt, list[Alert]]:
+    """Store one verified batch; gives its receipt and the alerts that changed.
+
+    Unless the series is *here*, in the record, its points are carried to their store from the journal, later.
+    """
     header = batch.header
     near = _neighbours(db, header)
     if header.seq in near:
@@ -126,9 +129,9 @@ def take_batch(db: Session, batch: Batch) -> tuple[Receipt, list[Alert]]:
     if box.last_seen_at is None or now - box.last_seen_at > LAST_SEEN_STEP:
         box.last_seen_at = now
     if header.lane == "readings":
-        _write_points(
-            db, box.id, header.boot_id, [record for _, record in batch.records if isinstance(record, Reading)]
-        )
+        if series_here:
+            readings = [record for _, record in batch.records if isinstance(record, Reading)]
+            insert_readings(db, box.id, header.boot_id, readings)
         return _receipt(batch, "accepted", None), []
     changed: dict[int, Alert] = {}
     for _, record in batch.records:
@@ -173,26 +176,6 @@ def _receipt(batch: Batch, status: str, reason: str | None) -> Receipt:
             "rejected_records": batch.rejected if status == "accepted" else [],
         }
     )
-
-
-def _write_points(db: Session, box_id: str, boot_id: str, readings: list[Reading]) -> None:
-    rows = [
-        {
-            "box_id": box_id,
-            "sensor_id": reading.sensor_id,
-            "quantity": reading.quantity,
-            "observed_at_ms": at_ms(reading),
-            "value": reading.value,
-            "quality": reading.quality,
-        }
-        for reading in readings
-        if reading.clock_synced
-    ]
-    if rows:
-        db.execute(insert(_POINTS).on_conflict_do_nothing(), rows)
-    unsynced = [reading for reading in readings if not reading.clock_synced]
-    if unsynced:
-        write_unsynced(db, box_id, boot_id, unsynced)
 
 
 def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:

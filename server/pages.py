@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from sqlalchemy.orm import Session
 
 from server import api, queries
 from server.accounts import log_out
@@ -33,6 +32,7 @@ from server.deps import (
 from server.i18n import LANGUAGES, choose, translate
 from server.models import Alert, LoginSession
 from server.problems import Problem
+from server.series.port import SeriesStore, SeriesUnavailable
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "bl_language"
@@ -163,13 +163,17 @@ def _detail(
         detail = queries.get_alert(db, session.user, alert_id)
         if detail is None:
             return render(request, "error.html", status=404, session=session, error="unknown_alert")
-        chart = _chart(db, detail.alert)
     alert = detail.alert
+    try:
+        chart, no_chart = _chart(state.series, alert), "no_series"
+    except SeriesUnavailable:
+        chart, no_chart = None, "series_unavailable"  # the rest of the page is what people need first
     state_now: State = alert.state  # type: ignore[assignment]
     role: Role = session.user.role  # type: ignore[assignment]
     return render(
         request, "detail.html", status=problem.status if problem else 200, session=session, alert=alert,
-        detail=detail, chart=chart, moves=moves(state_now, role), error=problem.code if problem else None,
+        detail=detail, chart=chart, no_chart=no_chart, moves=moves(state_now, role),
+        error=problem.code if problem else None,
         annotated=next((item for item in detail.evidence if item.role == "annotated"), None),
         original=next((item for item in detail.evidence if item.role == "snapshot"), None),
         clip=next((item for item in detail.evidence if item.role == "clip"), None),
@@ -177,11 +181,13 @@ def _detail(
     )  # fmt: skip
 
 
-def _chart(db: Session, alert: Alert) -> Chart | None:
+def _chart(series: SeriesStore, alert: Alert) -> Chart | None:
     if alert.kind not in ("temperature_excursion", "temperature_warning"):
         return None
     end = min((alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10), alert.opened_at + api.SERIES_SPAN_MAX)
-    points = queries.temperature_series(db, alert.box_id, alert.source_id, alert.opened_at - timedelta(hours=1), end)
+    points = queries.temperature_series(
+        series, alert.box_id, alert.source_id, alert.opened_at - timedelta(hours=1), end
+    )
     limit_c = number(alert.data.get("limit_c"))
     return make_chart(points, limit_c, alert.opened_at, alert.ended_at, alert.site.time_zone)
 

@@ -16,6 +16,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as RoutingException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.series.port import SeriesUnavailable
+
 logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -97,6 +99,12 @@ def install(app: FastAPI) -> None:
     async def on_database(_: Request, error: Exception) -> Response:
         logger.error("the database does not answer: %s", error)
         busy = Problem(503, "database", "the database does not answer; try again later")
+        return problem_response(busy.status, busy.code, busy.detail, busy.headers)
+
+    @app.exception_handler(SeriesUnavailable)
+    async def on_series(_: Request, error: Exception) -> Response:
+        logger.error("the series store does not answer: %s", error)
+        busy = Problem(503, "series", "the store of the readings does not answer; nothing is lost, try again later")
         return problem_response(busy.status, busy.code, busy.detail, busy.headers)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil, floor
 
 from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session, joinedload
 
-from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch, User
+from server.models import Alert, AlertMove, Box, Evidence, Rectification, StoredBatch, User
+from server.series.port import SeriesKey, SeriesStore
 
 LIST_MAX = 200
 
@@ -84,26 +86,21 @@ def picture_type(db: Session, viewer: User, sha256: str) -> str | None:
 
 
 def temperature_series(
-    db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime, points_max: int = 2000
+    series: SeriesStore, box_id: str, sensor_id: str, start: datetime, end: datetime, points_max: int = 2000
 ) -> list[tuple[datetime, float | None]]:
-    """The points of one sensor in order of time; None is a reading without a value. Thinned evenly to *points_max*."""
-    rows = db.execute(
-        select(SeriesPoint.observed_at_ms, SeriesPoint.value)
-        .where(
-            SeriesPoint.box_id == box_id,
-            SeriesPoint.sensor_id == sensor_id,
-            SeriesPoint.quantity == "temperature",
-            SeriesPoint.observed_at_ms >= start.timestamp() * 1000,
-            SeriesPoint.observed_at_ms <= end.timestamp() * 1000,
-        )
-        .order_by(SeriesPoint.observed_at_ms)
-    ).all()
+    """The points of one sensor in order of time; None is a reading without a value. Thinned evenly to *points_max*.
+
+    Raises SeriesUnavailable; asks no other store than the series, so it is called outside of a transaction.
+    """
+    key = SeriesKey(box_id, sensor_id, "temperature")
+    found = series.range(key, ceil(start.timestamp() * 1000), floor(end.timestamp() * 1000))
+    rows = [(point.at_ms, point.value) for point in found]
     step = max(1, len(rows) // points_max)
     return [(datetime.fromtimestamp(at_ms / 1000, UTC), value) for at_ms, value in rows[::step]]
 
 
 def box_stats(db: Session, box_id: str) -> dict[str, int]:
-    """What the centre holds of one box: batches and records per lane, points, alerts, pictures."""
+    """What the record holds of one box: batches and records per lane, alerts, pictures."""
     stats: dict[str, int] = {}
     for lane in ("events", "readings"):
         row = db.execute(
@@ -112,6 +109,6 @@ def box_stats(db: Session, box_id: str) -> dict[str, int]:
             )
         ).one()
         stats[f"{lane}_batches"], stats[lane] = row[0], row[1]
-    for name, table in (("points", SeriesPoint), ("alerts", Alert), ("evidence", Evidence)):
+    for name, table in (("alerts", Alert), ("evidence", Evidence)):
         stats[name] = db.scalar(select(func.count()).select_from(table).where(table.box_id == box_id)) or 0
     return stats

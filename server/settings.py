@@ -7,14 +7,17 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import URL
 
+from server.series.settings import Influx1Series, Influx2Series, SqliteSeries
+
 
 class Settings(BaseModel):
-    """``secure_cookies`` is off only behind plain HTTP on this machine itself."""
+    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept."""
 
     model_config = ConfigDict(frozen=True)
 
     data_dir: Path
     secure_cookies: bool = True
+    series: SqliteSeries | Influx1Series | Influx2Series = SqliteSeries()
 
     @property
     def database_url(self) -> URL:

@@ -13,13 +13,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.blobs import FolderBlobStore
-from server.clock_repair import at_ms, offset_ms_of
+from server.clock_repair import offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES, key_of
-from server.models import Alert, AlertMove, Evidence, Rectification, SeriesPoint, StoredBatch, StoredEvent
+from server.models import Alert, AlertMove, Evidence, Rectification, StoredBatch, StoredEvent
 from server.reports.verification import verify_reports
+from server.series.journal import read_portions
+from server.series.models import SeriesProblem
+from server.series.points import points_of_batch
+from server.series.port import Point, SeriesStore
+from server.series.upkeep import carried_to, has_cursors
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, open_batch
 from telemetry.evidence import EvidenceError, verify_manifest
-from telemetry.messages import Event, Reading
+from telemetry.messages import Event
 
 
 @dataclass
@@ -37,20 +42,22 @@ class Verification:
     gaps: list[str] = field(default_factory=list)
 
 
-def verify(db: Session, blobs: FolderBlobStore) -> Verification:
-    """Check the whole record."""
+def verify(db: Session, blobs: FolderBlobStore, series: SeriesStore) -> Verification:
+    """Check the whole record, and the series against it. Raises SeriesUnavailable."""
     found = Verification()
-    seen = _verify_journal(db, found)
+    position = carried_to(db, series.name)
+    seen = _verify_journal(db, found, position)
     _verify_derived(db, found, seen)
     _verify_pictures(db, blobs, found, seen)
     reports = verify_reports(db, blobs)
     found.reports = reports.reports
     found.problems += reports.problems
     found.gaps += reports.gaps
+    _verify_points(db, series, found, seen)
     return found
 
 
-Point = tuple[str, str, str, int, float | None, str]
+PointKey = tuple[str, str, str, int]
 
 
 @dataclass
@@ -59,6 +66,8 @@ class _Seen:
     events: dict[str, str] = field(default_factory=dict)  # id → digest of what it says; the first one counts
     pictures: set[str] = field(default_factory=set)
     incidents: set[str] = field(default_factory=set)
+    last_id: int = 0
+    on_the_way: set[PointKey] = field(default_factory=set)  # in batches that were not carried to the series yet
     offsets_ms: dict[tuple[str, str], int] = field(default_factory=dict)  # (box, boot) → clock correction
 
 
@@ -78,7 +87,7 @@ def _read_corrections(db: Session) -> dict[tuple[str, str], int]:
     return offsets_ms
 
 
-def _verify_journal(db: Session, found: Verification) -> _Seen:
+def _verify_journal(db: Session, found: Verification, position: int | None) -> _Seen:
     seen = _Seen(offsets_ms=_read_corrections(db))
     order = (StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
     lane: tuple[str, str, str] | None = None
@@ -86,6 +95,7 @@ def _verify_journal(db: Session, found: Verification) -> _Seen:
     for row in db.scalars(select(StoredBatch).order_by(*order).execution_options(yield_per=200)):
         name = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
         found.batches += 1
+        seen.last_id = max(seen.last_id, row.id)
         if (row.box_id, row.epoch, row.lane) != lane:
             lane, seq, digest = (row.box_id, row.epoch, row.lane), 0, FIRST_PREVIOUS
         try:
@@ -104,20 +114,21 @@ def _verify_journal(db: Session, found: Verification) -> _Seen:
         if row.seq != seq + 1:
             found.gaps.append(f"{row.box_id}/{row.epoch[:8]}/{row.lane}: {seq + 1}-{row.seq - 1} missing")
         seq, digest = row.seq, batch.sha256
-        _collect(batch, found, seen)
+        _collect(batch, found, seen, carried=position is None or row.id <= position)
     return seen
 
 
-def _collect(batch: Batch, found: Verification, seen: _Seen) -> None:
+def _collect(batch: Batch, found: Verification, seen: _Seen, *, carried: bool) -> None:
     box_id = batch.header.box_id
     repair_ms = seen.offsets_ms.get((box_id, batch.header.boot_id), 0)
+    points = points_of_batch(batch, repair_ms)
+    found.readings += len(points)
+    seen.points.update(points)
+    if not carried:
+        seen.on_the_way.update(point[:4] for point in points)
     for _, record in batch.records:
         offset_ms = 0 if record.clock_synced else repair_ms
-        if isinstance(record, Reading):
-            found.readings += 1
-            key = (box_id, record.sensor_id, record.quantity, at_ms(record) + offset_ms)
-            seen.points.add((*key, record.value, record.quality))
-        elif isinstance(record, Event):
+        if isinstance(record, Event):
             found.events += 1
             at = record.at + timedelta(milliseconds=offset_ms)
             said = (box_id, record.incident_id, record.type, record.source_id, at, record.data)
@@ -150,7 +161,6 @@ def _verify_derived(db: Session, found: Verification, seen: _Seen) -> None:
     for incident_id in sorted(set(alerts) - seen.incidents):
         found.problems.append(f"incident {incident_id}: its alert is in no batch")
     _verify_moves(db, found)
-    _verify_points(db, found, seen)
 
 
 def _verify_moves(db: Session, found: Verification) -> None:
@@ -165,17 +175,54 @@ def _verify_moves(db: Session, found: Verification) -> None:
             found.problems.append(f"alert {alert_id}: no move led to its state {state}")
 
 
-def _verify_points(db: Session, found: Verification, seen: _Seen) -> None:
-    points = select(
-        SeriesPoint.box_id, SeriesPoint.sensor_id, SeriesPoint.quantity, SeriesPoint.observed_at_ms,
-        SeriesPoint.value, SeriesPoint.quality,
-    )  # fmt: skip
-    stored = {(row[0], row[1], row[2], row[3], row[4], row[5]) for row in db.execute(points)}
+def _verify_points(db: Session, series: SeriesStore, found: Verification, seen: _Seen) -> None:
+    """The series holds what the journal says, but for what is on the way or was refused; and nothing else."""
+    stored = {
+        point
+        for key, extent in series.extents().items()
+        for point in series.range(key, extent.first_ms, extent.last_ms)
+    }
     found.points = len(stored)
-    for key in sorted(stored - seen.points, key=lambda point: point[:4]):
-        found.problems.append(f"point {key[1]} at {key[3]}: {key[4]} is in no batch")
-    missing = {key[:4] for key in seen.points} - {key[:4] for key in stored}
-    found.problems += [f"point {key[1]} at {key[3]}: is in a batch but not in the series" for key in sorted(missing)]
+    refused = _refused(db, series.name, found, seen)
+    foreign = stored - seen.points
+    if foreign:  # a store outside of the record may have points of batches that came during this walk
+        db.commit()
+        foreign -= {
+            point for portion in read_portions(db, seen.last_id) for _, some in portion.points for point in some
+        }
+    for point in sorted(foreign, key=lambda point: point[:4]):
+        found.problems.append(f"point {point.sensor_id} at {point.at_ms}: {point.value} is in no batch")
+    missing = {point[:4] for point in seen.points} - {point[:4] for point in stored} - refused
+    on_the_way = missing & seen.on_the_way
+    if on_the_way:
+        found.gaps.append(f"series: {len(on_the_way)} readings are on the way to {series.name}")
+    for name in sorted(missing - on_the_way):
+        found.problems.append(f"point {name[1]} at {name[3]}: is in a batch but not in the series")
+
+
+def _refused(db: Session, store_name: str, found: Verification, seen: _Seen) -> set[PointKey]:
+    """The points that the store would not take; each problem is told."""
+    names: set[PointKey] = set()
+    if not has_cursors(db):
+        return names
+    mine = select(SeriesProblem, StoredBatch).join(StoredBatch, StoredBatch.id == SeriesProblem.batch_id)
+    for problem, row in db.execute(mine.where(SeriesProblem.store == store_name)).tuples():
+        where = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
+        if problem.sensor_id is None or problem.quantity is None or problem.observed_at_ms is None:
+            found.gaps.append(f"series: {where}: {problem.reason}")
+            names |= {point[:4] for point in _points_in(db, row, seen)}
+            continue
+        found.gaps.append(f"series: {where}: {problem.sensor_id} at {problem.observed_at_ms} refused: {problem.reason}")
+        names.add((row.box_id, problem.sensor_id, problem.quantity, problem.observed_at_ms))
+    return names
+
+
+def _points_in(db: Session, row: StoredBatch, seen: _Seen) -> list[Point]:
+    try:
+        batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
+    except BatchError:
+        return []  # told by the walk over the journal
+    return points_of_batch(batch, seen.offsets_ms.get((batch.header.box_id, batch.header.boot_id), 0))
 
 
 def _verify_pictures(db: Session, blobs: FolderBlobStore, found: Verification, seen: _Seen) -> None:

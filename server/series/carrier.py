@@ -1,0 +1,138 @@
+"""Carries the journal to a series store outside of the record: at least once, in order, for as long as it takes.
+
+The cursor is moved after the store has taken the points, so a power cut on either side only makes some points be
+written again, which changes nothing. What the store refuses for good is recorded with the move of the cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, insert, update
+from sqlalchemy.orm import Session
+
+from server.database import writing
+from server.series.journal import Portion, read_portion
+from server.series.models import SeriesCursor, SeriesProblem
+from server.series.port import POINTS_PER_WRITE_MAX, Point, Refused, SeriesStore
+
+logger = logging.getLogger(__name__)
+POLL_S = 0.5
+BACKOFF_S_FIRST = 0.2
+BACKOFF_S_MAX = 30.0
+NAMED_PER_BATCH_MAX = 100
+REASON_CHARACTERS_MAX = 512
+
+
+class Carrier:
+    """Moves one store's cursor. Several may run at once: of two that carried the same, one moves the cursor."""
+
+    def __init__(self, engine: Engine, store: SeriesStore) -> None:
+        self._engine = engine
+        self._store = store
+        self._stopping = threading.Event()
+
+    def carry(self) -> int:
+        """One portion of the journal; the number of its batches, 0 when there is nothing left to carry.
+
+        Raises SeriesUnavailable or SQLAlchemyError; the same is carried again by the next call.
+        """
+        with Session(self._engine) as db, db.begin():
+            cursor = db.get_one(SeriesCursor, self._store.name)
+            generation, batch_id = cursor.generation, cursor.batch_id
+            portion = read_portion(db, batch_id)
+        if portion is None:
+            return 0
+        refused: list[Refused] = []
+        for points in _slices(portion):
+            if self._stopping.is_set():
+                return 0
+            refused += self._store.write(points)
+        with Session(writing(self._engine)) as db, db.begin():
+            moved = db.execute(
+                update(SeriesCursor)
+                .where(
+                    SeriesCursor.store == self._store.name,
+                    SeriesCursor.generation == generation,
+                    SeriesCursor.batch_id == batch_id,
+                )
+                .values(batch_id=portion.last_id)
+                .returning(SeriesCursor.batch_id)
+            ).first()
+            if moved is not None:  # else another carrier was faster, or a rebuild began
+                record_problems(db, self._store.name, portion, refused)
+        return len(portion.points) + len(portion.unreadable)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run while entered; leaving waits for the call to the store that is under way, which has a time-out."""
+        task = asyncio.create_task(self.run(), name="series carrier")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def run(self) -> None:
+        """Carry until cancelled. A failure is told once and so is the recovery; between tries a full-jitter wait."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "series") as thread:
+            try:
+                while True:
+                    try:
+                        carried = await loop.run_in_executor(thread, self.carry)
+                    except Exception as error:  # noqa: BLE001 - the supervisor of this task: any fault becomes a retry
+                        failures += 1
+                        if failures == 1:
+                            logger.error("no points go to %s, they wait in the journal: %s", self._store.name, error)
+                        ceiling_s = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(failures, 10))
+                        await asyncio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 - jitter
+                        continue
+                    if failures:
+                        logger.warning("points go to %s again", self._store.name)
+                        failures = 0
+                    if not carried:
+                        await asyncio.sleep(POLL_S)
+            finally:
+                self._stopping.set()  # the thread ends with the call that it is in
+
+
+def record_problems(db: Session, store_name: str, portion: Portion, refused: list[Refused]) -> None:
+    """Note within the caller's transaction what of a portion could not be read or was refused."""
+    rows = [_problem(batch_id, None, reason) for batch_id, reason in portion.unreadable.items()]
+    reasons = dict(refused)
+    for batch_id, points in portion.points if reasons else []:
+        mine = [point for point in points if point in reasons]
+        if len(mine) > NAMED_PER_BATCH_MAX:
+            rows.append(_problem(batch_id, None, f"{len(mine)} points refused, the first: {reasons[mine[0]]}"))
+        else:
+            rows += [_problem(batch_id, point, reasons[point]) for point in mine]
+    if rows:
+        db.execute(insert(SeriesProblem), [{**row, "store": store_name} for row in rows])
+        logger.warning("%s refused something for good: %s", store_name, rows[0]["reason"])
+
+
+def _slices(portion: Portion) -> Iterator[list[Point]]:
+    points = [point for _, items in portion.points for point in items]
+    for start in range(0, len(points), POINTS_PER_WRITE_MAX):
+        yield points[start : start + POINTS_PER_WRITE_MAX]
+
+
+def _problem(batch_id: int, point: Point | None, reason: str) -> dict[str, object]:
+    return {
+        "batch_id": batch_id,
+        "sensor_id": point.sensor_id if point else None,
+        "quantity": point.quantity if point else None,
+        "observed_at_ms": point.at_ms if point else None,
+        "reason": reason[:REASON_CHARACTERS_MAX],
+        "at": datetime.now(UTC),
+    }
