@@ -117,10 +117,10 @@ def test_verify_reads_a_record_from_before_there_were_other_stores_and_changes_n
     with sqlite3.connect(data / "record.sqlite") as db:
         for statement in ("DROP TABLE series_problem", "DROP TABLE series_cursor"):
             db.execute(statement)
-        db.execute("UPDATE alembic_version SET version_num = '0001'")
+        db.execute("UPDATE alembic_version SET version_num = '0003'")
     db.close()
     assert run_cli("verify", "--data", str(data)).stdout.endswith("0 wrong\n")
     with sqlite3.connect(data / "record.sqlite") as db:
-        assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
     db.close()
     assert run_cli("series", "status", "--data", str(data)).stdout.startswith("sqlite: 0 batches")
