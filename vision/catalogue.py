@@ -7,7 +7,6 @@ is refused with the names of the classes that are missing.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +17,7 @@ from vision.manifest import FLOOR_CONFIDENCE
 
 FILE_BYTES_MAX = 256 * 1024
 FILES_MAX = 64
-_IN_REPOSITORY = Path(__file__).resolve().parents[1] / "configs" / "violations"
-_INSTALLED = Path(sys.prefix) / "share" / "brightline" / "violations"  # see pyproject.toml
-DEFAULT_FOLDER = _IN_REPOSITORY if _IN_REPOSITORY.is_dir() else _INSTALLED
+DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "configs" / "violations"  # packed beside the packages too
 ClassName = Annotated[str, Field(min_length=1, max_length=64)]
 Classes = Annotated[tuple[ClassName, ...], Field(max_length=64)]
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
