@@ -130,34 +130,30 @@ class StateRule(_Rule):
         return (*self.classes, *self.compliant, *self.unless_near)
 
 
-class PresenceRule(_Rule):
+class _ClassesRule(_Rule):
+    """A rule that looks at its classes and at nothing else."""
+
+    classes: Annotated[Classes, Field(min_length=1)]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.classes
+
+
+class PresenceRule(_ClassesRule):
     """Somebody at a time (``active``) or in a place (the zone) where nobody may be."""
 
     kind: Literal["presence"]
-    classes: Annotated[Classes, Field(min_length=1)]
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        return self.classes
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.classes
 
 
-class AbsenceRule(_Rule):
+class AbsenceRule(_ClassesRule):
     """Nobody in a zone where somebody has to be."""
 
     kind: Literal["absence"]
-    classes: Annotated[Classes, Field(min_length=1)]
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        return self.classes
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.classes
 
 
 Rule = Annotated[PresentRule | WornRule | StateRule | PresenceRule | AbsenceRule, Field(discriminator="kind")]
