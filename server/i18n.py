@@ -8,16 +8,20 @@ from pathlib import Path
 import yaml
 
 LANGUAGES = ("zh-CN", "en")
-CATALOGUE = Path(__file__).with_name("messages") / "catalogue.yaml"
+CATALOGUE = Path(__file__).with_name("messages")  # one file for each part of the product
 
 
 @cache
 def catalogue() -> dict[str, dict[str, str]]:
-    """Key → language → text; raises ValueError when a language is missing."""
-    texts: dict[str, dict[str, str]] = yaml.safe_load(CATALOGUE.read_text("utf-8"))
-    for key, entry in texts.items():
-        if set(entry) != set(LANGUAGES):
-            raise ValueError(f"{CATALOGUE.name}: {key} needs exactly {' and '.join(LANGUAGES)}")
+    """Key → language → text; raises ValueError when a language is missing or two files name the same key."""
+    texts: dict[str, dict[str, str]] = {}
+    for path in sorted(CATALOGUE.glob("*.yaml")):
+        for key, entry in yaml.safe_load(path.read_text("utf-8")).items():
+            if set(entry) != set(LANGUAGES):
+                raise ValueError(f"{path.name}: {key} needs exactly {' and '.join(LANGUAGES)}")
+            if key in texts:
+                raise ValueError(f"{path.name}: {key} stands in another file, too")
+            texts[key] = entry
     return texts
 
 

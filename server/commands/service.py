@@ -1,0 +1,38 @@
+"""`serve` and `migrate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from server.commands.port import Commands, take_data
+from server.settings import Settings
+
+
+def register(commands: Commands) -> None:
+    serve = commands.add_parser("serve", help="serve the centre")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000, help="0 = a free one")
+    serve.add_argument("--insecure-cookies", action="store_true", help="plain HTTP to this machine itself only")
+    serve.add_argument("--tls-cert", type=Path, help="certificate chain in PEM")
+    serve.add_argument("--tls-key", type=Path, help="its private key in PEM")
+    serve.add_argument("--demo-broker", type=int, metavar="PORT", help="embedded MQTT broker, for the demo only")
+    take_data(serve, series=True)
+    serve.set_defaults(run=_serve)
+    migrate = commands.add_parser("migrate", help="bring the database to the newest version")
+    take_data(migrate)
+    migrate.set_defaults(run=_migrate)
+
+
+def _serve(settings: Settings, args: argparse.Namespace) -> int:
+    from server.serving import serve
+
+    return serve(settings, args.host, args.port, args.tls_cert, args.tls_key, args.demo_broker)
+
+
+def _migrate(settings: Settings, args: argparse.Namespace) -> int:
+    from server.database import migrate
+
+    del args
+    migrate(settings)
+    return 0
