@@ -13,8 +13,9 @@ from argon2.exceptions import VerifyMismatchError
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from server.alert_state import ROLES
-from server.models import EnrolmentCode, LoginSession, Site, User
+from server.audit import CONSOLE, Actor, note, person, stranger
+from server.models import EnrolmentCode, LoginSession, Region, Site, User
+from server.policy import ROLES, SITE_ROLES
 
 FAILED_LOGINS_MAX = 5
 LOCK_OUT = timedelta(minutes=15)
@@ -44,8 +45,10 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def ensure_site(db: Session, name: str, time_zone: str = "Asia/Shanghai") -> Site:
-    """The site of that name, made if there is none; raises AccountError."""
+def ensure_site(
+    db: Session, name: str, time_zone: str = "Asia/Shanghai", region: Region | None = None, actor: Actor = CONSOLE
+) -> Site:
+    """The site of that name, made if there is none; with *region* it lies there from now on. Raises AccountError."""
     if not 0 < len(name) <= 120:
         raise AccountError("the name of a site has 1 to 120 characters")
     try:
@@ -54,22 +57,48 @@ def ensure_site(db: Session, name: str, time_zone: str = "Asia/Shanghai") -> Sit
         raise AccountError(f"there is no time zone {time_zone!r}; give one like Asia/Shanghai") from error
     site = db.scalar(select(Site).where(Site.name == name))
     if site is None:
-        site = Site(name=name, time_zone=time_zone)
+        site = Site(name=name, time_zone=time_zone, region=region)
         db.add(site)
         db.flush()
+        note(db, actor, "site.add", ("site", site.id), {"name": name}, site_id=site.id)
+    elif region is not None and site.region_id != region.id:
+        site.region = region
+        db.flush()
+        note(db, actor, "site.move", ("site", site.id), {"region": region.path}, site_id=site.id)
     return site
 
 
-def add_user(db: Session, username: str, display_name: str, password: str, role: str, site: Site | None) -> User:
-    """Make an account; raises AccountError."""
+def check_binding(role: str, site: Site | None, region: Region | None) -> None:
+    """Whether a role may be bound so; raises AccountError."""
     if role not in ROLES:
         raise AccountError(f"the role {role!r} is none of {', '.join(ROLES)}")
-    if (role == "staff") != (site is not None):
-        raise AccountError("staff need a site (--site); other roles have none")
-    if not 0 < len(username) <= NAME_CHARACTERS_MAX or not 0 < len(display_name) <= NAME_CHARACTERS_MAX:
-        raise AccountError(f"a user name and a shown name have 1 to {NAME_CHARACTERS_MAX} characters")
+    if role in SITE_ROLES and (site is None or region is not None):
+        raise AccountError(f"{role} need a site (--site), and no region")
+    if role not in SITE_ROLES and site is not None:
+        raise AccountError(f"{role} have no site; give a region (--region), or none for the whole instance")
+
+
+def check_password(password: str) -> None:
+    """Whether a password is long enough; raises AccountError."""
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise AccountError(f"the password needs at least {PASSWORD_CHARACTERS_MIN} characters, and at most 200")
+
+
+def add_user(
+    db: Session,
+    username: str,
+    display_name: str,
+    password: str,
+    role: str,
+    site: Site | None = None,
+    region: Region | None = None,
+    actor: Actor = CONSOLE,
+) -> User:
+    """Make an account; raises AccountError."""
+    check_binding(role, site, region)
+    if not 0 < len(username) <= NAME_CHARACTERS_MAX or not 0 < len(display_name) <= NAME_CHARACTERS_MAX:
+        raise AccountError(f"a user name and a shown name have 1 to {NAME_CHARACTERS_MAX} characters")
+    check_password(password)
     if db.scalar(select(User.id).where(User.username == username)) is not None:
         raise AccountError(f"there is a user {username!r} already")
     user = User(
@@ -78,10 +107,58 @@ def add_user(db: Session, username: str, display_name: str, password: str, role:
         password_hash=_hasher.hash(password),
         role=role,
         site_id=site.id if site else None,
+        region=region,
     )
     db.add(user)
     db.flush()
+    _note_user(db, actor, "user.add", user)
     return user
+
+
+def _note_user(db: Session, actor: Actor, action: str, user: User) -> None:
+    detail = {"username": user.username, "role": user.role, "region": user.region.path if user.region else None}
+    note(db, actor, action, ("user", user.id), detail, site_id=user.site_id)
+
+
+def user_named(db: Session, username: str) -> User:
+    """The account of that name; raises AccountError."""
+    user = db.scalar(select(User).where(User.username == username))
+    if user is None:
+        raise AccountError(f"there is no user {username!r}")
+    return user
+
+
+def _end_sessions(db: Session, user: User) -> None:
+    db.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
+
+
+def disable_user(db: Session, user: User, *, disabled: bool = True, actor: Actor = CONSOLE) -> None:
+    """Shut an account out at once (its sessions end), or let it in again."""
+    user.disabled = disabled
+    if disabled:
+        _end_sessions(db, user)
+    db.flush()
+    _note_user(db, actor, "user.disable" if disabled else "user.enable", user)
+
+
+def set_password(db: Session, user: User, password: str, actor: Actor = CONSOLE) -> None:
+    """A new password; whoever is logged in with the old one is out, and a lock-out ends. Raises AccountError."""
+    check_password(password)
+    user.password_hash, user.failed_logins, user.locked_until = _hasher.hash(password), 0, None
+    _end_sessions(db, user)
+    db.flush()
+    _note_user(db, actor, "user.password", user)
+
+
+def set_role(
+    db: Session, user: User, role: str, site: Site | None, region: Region | None, actor: Actor = CONSOLE
+) -> None:
+    """Another role, bound anew; the sessions under the old one end. Raises AccountError."""
+    check_binding(role, site, region)
+    user.role, user.site_id, user.region = role, site.id if site else None, region
+    _end_sessions(db, user)
+    db.flush()
+    _note_user(db, actor, "user.role", user)
 
 
 def start_login(db: Session, username: str) -> str:
@@ -89,7 +166,7 @@ def start_login(db: Session, username: str) -> str:
     user = db.scalar(select(User).where(User.username == username))
     if user is not None and _locked(user, datetime.now(UTC)):
         raise LoginRefused("locked_out")
-    return user.password_hash if user else _DUMMY_HASH
+    return user.password_hash if user and not user.disabled else _DUMMY_HASH
 
 
 def password_fits(password_hash: str, password: str) -> bool:
@@ -104,18 +181,25 @@ def password_fits(password_hash: str, password: str) -> bool:
         _hashing.release()
 
 
-def finish_login(db: Session, username: str, fits: bool) -> tuple[str, LoginSession]:
-    """A fresh session and its secret token; raises LoginRefused (the count of failures must still be committed)."""
+def finish_login(db: Session, username: str, fits: bool, remote_addr: str = "") -> tuple[str, LoginSession]:
+    """A fresh session and its secret token; raises LoginRefused (the count of failures must still be committed).
+
+    A name that nobody has is not put on record: people type their password there by mistake.
+    """
     now = datetime.now(UTC)
     user = db.scalar(select(User).where(User.username == username))
-    if user is None:
+    if user is None or user.disabled:
+        known = ("user", user.id if user else "")
+        note(db, stranger(remote_addr), "login.failed", known, site_id=user.site_id if user else None)
         raise LoginRefused("wrong_login")
     if _locked(user, now):  # by guesses that ran beside this one
         raise LoginRefused("locked_out")
     if not fits:
         user.failed_logins += 1
+        note(db, stranger(remote_addr), "login.failed", ("user", user.id), site_id=user.site_id)
         if user.failed_logins >= FAILED_LOGINS_MAX:
             user.failed_logins, user.locked_until = 0, now + LOCK_OUT
+            note(db, stranger(remote_addr), "login.locked_out", ("user", user.id), site_id=user.site_id)
         raise LoginRefused("wrong_login")
     user.failed_logins, user.locked_until = 0, None
     db.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
@@ -124,7 +208,7 @@ def finish_login(db: Session, username: str, fits: bool) -> tuple[str, LoginSess
         token_sha256=digest(token), user=user, csrf_token=secrets.token_urlsafe(24), expires_at=now + SESSION_LIFE
     )
     db.add(session)
-    db.flush()
+    note(db, person(user, remote_addr), "login", ("user", user.id), site_id=user.site_id)
     return token, session
 
 
@@ -135,18 +219,20 @@ def _locked(user: User, now: datetime) -> bool:
 def find_session(db: Session, token: str) -> LoginSession | None:
     """The live session of a token."""
     session = db.get(LoginSession, digest(token))
-    return session if session is not None and session.expires_at > datetime.now(UTC) else None
+    live = session is not None and session.expires_at > datetime.now(UTC) and not session.user.disabled
+    return session if live else None
 
 
-def log_out(db: Session, token: str) -> None:
+def log_out(db: Session, token: str, remote_addr: str = "") -> None:
     session = db.get(LoginSession, digest(token))
     if session is not None:
+        note(db, person(session.user, remote_addr), "logout", ("user", session.user_id), site_id=session.user.site_id)
         db.delete(session)
 
 
-def make_enrolment_code(db: Session, site: Site) -> str:
+def make_enrolment_code(db: Session, site: Site, actor: Actor = CONSOLE) -> str:
     """A one-time code for one box of *site*, good for a day."""
     code = "-".join(secrets.token_hex(3) for _ in range(3))
     db.add(EnrolmentCode(code_sha256=digest(code), site_id=site.id, expires_at=datetime.now(UTC) + CODE_LIFE))
-    db.flush()
+    note(db, actor, "enrolment.code", ("site", site.id), site_id=site.id)
     return code

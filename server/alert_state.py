@@ -1,14 +1,14 @@
-"""The life of an alert as a pure table: which move leads where, and who may make it."""
+"""The life of an alert as a pure table: which move leads where, and which permission it needs."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from server.policy import Permission, role_may
+
 State = Literal["open", "acknowledged", "submitted", "rejected", "closed"]
 Move = Literal["acknowledge", "submit", "accept", "reject"]
-Role = Literal["staff", "regulator", "administrator"]
 STATES: tuple[State, ...] = ("open", "acknowledged", "submitted", "rejected", "closed")
-ROLES: tuple[Role, ...] = ("staff", "regulator", "administrator")
 
 TABLE: dict[tuple[State, Move], State] = {
     ("open", "acknowledge"): "acknowledged",
@@ -18,11 +18,11 @@ TABLE: dict[tuple[State, Move], State] = {
     ("submitted", "accept"): "closed",
     ("submitted", "reject"): "rejected",
 }
-MAY: dict[Move, frozenset[Role]] = {
-    "acknowledge": frozenset({"staff", "regulator"}),
-    "submit": frozenset({"staff"}),
-    "accept": frozenset({"regulator"}),
-    "reject": frozenset({"regulator"}),
+MAY: dict[Move, Permission] = {
+    "acknowledge": "alert.acknowledge",
+    "submit": "alert.rectify",
+    "accept": "alert.review",
+    "reject": "alert.review",
 }
 
 
@@ -34,15 +34,15 @@ class MoveRefused(Exception):
         self.code = code
 
 
-def next_state(state: State, move: Move, role: Role) -> State:
+def next_state(state: State, move: Move, role: str) -> State:
     """The state after *move*; raises MoveRefused."""
-    if role not in MAY[move]:
+    if not role_may(role, MAY[move]):
         raise MoveRefused("not_allowed")
     if (state, move) not in TABLE:
         raise MoveRefused("wrong_state")
     return TABLE[state, move]
 
 
-def moves(state: State, role: Role) -> list[Move]:
+def moves(state: State, role: str) -> list[Move]:
     """What this role may do now."""
-    return [move for (at, move) in TABLE if at == state and role in MAY[move]]
+    return [move for (at, move) in TABLE if at == state and role_may(role, MAY[move])]

@@ -13,8 +13,11 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
 from server import queries, service
+from server.access import needs, open_to
 from server.accounts import LoginRefused, finish_login, password_fits, start_login
 from server.alert_state import MoveRefused, State
+from server.audit import note as note_audit
+from server.audit import person
 from server.deps import (
     COOKIE,
     AlertId,
@@ -30,10 +33,11 @@ from server.deps import (
     transact,
     transaction,
 )
-from server.live import Change, EventStream, viewer_site
+from server.live import Change, EventStream
 from server.models import Alert, User
 from server.photo import PHOTO_BYTES_MAX, PhotoRefused, read_photo
 from server.problems import Problem
+from server.scope import reach_of
 from server.service import NOTE_CHARACTERS_MAX
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
@@ -76,26 +80,27 @@ def alert_json(alert: Alert) -> dict[str, Any]:
     }
 
 
-@router.post("/login", dependencies=[OwnOriginDep])
+@router.post("/login", dependencies=[open_to("everybody"), OwnOriginDep])
 def login(
     username: Annotated[str, Form(max_length=64)],
     password: Annotated[str, Form(max_length=200)],
     response: Response,
     state: StateDep,
+    remote: RemoteDep,
 ) -> dict[str, str]:
     """Log in; gives the CSRF token for the header ``X-CSRF-Token`` and sets the session cookie."""
-    csrf_token, token = _log_in(state, username, password)
+    csrf_token, token = _log_in(state, username, password, remote)
     set_cookie(response, state, token)
     return {"csrf_token": csrf_token}
 
 
-def _log_in(state: AppState, username: str, password: str) -> tuple[str, str]:
+def _log_in(state: AppState, username: str, password: str, remote: str) -> tuple[str, str]:
     refused: LoginRefused
     try:
         fits = password_fits(look_up(state, lambda db: start_login(db, username)), password)
         with transaction(state) as db:
             try:
-                token, session = finish_login(db, username, fits)
+                token, session = finish_login(db, username, fits, remote)
                 return session.csrf_token, token
             except LoginRefused as error:
                 refused = error  # the count of failures is committed first
@@ -112,7 +117,7 @@ def set_cookie(response: Response, state: AppState, token: str) -> None:
     )
 
 
-@router.get("/alerts")
+@router.get("/alerts", dependencies=[needs("alert.read")])
 def alerts(
     user: UserDep,
     state: StateDep,
@@ -126,7 +131,7 @@ def alerts(
         return {"alerts": [alert_json(alert) for alert in found], "counts": queries.counts(db, user)}
 
 
-@router.get("/alerts/{alert_id}")
+@router.get("/alerts/{alert_id}", dependencies=[needs("alert.read")])
 def alert(alert_id: AlertId, user: UserDep, state: StateDep) -> dict[str, Any]:
     """One alert with its pictures, rectifications and moves."""
     with snapshot(state) as db:
@@ -188,7 +193,7 @@ def guarded(state: AppState, act: Callable[[], Alert]) -> Alert:
     return changed
 
 
-@router.post("/alerts/{alert_id}/moves/{kind}", dependencies=[CsrfDep])
+@router.post("/alerts/{alert_id}/moves/{kind}", dependencies=[needs("alert.acknowledge", "alert.review"), CsrfDep])
 def move(
     alert_id: AlertId,
     kind: Literal["acknowledge", "accept", "reject"],
@@ -232,7 +237,10 @@ def note_of(form: FormData) -> str:
 
 
 @router.post(
-    "/alerts/{alert_id}/rectifications", status_code=201, dependencies=[CsrfDep], openapi_extra=RECTIFICATION_BODY
+    "/alerts/{alert_id}/rectifications",
+    status_code=201,
+    dependencies=[needs("alert.rectify"), CsrfDep],
+    openapi_extra=RECTIFICATION_BODY,
 )
 async def rectifications(
     alert_id: AlertId, user: UserDep, state: StateDep, remote: RemoteDep, request: Request
@@ -242,20 +250,27 @@ async def rectifications(
         return {"state": (await rectify(state, user, alert_id, note_of(form), photo, remote)).state}
 
 
-@router.get("/evidence/{sha256}")
-def picture(sha256: str, user: UserDep, state: StateDep) -> Response:
-    """A snapshot, film or proof photo that belongs to an alert of the caller."""
-    media_type = look_up(state, lambda db: queries.picture_type(db, user, sha256))
-    if media_type is None:
+@router.get("/evidence/{sha256}", dependencies=[needs("evidence.blurred", "evidence.view")])
+def picture(sha256: str, user: UserDep, state: StateDep, remote: RemoteDep) -> Response:
+    """A snapshot, film or proof photo that belongs to an alert of the caller; every view is on record."""
+    found = look_up(state, lambda db: queries.find_picture(db, user, sha256))
+    if found is None:
         raise Problem(404, "unknown_picture", "there is no such picture for you")
     try:
         data = state.blobs.get(sha256)
     except KeyError as error:
         raise Problem(404, "unknown_picture", "the picture is on record but its bytes are missing") from error
-    return Response(data, media_type=media_type, headers={"cache-control": "private, max-age=3600"})
+    said = {"alert": found.alert.id}
+    transact(
+        state,
+        lambda db: note_audit(
+            db, person(user, remote), "evidence.view", ("evidence", sha256), said, site_id=found.alert.site_id
+        ),
+    )
+    return Response(data, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})
 
 
-@router.get("/alerts/{alert_id}/series")
+@router.get("/alerts/{alert_id}/series", dependencies=[needs("alert.read")])
 def series(
     alert_id: AlertId,
     user: UserDep,
@@ -278,18 +293,18 @@ def series(
     return {"sensor_id": found.source_id, "unit": "°C", "points": points}
 
 
-@router.get("/boxes/{box_id}/stats", tags=["box"])
+@router.get("/boxes/{box_id}/stats", tags=["box"], dependencies=[needs("box.read")])
 def stats(box_id: str, user: UserDep, state: StateDep) -> dict[str, int]:
-    """What the centre holds of one box; not for staff."""
-    if user.role == "staff":
-        raise Problem(403, "not_allowed", "only regulators and administrators see this")
+    """What the centre holds of one box."""
+    if look_up(state, lambda db: queries.visible_box(db, user, box_id)) is None:
+        raise Problem(404, "unknown_box", "there is no such box for you")
     in_series = sum(extent.points for extent in state.series.extents(box_id).values())
     return {**look_up(state, lambda db: queries.box_stats(db, box_id)), "points": in_series}
 
 
-@router.get("/stream", response_class=EventStream)
+@router.get("/stream", response_class=EventStream, dependencies=[needs("alert.read")])
 async def stream(user: UserDep, state: StateDep) -> EventStream:
     """Server-sent events: one ``alert`` event for every change of an alert that the caller may see."""
     if state.broadcaster.full:
         raise Problem(503, "busy", "too many pages listen; try again later")
-    return EventStream(state.broadcaster.stream(viewer_site(user)))
+    return EventStream(state.broadcaster.stream(reach_of(user)))

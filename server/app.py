@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from server import api, box_api, pages, problems, report_api, report_pages
+from server import api, audit_pages, box_api, pages, problems, report_api, report_pages
+from server.access import NotAllowed
 from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
@@ -32,6 +33,13 @@ BODY_BYTES_MAX = {
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
     r"(?s:.*)": 64 * 1024,
 }
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """A sentence on a page for people, a problem for programs."""
+    if request.url.path.startswith("/api/"):
+        return problems.problem_response(403, "not_allowed", "your role may not do this")
+    return pages.refused(request, error)
 
 
 def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | None = None) -> FastAPI:
@@ -75,11 +83,13 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         responses=problems.RESPONSES,
     )
     problems.install(app)
+    app.add_exception_handler(NotAllowed, _refuse)
     app.include_router(box_api.router)
     app.include_router(api.router)
     app.include_router(pages.router)
     app.include_router(report_api.router)
     app.include_router(report_pages.router)
+    app.include_router(audit_pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)

@@ -13,7 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from server.deps import AppState, StateDep, body_within, in_thread, look_up, transact, transaction
+from server.access import open_to
+from server.audit import Actor, note
+from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact, transaction
 from server.gaps import find_missing
 from server.ingest import (
     EnrolmentRefused,
@@ -59,12 +61,13 @@ class ReceiptsAnswer(BaseModel):
     missing: list[SeqRange] = []
 
 
-@router.post("/enrol", status_code=201)
-def enrol(request: EnrolRequest, state: StateDep) -> EnrolAnswer:
+@router.post("/enrol", status_code=201, dependencies=[open_to("box")])
+def enrol(request: EnrolRequest, state: StateDep, remote: RemoteDep) -> EnrolAnswer:
     """Make a box known with a one-time code."""
     try:
         with transaction(state) as db:
             box = enrol_box(db, request.code, request.public_key, request.name)
+            note(db, Actor("box", box.id, box.name, remote), "box.enrol", ("box", box.id), site_id=box.site_id)
             return EnrolAnswer(box_id=box.id, site=box.site.name, time_zone=box.site.time_zone)
     except EnrolmentRefused as error:
         raise Problem(
@@ -74,7 +77,7 @@ def enrol(request: EnrolRequest, state: StateDep) -> EnrolAnswer:
         raise Problem(422, "public_key", str(error)) from error
 
 
-@router.post("/batches")
+@router.post("/batches", dependencies=[open_to("box")])
 async def batches(
     request: Request,
     state: StateDep,
@@ -130,7 +133,7 @@ def _take(db: Session, frames: list[bytes], series_here: bool) -> tuple[list[Rec
     return receipts, list(changed.values())
 
 
-@router.put("/evidence/{sha256}", status_code=201)
+@router.put("/evidence/{sha256}", status_code=201, dependencies=[open_to("box")])
 async def evidence(sha256: str, request: Request, state: StateDep) -> dict[str, str]:
     """Take one sealed picture."""
     body = await body_within(request, EVIDENCE_BYTES_MAX)
@@ -159,7 +162,7 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
         raise Problem(409, "conflict", "the same picture is on record under another manifest") from error
 
 
-@router.get("/health")
+@router.get("/health", dependencies=[open_to("everybody")])
 def health(state: StateDep, response: Response) -> dict[str, str]:
     """Whether this instance can work; 503 when its database does not answer."""
     try:

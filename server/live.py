@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
-from server.models import Alert, User
+from server.models import Alert
+from server.scope import Reach
 
 QUEUE_MAX = 100
 HEARTBEAT_S = 15.0
@@ -29,10 +30,12 @@ class Change:
     alert_id: int
     site_id: int
     state: str
+    region_path: str = ""  # of the site's region; empty when it has none
 
     @classmethod
     def of(cls, alert: Alert) -> Change:
-        return cls(alert.id, alert.site_id, alert.state)
+        region = alert.site.region
+        return cls(alert.id, alert.site_id, alert.state, region.path if region else "")
 
 
 class Broadcaster:
@@ -40,7 +43,7 @@ class Broadcaster:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._subscribers: dict[asyncio.Queue[Change | None], int | None] = {}
+        self._subscribers: dict[asyncio.Queue[Change | None], Reach] = {}
         self._closed = False
 
     @property
@@ -54,8 +57,8 @@ class Broadcaster:
             self._loop.call_soon_threadsafe(self._fan_out, change)
 
     def _fan_out(self, change: Change) -> None:
-        for queue, site_id in list(self._subscribers.items()):
-            if site_id is not None and site_id != change.site_id:
+        for queue, reach in list(self._subscribers.items()):
+            if not reach.covers(change.site_id, change.region_path):
                 continue
             if queue.qsize() >= QUEUE_MAX:
                 del self._subscribers[queue]
@@ -70,10 +73,10 @@ class Broadcaster:
             queue.put_nowait(None)
         self._subscribers.clear()
 
-    async def stream(self, viewer_site_id: int | None) -> AsyncIterator[str]:
-        """Server-sent events (HTML standard, 9.2) for one page."""
+    async def stream(self, reach: Reach) -> AsyncIterator[str]:
+        """Server-sent events (HTML standard, 9.2) for one page, of the sites within *reach*."""
         queue: asyncio.Queue[Change | None] = asyncio.Queue()
-        self._subscribers[queue] = viewer_site_id
+        self._subscribers[queue] = reach
         try:
             yield "retry: 2000\n\n"
             end = self._loop.time() + STREAM_LIFE_S
@@ -106,8 +109,3 @@ class EventStream(StreamingResponse):
             await super().stream_response(send_in_time)
         except TimeoutError:
             return
-
-
-def viewer_site(user: User) -> int | None:
-    """The only site whose changes this person hears of, or None for all."""
-    return user.site_id if user.role == "staff" else None

@@ -33,17 +33,36 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
 
 
+class Region(Base):
+    """A province, city, district or station. ``path`` names all above it and itself, ``/1/4/9/``: a subtree is a range.
+
+    PostgreSQL compares it by bytes (collation C) as SQLite does; other collations pass over the slashes.
+    """
+
+    __tablename__ = "region"
+    __table_args__ = (UniqueConstraint("parent_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("region.id"))
+    level: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(80))
+    path: Mapped[str] = mapped_column(
+        String(255).with_variant(String(255, collation="C"), "postgresql"), index=True, default=""
+    )
+
+
 class Site(Base):
-    """A canteen or cold store."""
+    """A canteen or cold store; without a region it is seen only by those who see the whole instance."""
 
     __tablename__ = "site"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120), unique=True)
     time_zone: Mapped[str] = mapped_column(String(64))
+    region_id: Mapped[int | None] = mapped_column(ForeignKey("region.id"), index=True)
+    region: Mapped[Region | None] = relationship(lazy="joined")
 
 
 class User(Base):
-    """A person who logs in; staff belong to one site, regulators and administrators to none."""
+    """A person who logs in, bound to a site or a region as their role asks (`server.policy`, `server.scope`)."""
 
     __tablename__ = "user"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -52,8 +71,11 @@ class User(Base):
     password_hash: Mapped[str] = mapped_column(String(200))
     role: Mapped[str] = mapped_column(String(20))
     site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
+    region_id: Mapped[int | None] = mapped_column(ForeignKey("region.id"))
+    disabled: Mapped[bool] = mapped_column(default=False)
     failed_logins: Mapped[int] = mapped_column(default=0)
     locked_until: Mapped[datetime | None]
+    region: Mapped[Region | None] = relationship(lazy="joined")
 
 
 class LoginSession(Base):

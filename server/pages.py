@@ -13,8 +13,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from server import api, queries
+from server.access import needs, open_to
 from server.accounts import log_out
-from server.alert_state import STATES, Role, State, moves
+from server.alert_state import STATES, State, moves
 from server.chart import Chart, make_chart
 from server.deps import (
     COOKIE,
@@ -31,6 +32,7 @@ from server.deps import (
 )
 from server.i18n import LANGUAGES, choose, translate
 from server.models import Alert, LoginSession
+from server.policy import may
 from server.problems import Problem
 from server.series.port import SeriesStore, SeriesUnavailable
 
@@ -79,48 +81,59 @@ def language_of(request: Request) -> str:
 
 
 def render(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """A page in the caller's language."""
+    """A page in the caller's language; ``may`` tells it what the logged-in person may do."""
+    session: LoginSession | None = context.get("session")
     language = language_of(request)
     text = _templates.get_template(name).render(
         language=language,
         other_language=next(item for item in LANGUAGES if item != language),
         path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         t=lambda key: translate(language, key),
+        may=lambda permission: session is not None and may(session.user, permission),
         **context,
     )
     return HTMLResponse(text, status, headers={"cache-control": "no-store"})
 
 
-@router.get("/login")
+def refused(request: Request, _: Exception) -> Response:
+    """What a page shows to somebody whose role may not open it."""
+    return render(request, "error.html", status=403, session=None, error="not_allowed")
+
+
+@router.get("/login", dependencies=[open_to("everybody")])
 def login_form(request: Request) -> HTMLResponse:
     return render(request, "login.html", error=None, session=None)
 
 
-@router.post("/login", dependencies=[OwnOriginDep])
+@router.post("/login", dependencies=[open_to("everybody"), OwnOriginDep])
 def login(
     request: Request,
     state: StateDep,
     username: Annotated[str, Form(max_length=64)] = "",
     password: Annotated[str, Form(max_length=200)] = "",
+    *,
+    remote: RemoteDep,
 ) -> Response:
     answer = RedirectResponse("/", 303)
     try:
-        api.login(username, password, answer, state)
+        api.login(username, password, answer, state, remote)
     except Problem as problem:
         return render(request, "login.html", status=problem.status, error=problem.code, session=None)
     return answer
 
 
-@router.post("/logout")
-def logout(request: Request, state: StateDep, session: SessionDep, csrf: Annotated[str, Form()] = "") -> Response:
+@router.post("/logout", dependencies=[open_to("logged_in")])
+def logout(
+    request: Request, state: StateDep, session: SessionDep, remote: RemoteDep, csrf: Annotated[str, Form()] = ""
+) -> Response:
     check_csrf(session, csrf)
-    transact(state, lambda db: log_out(db, request.cookies[COOKIE]))
+    transact(state, lambda db: log_out(db, request.cookies[COOKIE], remote))
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer
 
 
-@router.get("/language/{language}")
+@router.get("/language/{language}", dependencies=[open_to("everybody")])
 def set_language(language: Literal["zh-CN", "en"], state: StateDep, next: str = "/") -> Response:
     target = next if next.startswith("/") and not next.startswith(("//", "/\\")) else "/"
     answer = RedirectResponse(target, 303)
@@ -130,12 +143,12 @@ def set_language(language: Literal["zh-CN", "en"], state: StateDep, next: str = 
     return answer
 
 
-@router.get("/")
+@router.get("/", dependencies=[needs("alert.read")])
 def alert_list(request: Request, state: StateDep, session: SessionDep, status: str = "") -> HTMLResponse:
     return _list(request, state, session, status, "list.html")
 
 
-@router.get("/partials/alerts")
+@router.get("/partials/alerts", dependencies=[needs("alert.read")])
 def alert_list_partial(request: Request, state: StateDep, session: SessionDep, status: str = "") -> HTMLResponse:
     return _list(request, state, session, status, "_alerts.html")
 
@@ -151,7 +164,7 @@ def _list(request: Request, state: AppState, session: LoginSession, status: str,
     )  # fmt: skip
 
 
-@router.get("/alerts/{alert_id}")
+@router.get("/alerts/{alert_id}", dependencies=[needs("alert.read")])
 def alert_page(alert_id: AlertId, request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
     return _detail(alert_id, request, state, session, None)
 
@@ -169,10 +182,9 @@ def _detail(
     except SeriesUnavailable:
         chart, no_chart = None, "series_unavailable"  # the rest of the page is what people need first
     state_now: State = alert.state  # type: ignore[assignment]
-    role: Role = session.user.role  # type: ignore[assignment]
     return render(
         request, "detail.html", status=problem.status if problem else 200, session=session, alert=alert,
-        detail=detail, chart=chart, no_chart=no_chart, moves=moves(state_now, role),
+        detail=detail, chart=chart, no_chart=no_chart, moves=moves(state_now, session.user.role),
         error=problem.code if problem else None,
         annotated=next((item for item in detail.evidence if item.role == "annotated"), None),
         original=next((item for item in detail.evidence if item.role == "snapshot"), None),
@@ -192,7 +204,7 @@ def _chart(series: SeriesStore, alert: Alert) -> Chart | None:
     return make_chart(points, limit_c, alert.opened_at, alert.ended_at, alert.site.time_zone)
 
 
-@router.post("/alerts/{alert_id}/submit")
+@router.post("/alerts/{alert_id}/submit", dependencies=[needs("alert.rectify")])
 async def submit(
     alert_id: AlertId, request: Request, state: StateDep, session: SessionDep, remote: RemoteDep
 ) -> Response:
@@ -207,7 +219,7 @@ async def submit(
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
-@router.post("/alerts/{alert_id}/{kind}")
+@router.post("/alerts/{alert_id}/{kind}", dependencies=[needs("alert.acknowledge", "alert.review")])
 def act(
     alert_id: AlertId,
     kind: Literal["acknowledge", "accept", "reject"],
@@ -227,7 +239,7 @@ def act(
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
-@router.get("/api/docs")
+@router.get("/api/docs", dependencies=[open_to("everybody")])
 def docs(request: Request) -> HTMLResponse:
     """The API for people to read, from its OpenAPI document; no script and nothing from elsewhere."""
     return render(request, "docs.html", session=None, api=request.app.openapi())

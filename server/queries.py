@@ -1,4 +1,4 @@
-"""Reads. What a person may see is decided here, once: staff see their own site, the others see all."""
+"""Reads. Every one is cut to what the person may see: where by `server.scope`, what by `server.policy`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, StoredBatch, User
+from server.policy import may
+from server.scope import within
 from server.series.port import SeriesKey, SeriesStore
 
 LIST_MAX = 200
@@ -27,8 +29,7 @@ class AlertDetail:
 
 
 def _visible(viewer: User) -> Select[Alert]:
-    query = select(Alert).options(joinedload(Alert.site))
-    return query.where(Alert.site_id == viewer.site_id) if viewer.role == "staff" else query
+    return select(Alert).options(joinedload(Alert.site)).where(within(viewer, Alert.site_id))
 
 
 def visible_alert(db: Session, viewer: User, alert_id: int) -> Alert | None:
@@ -49,9 +50,7 @@ def list_alerts(
 
 def counts(db: Session, viewer: User) -> dict[str, int]:
     """Alerts per state."""
-    query = select(Alert.state, func.count()).group_by(Alert.state)
-    if viewer.role == "staff":
-        query = query.where(Alert.site_id == viewer.site_id)
+    query = select(Alert.state, func.count()).where(within(viewer, Alert.site_id)).group_by(Alert.state)
     return {row[0]: row[1] for row in db.execute(query)}
 
 
@@ -67,22 +66,41 @@ def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
     return AlertDetail(
         alert,
         db.get_one(Box, alert.box_id),
-        list(db.scalars(evidence.order_by(Evidence.role))),
+        [item for item in db.scalars(evidence.order_by(Evidence.role)) if may_open(viewer, item.role)],
         list(db.scalars(rectifications.order_by(Rectification.id))),
         list(db.scalars(moves.order_by(AlertMove.id))),
     )
 
 
-def picture_type(db: Session, viewer: User, sha256: str) -> str | None:
-    """The media type of a picture or film that belongs to an alert which this viewer may see, None for any other."""
+def may_open(viewer: User, role: str | None) -> bool:
+    """Whether this viewer may see pictures of that role; None is a proof photo. Some see the blurred ones only."""
+    return may(viewer, "evidence.blurred" if role == "annotated" else "evidence.view")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture or film that somebody may see, and the alert it belongs to."""
+
+    media_type: str
+    alert: Alert
+
+
+def find_picture(db: Session, viewer: User, sha256: str) -> Picture | None:
+    """A picture or film that belongs to an alert which this viewer may see, None for any other."""
     evidence = exists().where(
         Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
     )
     alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
-    if db.scalar(_visible(viewer).where(evidence | Alert.id.in_(alert_id)).limit(1)) is None:
-        return None
+    alert = db.scalar(_visible(viewer).where(evidence | Alert.id.in_(alert_id)).limit(1))
     role = db.scalar(select(Evidence.role).where(Evidence.sha256 == sha256))
-    return "video/mp4" if role == "clip" else "image/jpeg"
+    if alert is None or not may_open(viewer, role):
+        return None
+    return Picture("video/mp4" if role == "clip" else "image/jpeg", alert)
+
+
+def visible_box(db: Session, viewer: User, box_id: str) -> Box | None:
+    """A box of a site which this viewer may see."""
+    return db.scalar(select(Box).where(Box.id == box_id, within(viewer, Box.site_id)))
 
 
 def temperature_series(

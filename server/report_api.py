@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Form, Path, Query, Response
 from pydantic import AwareDatetime
 
+from server.access import needs
 from server.deps import CsrfDep, RemoteDep, StateDep, UserDep, look_up
 from server.reports import desk, sensors
 from server.reports.cards import Card
@@ -65,13 +66,13 @@ def report_json(report: SignedReport) -> dict[str, Any]:
     }
 
 
-@router.get("")
+@router.get("", dependencies=[needs("report.read")])
 def reports(user: UserDep, state: StateDep) -> dict[str, Any]:
     """The newest signed reports that the caller may see."""
     return {"reports": look_up(state, lambda db: [report_json(row) for row in sensors.list_reports(db, user)])}
 
 
-@router.get("/sensors")
+@router.get("/sensors", dependencies=[needs("report.read")])
 def list_sensors(user: UserDep, state: StateDep, site: Annotated[str, Query(max_length=120)] = "") -> dict[str, Any]:
     """The first 500 sensors that the caller may report on, of sites with *site* in their name."""
     found = look_up(state, lambda db: sensors.list_sensors(db, user, site))
@@ -90,14 +91,16 @@ def list_sensors(user: UserDep, state: StateDep, site: Annotated[str, Query(max_
     }
 
 
-@router.post("/sensors/{box_id}/{sensor_id}/cards", status_code=201, dependencies=[CsrfDep])
-def add_card(box_id: str, sensor_id: str, card: Card, user: UserDep, state: StateDep) -> dict[str, str]:
+@router.post("/sensors/{box_id}/{sensor_id}/cards", status_code=201, dependencies=[needs("report.write"), CsrfDep])
+def add_card(
+    box_id: str, sensor_id: str, card: Card, user: UserDep, state: StateDep, remote: RemoteDep
+) -> dict[str, str]:
     """Add a sensor card; a second one needs a reason. Earlier cards stay on record."""
-    desk.put_card(state, user, box_id, sensor_id, card)
+    desk.put_card(state, user, box_id, sensor_id, card, remote)
     return {"status": "added"}
 
 
-@router.get("/drafts/{kind}/{format}")
+@router.get("/drafts/{kind}/{format}", dependencies=[needs("report.read")])
 def draft(
     format_: FormatName, wanted: WantedDep, user: UserDep, state: StateDep, language: Language = "zh-CN"
 ) -> Response:
@@ -106,7 +109,7 @@ def draft(
     return attachment(document, desk.draft_file(document, format_, language), format_, language)
 
 
-@router.post("/drafts/{kind}/sign", status_code=201, dependencies=[CsrfDep])
+@router.post("/drafts/{kind}/sign", status_code=201, dependencies=[needs("report.sign"), CsrfDep])
 def sign(
     wanted: WantedDep,
     user: UserDep,
@@ -120,10 +123,10 @@ def sign(
     return {"number": document.number, "edition": document.edition}
 
 
-@router.get("/{number}")
-def report(number: Number, user: UserDep, state: StateDep) -> dict[str, Any]:
+@router.get("/{number}", dependencies=[needs("report.read")])
+def report(number: Number, user: UserDep, state: StateDep, remote: RemoteDep) -> dict[str, Any]:
     """A signed report: who did what, and the digests of all its files."""
-    row, _, files = desk.open_report(state, user, number)
+    row, _, files = desk.view_report(state, user, number, remote)
     listed = [
         {
             "edition": file.edition,
@@ -137,30 +140,31 @@ def report(number: Number, user: UserDep, state: StateDep) -> dict[str, Any]:
     return {**report_json(row), "files": listed}
 
 
-@router.get("/{number}/editions/{edition}/{format}")
+@router.get("/{number}/editions/{edition}/{format}", dependencies=[needs("report.read")])
 def report_file(
     number: Number,
     edition: Annotated[int, Path(ge=1, le=1000)],
     format_: FormatName,
     user: UserDep,
     state: StateDep,
+    remote: RemoteDep,
     language: Language = "zh-CN",
 ) -> Response:
     """A file of a signed report, byte for byte as it was signed."""
     data = desk.hand_out(state, user, number, edition, format_, language)
-    _, document, _ = desk.open_report(state, user, number)
+    _, document, _ = desk.view_report(state, user, number, remote)
     shown = document.model_copy(update={"edition": edition})
     return attachment(shown, data, format_, language)
 
 
-@router.post("/{number}/review", dependencies=[CsrfDep])
+@router.post("/{number}/review", dependencies=[needs("report.review"), CsrfDep])
 def review(number: Number, user: UserDep, state: StateDep, remote: RemoteDep, note: Text = "") -> dict[str, Any]:
     """Sign as the reviewer: a regulator, or other staff than those who signed or corrected last."""
     document = desk.act(state, user, number, "review", note, remote)
     return {"number": number, "edition": document.edition}
 
 
-@router.post("/{number}/corrections", dependencies=[CsrfDep])
+@router.post("/{number}/corrections", dependencies=[needs("report.correct"), CsrfDep])
 def correct(
     number: Number,
     user: UserDep,

@@ -11,9 +11,11 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
+from server.access import needs
 from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, in_thread, look_up
 from server.models import LoginSession, User
 from server.pages import language_of, render
+from server.policy import SITE_ROLES
 from server.problems import Problem
 from server.report_api import Number
 from server.reports import desk, sensors
@@ -32,7 +34,7 @@ Text = Annotated[str, Form(max_length=2000)]
 CARD_FIELDS = tuple(Card.model_fields)
 
 
-@router.get("")
+@router.get("", dependencies=[needs("report.read")])
 def choose(
     request: Request, state: StateDep, session: SessionDep, site: Annotated[str, Query(max_length=120)] = ""
 ) -> HTMLResponse:
@@ -43,8 +45,6 @@ def _choose(
     request: Request, state: AppState, session: LoginSession, problem: Problem | None, site: str = ""
 ) -> HTMLResponse:
     user = session.user
-    if user.role not in ("staff", "regulator"):
-        return _unknown(request, session)
     choices = look_up(state, lambda db: sensors.list_sensors(db, user, site))
     signed = look_up(state, lambda db: sensors.list_reports(db, user))
     today = datetime.now(UTC).astimezone(ZoneInfo(choices[0].site.time_zone if choices else "UTC")).date()
@@ -52,6 +52,7 @@ def _choose(
         request, "reports.html", status=problem.status if problem else 200, session=session, choices=choices,
         sites={item.site.id: item.site for item in choices}, reports=signed, error=problem.code if problem else None,
         first=today - timedelta(days=6), last=today, site_part=site,
+        many_sites=user.role not in SITE_ROLES,
     )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def _unknown(request: Request, session: LoginSession) -> HTMLResponse:
     return render(request, "error.html", status=404, session=session, error="report_unknown")
 
 
-@router.get("/temperature")
+@router.get("/temperature", dependencies=[needs("report.read")])
 def temperature(
     request: Request,
     state: StateDep,
@@ -78,7 +79,7 @@ def temperature(
     )
 
 
-@router.get("/haccp")
+@router.get("/haccp", dependencies=[needs("report.read")])
 def haccp(
     request: Request,
     state: StateDep,
@@ -155,7 +156,7 @@ def _local_days(document: Document) -> tuple[str, str]:
     return document.content.start.astimezone(zone).date().isoformat(), last.astimezone(zone).date().isoformat()
 
 
-@router.post("/sign")
+@router.post("/sign", dependencies=[needs("report.sign")])
 def sign(
     request: Request,
     state: StateDep,
@@ -190,20 +191,20 @@ def _instant(text: str) -> datetime:
         raise Problem(422, "report_period", "not a time with its zone") from error
 
 
-@router.post("/cards")
-async def card(request: Request, state: StateDep, session: SessionDep) -> Response:
+@router.post("/cards", dependencies=[needs("report.write")])
+async def card(request: Request, state: StateDep, session: SessionDep, remote: RemoteDep) -> Response:
     """Add a sensor card from the form; an empty field is not stated."""
     async with request.form(max_files=0, max_fields=30) as form:
         given = {name: str(form.get(name, "")).strip() for name in (*CARD_FIELDS, "csrf", "source", "from", "to")}
-    return await in_thread(lambda: _put_card(request, state, session, given))
+    return await in_thread(lambda: _put_card(request, state, session, given, remote))
 
 
-def _put_card(request: Request, state: AppState, session: LoginSession, given: dict[str, str]) -> Response:
+def _put_card(request: Request, state: AppState, session: LoginSession, given: dict[str, str], remote: str) -> Response:
     box_id, _, sensor_id = given["source"].partition("/")
     try:
         check_csrf(session, given["csrf"])
         fields = {name: given[name] for name in CARD_FIELDS if given[name]}
-        desk.put_card(state, session.user, box_id, sensor_id, Card.model_validate(fields))
+        desk.put_card(state, session.user, box_id, sensor_id, Card.model_validate(fields), remote)
     except ValidationError:
         return _choose(request, state, session, Problem(422, "report_card_invalid", "the card is not right"))
     except Problem as problem:
@@ -212,22 +213,27 @@ def _put_card(request: Request, state: AppState, session: LoginSession, given: d
     return RedirectResponse(f"/reports/temperature?{query}", 303)
 
 
-@router.get("/{number}")
-def report(number: Number, request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
-    return _report(number, request, state, session, None)
+@router.get("/{number}", dependencies=[needs("report.read")])
+def report(number: Number, request: Request, state: StateDep, session: SessionDep, remote: RemoteDep) -> HTMLResponse:
+    return _report(number, request, state, session, remote)
 
 
 def _report(
-    number: str, request: Request, state: AppState, session: LoginSession, problem: Problem | None
+    number: str,
+    request: Request,
+    state: AppState,
+    session: LoginSession,
+    remote: str,
+    problem: Problem | None = None,
 ) -> HTMLResponse:
     try:
-        _, document, files = desk.open_report(state, session.user, number)
+        _, document, files = desk.view_report(state, session.user, number, remote)
     except Problem as error:
         return render(request, "error.html", status=error.status, session=session, error=error.code)
     return _show(request, state, session, document, files=files, problem=problem)
 
 
-@router.post("/{number}/{kind}")
+@router.post("/{number}/{kind}", dependencies=[needs("report.review", "report.correct")])
 def act(
     number: Number,
     kind: Literal["review", "correct"],
@@ -248,7 +254,7 @@ def act(
         fix = _fix(state, session.user, number, target, corrected, reason, at) if kind == "correct" else None
         desk.act(state, session.user, number, kind, note, remote, fix)
     except Problem as problem:
-        return _report(number, request, state, session, problem)
+        return _report(number, request, state, session, remote, problem)
     return RedirectResponse(f"/reports/{number}", 303)
 
 

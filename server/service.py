@@ -8,7 +8,9 @@ from typing import cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.alert_state import Move, Role, State, next_state
+from server.alert_state import Move, State, next_state
+from server.audit import note as note_audit
+from server.audit import person
 from server.blobs import FolderBlobStore
 from server.models import Alert, AlertMove, Rectification, User
 from server.photo import Photo
@@ -33,7 +35,7 @@ def acknowledge(db: Session, user: User, alert_id: int, remote_addr: str) -> Ale
 def check_move(db: Session, user: User, alert_id: int, move: Move) -> None:
     """Whether this person may make the move now; raises UnknownAlert or MoveRefused."""
     alert = _visible(db, user, alert_id)
-    next_state(cast(State, alert.state), move, cast(Role, user.role))
+    next_state(cast(State, alert.state), move, user.role)
 
 
 def submit_rectification(
@@ -82,7 +84,7 @@ def _visible(db: Session, user: User, alert_id: int) -> Alert:
 def _move(db: Session, user: User, alert_id: int, move: Move, note: str, remote_addr: str) -> Alert:
     alert = _visible(db, user, alert_id)
     old = cast(State, alert.state)
-    alert.state = next_state(old, move, cast(Role, user.role))
+    alert.state = next_state(old, move, user.role)
     db.add(
         AlertMove(
             alert_id=alert.id,
@@ -95,5 +97,6 @@ def _move(db: Session, user: User, alert_id: int, move: Move, note: str, remote_
             remote_addr=remote_addr[:64],
         )
     )
-    db.flush()
+    detail = {"from": old, "to": alert.state, "note": note[:NOTE_CHARACTERS_MAX]}
+    note_audit(db, person(user, remote_addr), f"alert.{move}", ("alert", alert.id), detail, site_id=alert.site_id)
     return alert

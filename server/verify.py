@@ -1,4 +1,4 @@
-"""Walks the record and proves it: every signature, chain, picture, alert and report. Trusts no derived table."""
+"""Walks the record and proves it: signatures, chains, pictures, alerts, reports, audit log. Trusts no derived table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hashlib import sha256
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.audit import verify_audit
 from server.blobs import FolderBlobStore
 from server.clock_repair import offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES, key_of
@@ -37,6 +38,7 @@ class Verification:
     points: int = 0
     pictures: int = 0
     reports: int = 0
+    audit_entries: int = 0
     alerts_by_kind: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
@@ -53,6 +55,8 @@ def verify(db: Session, blobs: FolderBlobStore, series: SeriesStore) -> Verifica
     found.reports = reports.reports
     found.problems += reports.problems
     found.gaps += reports.gaps
+    found.audit_entries, audit_problems = verify_audit(db)
+    found.problems += audit_problems
     _verify_points(db, series, found, seen)
     return found
 

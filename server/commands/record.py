@@ -105,5 +105,5 @@ def _checked(found: Verification | ReportVerification) -> str:
         return found.report or "the file"
     return (
         f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
-        f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports"
+        f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports, {found.audit_entries} audit entries"
     )

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.models import Alert, Box, User
+from server.policy import may
 from server.reports.document import LimitPeriod, Sensor
 from server.reports.models import SensorCard
 
@@ -63,7 +64,7 @@ class Card(BaseModel):
 
 def add_card(db: Session, user: User, box_id: str, sensor_id: str, card: Card, valid_from: datetime) -> SensorCard:
     """Add a card; raises CardRefused."""
-    if user.role != "staff":
+    if not may(user, "report.write"):
         raise CardRefused("not_allowed")
     if cards_of(db, box_id, sensor_id) and not card.reason.strip():
         raise CardRefused("card_reason")

@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.audit import note, person
 from server.deps import AppState, look_up, transact
 from server.models import Box, Site, User
+from server.policy import may
 from server.problems import Problem
 from server.reports import builder, sensors
 from server.reports.builder import ReportRefused
@@ -121,7 +123,7 @@ def sign(state: AppState, user: User, wanted: Wanted, seen_sha256: str, note: st
         seen = draft_of(content).content_sha256 == seen_sha256
         return site, content, prove_content(db, content) if seen else []
 
-    if user.role != "staff":
+    if not may(user, "report.sign"):
         raise Problem(403, "report_not_allowed", SAYS["not_allowed"])
     return guard(work)
 
@@ -145,6 +147,17 @@ def open_report(state: AppState, user: User, number: str) -> tuple[SignedReport,
         return report, load_document(db, state.blobs, report), files
 
     return guard(lambda: look_up(state, find))
+
+
+def view_report(
+    state: AppState, user: User, number: str, remote: str
+) -> tuple[SignedReport, Document, list[ReportFile]]:
+    """`open_report` for somebody who looks at it; the view goes on record."""
+    report, document, files = open_report(state, user, number)
+    transact(
+        state, lambda db: note(db, person(user, remote), "report.view", ("report", number), site_id=report.site_id)
+    )
+    return report, document, files
 
 
 def act(
@@ -199,12 +212,14 @@ def draft_file(document: Document, format_: Format, language: str) -> bytes:
     return guard(lambda: make_file(document, format_, language))
 
 
-def put_card(state: AppState, user: User, box_id: str, sensor_id: str, card: Card) -> None:
+def put_card(state: AppState, user: User, box_id: str, sensor_id: str, card: Card, remote: str) -> None:
     """Add a sensor card; its day begins at midnight where the site is. Raises Problem."""
 
     def work(db: Session) -> None:
         box = _box(db, user, box_id, sensor_id)
         add_card(db, user, box_id, sensor_id, card, midnight(card.valid_from, box.site.time_zone))
+        sensor = ("sensor", sensors.title_of(box_id, sensor_id))
+        note(db, person(user, remote), "sensor.card", sensor, {"reason": card.reason}, site_id=box.site_id)
 
     guard(lambda: transact(state, work))
 

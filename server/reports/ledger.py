@@ -16,8 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from server.audit import note, person
 from server.blobs import FolderBlobStore
 from server.models import Site, User
+from server.policy import Permission, may
 from server.reports import sensors
 from server.reports.corrections import reading_target, targets
 from server.reports.document import (
@@ -34,11 +36,7 @@ from server.reports.models import ReportEntry, ReportFile, SignedReport
 Move = Literal["sign", "review", "correct"]
 Files = Mapping[tuple[str, str], bytes]  # (format, language; "" where it has none) → bytes
 DONE: dict[Move, EntryMove] = {"sign": "signed", "review": "reviewed", "correct": "corrected"}
-MAY: dict[Move, frozenset[str]] = {
-    "sign": frozenset({"staff"}),
-    "review": frozenset({"staff", "regulator"}),
-    "correct": frozenset({"staff", "regulator"}),
-}
+MAY: dict[Move, Permission] = {"sign": "report.sign", "review": "report.review", "correct": "report.correct"}
 FOLLOWS: dict[Move, frozenset[str]] = {
     "sign": frozenset({"draft"}),
     "review": frozenset({"signed", "corrected"}),
@@ -74,7 +72,7 @@ def possible(document: Document, user: User) -> list[Move]:
 
 
 def _check(document: Document, user: User, move: Move) -> None:
-    if user.role not in MAY[move]:
+    if not may(user, MAY[move]):
         raise ActRefused("not_allowed")
     if state_of(document) not in FOLLOWS[move] or document.edition >= EDITIONS_MAX:
         raise ActRefused("wrong_state")
@@ -160,7 +158,8 @@ def store_edition(
                 size_bytes=len(data),
             )
         )  # fmt: skip
-    db.flush()
+    actor = person(user, remote_addr)
+    note(db, actor, f"report.{entry.move}", ("report", report.number), {"edition": entry.edition}, site_id=site.id)
     return report
 
 

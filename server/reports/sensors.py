@@ -1,15 +1,17 @@
-"""Which sensors and reports a person may see: staff those of their site, regulators all, nobody else any."""
+"""Which sensors and reports a person may see: those within their reach, if their role reads reports at all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import ColumnElement, Select, false, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from server.models import Box, SeriesPoint, Site, User
+from server.policy import may
 from server.reports.models import SensorCard, SignedReport
+from server.scope import within
 
 SITES_MAX = 200
 SENSORS_MAX = 500
@@ -32,29 +34,25 @@ def title_of(box_id: str, sensor_id: str) -> str:
     return f"{box_id}/{sensor_id}"
 
 
+def _readable(viewer: User, site_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    return within(viewer, site_id) if may(viewer, "report.read") else false()
+
+
 def visible_sites(db: Session, viewer: User, name_part: str = "") -> list[Site]:
     """The sites whose reports this person may see, by name; those with *name_part* in it."""
-    if viewer.role not in ("staff", "regulator"):
-        return []
-    query = select(Site).order_by(Site.name).limit(SITES_MAX)
+    query = select(Site).where(_readable(viewer, Site.id)).order_by(Site.name).limit(SITES_MAX)
     if name_part:
         query = query.where(Site.name.contains(name_part, autoescape=True))
-    return list(db.scalars(query.where(Site.id == viewer.site_id) if viewer.role == "staff" else query))
+    return list(db.scalars(query))
 
 
 def visible_site(db: Session, viewer: User, site_id: int) -> Site | None:
-    site = db.get(Site, site_id)
-    if site is None or viewer.role not in ("staff", "regulator"):
-        return None
-    return site if viewer.role == "regulator" or site.id == viewer.site_id else None
+    return db.scalar(select(Site).where(Site.id == site_id, _readable(viewer, Site.id)))
 
 
 def visible_box(db: Session, viewer: User, box_id: str) -> Box | None:
     """The box, or None when this person may not see its reports."""
-    box = db.get(Box, box_id)
-    if box is None or viewer.role not in ("staff", "regulator"):
-        return None
-    return box if viewer.role == "regulator" or box.site_id == viewer.site_id else None
+    return db.scalar(select(Box).where(Box.id == box_id, _readable(viewer, Box.site_id)))
 
 
 def has_series(db: Session, box_id: str, sensor_id: str) -> bool:
@@ -114,9 +112,7 @@ def critical_points(db: Session, site: Site, end: datetime) -> list[tuple[Box, s
 
 def _visible_reports(viewer: User) -> Select[SignedReport]:
     query = select(SignedReport).options(selectinload(SignedReport.entries))
-    if viewer.role == "staff":
-        return query.where(SignedReport.site_id == viewer.site_id)
-    return query if viewer.role == "regulator" else query.where(SignedReport.id < 0)
+    return query.where(_readable(viewer, SignedReport.site_id))
 
 
 def list_reports(db: Session, viewer: User) -> list[SignedReport]:

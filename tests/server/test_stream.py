@@ -14,6 +14,7 @@ import pytest
 
 from server import live
 from server.live import QUEUE_MAX, Broadcaster, Change, EventStream
+from server.scope import WHOLE, Reach
 from tests.server.centre import Centre, Person
 
 Jpeg = Callable[..., bytes]
@@ -62,7 +63,7 @@ def test_a_stranger_hears_nothing(centre: Centre) -> None:
 def test_a_slow_reader_is_cut_off_and_the_others_are_not() -> None:
     async def scene() -> None:
         hub = Broadcaster()
-        slow, quick = hub.stream(None), hub.stream(None)
+        slow, quick = hub.stream(Reach(region_path=WHOLE)), hub.stream(Reach(region_path=WHOLE))
         await anext(slow)
         await anext(quick)
         heard = 0
@@ -86,7 +87,7 @@ def test_a_reader_that_takes_nothing_holds_no_task(monkeypatch: pytest.MonkeyPat
             await asyncio.Event().wait()
 
         hub = Broadcaster()
-        await asyncio.wait_for(EventStream(hub.stream(None)).stream_response(stuck), 10)
+        await asyncio.wait_for(EventStream(hub.stream(Reach(region_path=WHOLE))).stream_response(stuck), 10)
 
     asyncio.run(scene())
 
@@ -96,7 +97,7 @@ def test_a_stream_ends_in_time_to_ask_again_who_listens(monkeypatch: pytest.Monk
 
     async def scene() -> None:
         hub = Broadcaster()
-        assert [text async for text in hub.stream(None)] == ["retry: 2000\n\n"]
+        assert [text async for text in hub.stream(Reach(region_path=WHOLE))] == ["retry: 2000\n\n"]
         assert not hub.full
 
     asyncio.run(scene())
@@ -107,7 +108,7 @@ def test_no_more_than_so_many_may_listen(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def scene() -> None:
         hub = Broadcaster()
-        stream = hub.stream(None)
+        stream = hub.stream(Reach(region_path=WHOLE))
         assert not hub.full
         await anext(stream)
         assert hub.full

@@ -1,0 +1,66 @@
+"""The rule of each route, declared at the route, so that it can be read off there and by the test of all routes.
+
+``@router.get("/alerts", dependencies=[needs("alert.read")])``; a route open to more says ``open_to(...)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import Depends
+
+from server.deps import SessionDep
+from server.models import User
+from server.policy import Permission, may
+from server.problems import Problem
+
+Openness = Literal["everybody", "box", "logged_in"]
+
+
+class NotAllowed(Problem):
+    """Somebody's role has none of the permissions that a route needs."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "not_allowed", "your role may not do this")
+
+
+class Needs:
+    """Lets through whoever has one of the permissions, and gives the user."""
+
+    def __init__(self, permissions: tuple[Permission, ...]) -> None:
+        self.permissions = permissions
+
+    def __call__(self, session: SessionDep) -> User:
+        if not any(may(session.user, permission) for permission in self.permissions):
+            raise NotAllowed
+        return session.user
+
+
+class OpenTo:
+    """Says that a route asks for no permission: everybody may, or a box (proved by its signature)."""
+
+    def __init__(self, who: Openness) -> None:
+        self.who = who
+
+    def __call__(self) -> None:
+        return None
+
+
+class LoggedIn(OpenTo):
+    """Lets through whoever is logged in."""
+
+    def __init__(self) -> None:
+        super().__init__("logged_in")
+
+    def __call__(self, session: SessionDep) -> None:  # type: ignore[override]
+        return None
+
+
+def needs(*permissions: Permission) -> Any:
+    """The rule of a route: the caller has one of *permissions*."""
+    return Depends(Needs(permissions))
+
+
+def open_to(who: Openness) -> Any:
+    """The rule of a route for which no permission is needed."""
+    return Depends(LoggedIn() if who == "logged_in" else OpenTo(who))

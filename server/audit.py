@@ -1,0 +1,131 @@
+"""The audit log: who did what, in the same transaction as what they did, chained so that no row is lost unseen.
+
+An entry's digest covers its canonical form, the digest of the entry before it included; the head holds the count.
+A look that must be on record (a picture, a report) takes a writing transaction of its own after the reading one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Literal
+
+from sqlalchemy import inspect, select
+from sqlalchemy.orm import Session
+
+from server.models import User
+from server.models_audit import AuditEntry, AuditHead
+from server.scope import within
+
+FIRST_PREVIOUS = "0" * 64
+PAGE_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Whoever acts: a person, somebody not logged in, a box, the operator at the console, or the centre itself."""
+
+    kind: Literal["user", "stranger", "box", "console", "system"]
+    id: str = ""
+    name: str = ""
+    remote_addr: str = ""
+
+
+CONSOLE = Actor("console", name="console")
+SYSTEM = Actor("system", name="system")
+
+
+def person(user: User, remote_addr: str) -> Actor:
+    """The actor of a logged-in person."""
+    return Actor("user", str(user.id), user.username, remote_addr)
+
+
+def stranger(remote_addr: str) -> Actor:
+    """Somebody who is not logged in."""
+    return Actor("stranger", remote_addr=remote_addr)
+
+
+def note(
+    db: Session,
+    actor: Actor,
+    action: str,
+    object_: tuple[str, object],
+    detail: Mapping[str, Any] | None = None,
+    *,
+    site_id: int | None = None,
+) -> AuditEntry:
+    """Add an entry; *db* is in a writing transaction, which commits both or neither.
+
+    *object_* is its type and id; *detail* is JSON without secrets; *site_id* says who of a region may read the entry.
+    """
+    head = db.scalars(
+        select(AuditHead).where(AuditHead.id == 1).with_for_update().execution_options(populate_existing=True)
+    ).one()
+    entry = AuditEntry(
+        seq=head.seq + 1,
+        at=datetime.now(UTC),
+        actor_kind=actor.kind,
+        actor_id=actor.id[:64],
+        actor_name=actor.name[:80],
+        action=action,
+        object_type=object_[0],
+        object_id=str(object_[1])[:128],
+        site_id=site_id,
+        detail=dict(detail or {}),
+        remote_addr=actor.remote_addr[:64],
+        previous_sha256=head.sha256,
+    )
+    entry.sha256 = digest_of(entry)
+    head.seq, head.sha256 = entry.seq, entry.sha256
+    db.add(entry)
+    db.flush()
+    return entry
+
+
+def digest_of(entry: AuditEntry) -> str:
+    """SHA-256 of the canonical form: JSON array in UTF-8, keys sorted, no spaces, the time in ISO 8601 UTC."""
+    fields = [
+        entry.seq, entry.at.astimezone(UTC).isoformat(timespec="microseconds"), entry.actor_kind, entry.actor_id,
+        entry.actor_name, entry.action, entry.object_type, entry.object_id, entry.site_id, entry.detail,
+        entry.remote_addr, entry.previous_sha256,
+    ]  # fmt: skip
+    return sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def list_entries(db: Session, reader: User, before: int | None = None, rows: int = PAGE_ROWS) -> list[AuditEntry]:
+    """The newest entries that *reader* may see, before the entry *before*."""
+    query = select(AuditEntry).where(within(reader, AuditEntry.site_id)).order_by(AuditEntry.seq.desc()).limit(rows)
+    if before is not None:
+        query = query.where(AuditEntry.seq < before)
+    return list(db.scalars(query))
+
+
+def verify_audit(db: Session) -> tuple[int, list[str]]:
+    """How many entries there are, and what is wrong: changed, deleted, reordered or cut off."""
+    if not inspect(db.connection()).has_table(AuditEntry.__tablename__):
+        return 0, []  # a record of before, which was not migrated
+    problems: list[str] = []
+    seq, digest = 0, FIRST_PREVIOUS
+    for entry in db.scalars(select(AuditEntry).order_by(AuditEntry.seq).execution_options(yield_per=500)):
+        if entry.seq != seq + 1:
+            problems.append(f"audit log: {_span(seq + 1, entry.seq - 1)} deleted")
+        elif entry.previous_sha256 != digest:
+            problems.append(f"audit log: entry {entry.seq} does not follow the entry before it")
+        if digest_of(entry) != entry.sha256:
+            problems.append(f"audit log: entry {entry.seq} was changed")
+        seq, digest = entry.seq, entry.sha256
+    head = db.get(AuditHead, 1)
+    if head is None:
+        problems.append("audit log: its head is gone")
+    elif head.seq > seq:
+        problems.append(f"audit log: {_span(seq + 1, head.seq)} cut off at its end")
+    elif (head.seq, head.sha256) != (seq, digest):
+        problems.append("audit log: its head is not its last entry")
+    return seq, problems
+
+
+def _span(first: int, last: int) -> str:
+    return f"entry {first}" if first == last else f"entries {first} to {last}"
