@@ -27,7 +27,7 @@ from tests.server.centre import PASSWORD, run_cli
             ("user", "add", "li", "--name", "Li", "--role", "regulator", "--site", "A"),
             PASSWORD,
             2,
-            "other roles have none",
+            "regulator have no site",
         ),
         (("user", "add", "x" * 65, "--name", "Li", "--role", "regulator"), PASSWORD, 2, "1 to 64 characters"),
         (("enrol", "--site", "A", "--time-zone", "Mars/Olympus"), "", 2, "there is no time zone 'Mars/Olympus'"),

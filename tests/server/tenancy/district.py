@@ -1,0 +1,190 @@
+"""Two regions with a canteen each and one canteen outside, in one process; people of every role look at them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+from sqlalchemy.orm import Session
+
+from server.accounts import add_user, ensure_site, finish_login, make_enrolment_code
+from server.database import make_engine, writing
+from server.models import User
+from server.policy import ROLES, SITE_ROLES
+from server.regions import ensure_region
+from server.reports import desk
+from server.reports.document import Document
+from server.reports.files import make_file
+from server.reports.ledger import Files
+from server.settings import Settings
+from telemetry.batch import sha256_hex
+from tests.server.centre import AT, PASSWORD, Box, Centre, reading
+
+REGIONS = {"A": "浙江/杭州/西湖", "B": "浙江/杭州/上城", "N": None}
+BINDINGS = [(role, "A") for role in ROLES] + [(role, "") for role in ROLES if role not in SITE_ROLES]
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """A person with a session; ``place`` is the site, or the site whose region it is, or empty for the whole."""
+
+    name: str
+    role: str
+    place: str
+    user_id: int
+    cookie: str
+    csrf: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"cookie": f"bl_session={self.cookie}", "x-csrf-token": self.csrf, "accept-language": "en"}
+
+    def reaches(self, place: str) -> bool:
+        """What DOMAIN.md says of this role."""
+        return self.place in ("", place)
+
+
+@dataclass
+class Place:
+    """A canteen and one of each thing that belongs to it."""
+
+    site_id: int
+    box_id: str
+    alert_id: int
+    picture: str
+    number: str = ""
+
+
+class InProcess:
+    """The application without a port; its event loop runs in a thread of its own."""
+
+    def __init__(self, app: FastAPI, portal: BlockingPortal) -> None:
+        self._portal = portal
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://centre")
+
+    def request(self, method: str, path: str, **said: Any) -> httpx.Response:
+        self.client.cookies.clear()
+        return self._portal.call(partial(self.client.request, method, path, **said))
+
+    def post(self, path: str, **said: Any) -> httpx.Response:
+        return self.request("POST", path, **said)
+
+    def put(self, path: str, **said: Any) -> httpx.Response:
+        return self.request("PUT", path, **said)
+
+
+@dataclass
+class District:
+    """The centre in this process; stands for `Centre` where a `Box` sends to it."""
+
+    client_: InProcess
+    settings: Settings
+    places: dict[str, Place] = field(default_factory=dict)
+    people: list[Somebody] = field(default_factory=list)
+
+    @contextmanager
+    def database(self) -> Iterator[Session]:
+        engine = make_engine(self.settings)
+        with Session(writing(engine), expire_on_commit=False) as db, db.begin():
+            yield db
+        engine.dispose()
+
+    @contextmanager
+    def client(self) -> Iterator[InProcess]:
+        yield self.client_
+
+    def enrol_code(self, site: str) -> str:
+        names = REGIONS[site]
+        with self.database() as db:
+            region = ensure_region(db, names) if names else None
+            return make_enrolment_code(db, ensure_site(db, site, region=region))
+
+    def somebody(self, role: str, place: str) -> Somebody:
+        """A new person, logged in."""
+        names = REGIONS.get(place)
+        with self.database() as db:
+            site = ensure_site(db, place) if role in SITE_ROLES else None
+            region = ensure_region(db, names) if names and role not in SITE_ROLES else None
+            name = f"{role}-{place or 'whole'}-{uuid.uuid4().hex[:6]}"
+            user = add_user(db, name, name, PASSWORD, role, site, region)
+            token, session = finish_login(db, name, fits=True)
+            made = Somebody(name, role, place, user.id, token, session.csrf_token)
+        self.people.append(made)
+        return made
+
+    def user(self, somebody: Somebody) -> User:
+        with self.database() as db:
+            return db.get_one(User, somebody.user_id)
+
+    def ask(self, who: Somebody | None, method: str, path: str, **said: Any) -> httpx.Response:
+        headers = who.headers if who else {"accept-language": "en"}
+        return self.client_.request(method, path, headers=headers, **said)
+
+    def furnish(self, name: str, photo: Callable[..., bytes]) -> None:
+        """A box, a sensor with readings, an alert with a picture, and a signed report."""
+        box = Box(cast(Centre, self), name)
+        with self.database() as db:
+            site_id = ensure_site(db, name).id
+        event = box.send_event(at=AT)
+        readings = [reading(4.0, minute * 60.0) for minute in range(10)]
+        assert box.send(box.seal("readings", readings)).status_code == 200
+        blob = photo(len(self.places) + 1)
+        digest = sha256_hex(blob)
+        assert box.send_evidence(box.evidence(blob, event.incident_id), digest).status_code == 201
+        staff = self.somebody("staff", name)
+        alert_id = self.ask(staff, "GET", "/api/v1/alerts").json()["alerts"][0]["id"]
+        place = self.places[name] = Place(site_id, box.box_id, alert_id, digest)
+        card = {"valid_from": "2026-01-01", "name": "冷库"}
+        path = f"/api/v1/reports/sensors/{box.box_id}/cold-1/cards"
+        assert self.ask(staff, "POST", path, json=card).status_code == 201
+        draft = self.ask(staff, "GET", "/api/v1/reports/drafts/temperature/json", params=wanted(place))
+        seen = {"content_sha256": draft.json()["content_sha256"]}
+        signed = self.ask(staff, "POST", "/api/v1/reports/drafts/temperature/sign", params=wanted(place), data=seen)
+        assert signed.status_code == 201, signed.text
+        place.number = signed.json()["number"]
+
+
+def wanted(place: Place) -> dict[str, Any]:
+    """The report on the place's sensor."""
+    first = AT.replace(second=0)
+    return {
+        "start": first.isoformat(), "end": (first + timedelta(minutes=10)).isoformat(), "box": place.box_id,
+        "sensor": "cold-1", "site": place.site_id,
+    }  # fmt: skip
+
+
+def json_only(document: Document) -> Files:
+    return {("json", ""): make_file(document, "json", "en")}
+
+
+@contextmanager
+def settled(data: Path, photo: Callable[..., bytes]) -> Iterator[District]:
+    """The district with all its places and people."""
+    from server.app import create_app
+
+    settings = Settings(data_dir=data, secure_cookies=False)
+    app = create_app(settings)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+    ):
+        patch.setattr(desk, "make_files", json_only)  # drawing the PDFs takes seconds and is not what is asked here
+        district = District(InProcess(app, portal), settings)
+        for name in REGIONS:
+            district.furnish(name, photo)
+        district.people.clear()
+        for role, place in BINDINGS:
+            district.somebody(role, place)
+        yield district
+        portal.call(district.client_.client.aclose)

@@ -1,0 +1,204 @@
+"""Every route × every role × every place, from the routes themselves: one without a rule or a sample request fails."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import Mount, Route
+
+from server import live
+from server.access import Needs, OpenTo
+from server.alert_state import MAY
+from server.app import create_app
+from server.policy import Permission, may
+from server.reports.ledger import MAY as REPORT_MAY
+from server.settings import Settings
+from telemetry.batch import sha256_hex
+from tests.server.centre import Box, Centre
+from tests.server.tenancy.district import District, Place, Somebody, settled, wanted
+
+NOT_OURS = {"/api/openapi.json", "/static"}  # the framework's own, open to everybody
+NOTE: dict[str, Any] = {"data": {"note": "x"}}
+CARD: dict[str, Any] = {"json": {"valid_from": "2026-01-01", "name": "again"}}  # refused to whoever may: no reason
+PHOTO: dict[str, Any] = {"files": {"photo": ("p.jpg", b"no photo", "image/jpeg")}}
+UNSEEN: dict[str, Any] = {"data": {"content_sha256": "0" * 64}}
+
+
+def _days(place: Place) -> dict[str, Any]:
+    period = {"from": "2026-01-02", "to": "2026-01-02"}
+    return {"params": {"source": f"{place.box_id}/cold-1", "site": place.site_id, **period}}
+
+
+def _nothing(_: Place) -> dict[str, Any]:
+    return {}
+
+
+def _said(said: dict[str, Any]) -> Callable[[Place], dict[str, Any]]:
+    return lambda _: said
+
+
+# what a request to a route carries so that it gets as far as the object
+SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
+    "POST /api/v1/alerts/{alert_id}/moves/{kind}": _said(NOTE),
+    "POST /api/v1/alerts/{alert_id}/rectifications": _said(PHOTO),
+    "POST /alerts/{alert_id}/submit": _said(PHOTO),
+    "POST /alerts/{alert_id}/{kind}": _said(NOTE),
+    "GET /reports/temperature": _days,
+    "GET /reports/haccp": _days,
+    "GET /api/v1/reports/drafts/{kind}/{format}": lambda place: {"params": wanted(place)},
+    "POST /api/v1/reports/drafts/{kind}/sign": lambda place: {"params": wanted(place), **UNSEEN},
+    "POST /api/v1/reports/sensors/{box_id}/{sensor_id}/cards": _said(CARD),
+    "POST /api/v1/reports/{number}/corrections": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
+    "POST /reports/{number}/{kind}": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
+}
+# routes with a rule of several permissions: which one the sample asks for
+ASKS: dict[str, Permission] = {
+    "POST /api/v1/alerts/{alert_id}/moves/{kind}": MAY["acknowledge"],
+    "POST /alerts/{alert_id}/{kind}": MAY["acknowledge"],
+    "POST /reports/{number}/{kind}": REPORT_MAY["correct"],
+    "GET /api/v1/evidence/{sha256}": "evidence.blurred",
+}
+# objects that are named in the query or body instead of the path
+NAMED_INSIDE = {
+    "GET /reports/temperature", "GET /reports/haccp", "GET /api/v1/reports/drafts/{kind}/{format}",
+    "POST /api/v1/reports/drafts/{kind}/sign",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Door:
+    """One method of one route, and its rule."""
+
+    name: str
+    method: str
+    path: str
+    rule: Needs | OpenTo
+
+    def permission(self) -> tuple[Permission, ...]:
+        assert isinstance(self.rule, Needs)
+        return (ASKS[self.name],) if self.name in ASKS else self.rule.permissions
+
+    def names_an_object(self) -> bool:
+        return self.name in NAMED_INSIDE or "_id}" in self.path or "{sha256}" in self.path or "{number}" in self.path
+
+    def ask(self, district: District, who: Somebody | None, place: Place) -> httpx.Response:
+        words = {
+            "alert_id": place.alert_id, "sha256": place.picture, "box_id": place.box_id, "sensor_id": "cold-1",
+            "number": place.number, "edition": 1, "format": "json", "language": "en",
+            "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
+            else "acknowledge",
+        }  # fmt: skip
+        path = self.path.format(**words)
+        return district.ask(who, self.method, path, **SAMPLES.get(self.name, _nothing)(place))
+
+
+def _routes(routes: list[Any]) -> Iterator[APIRoute]:
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        elif hasattr(route, "original_router"):
+            yield from _routes(route.original_router.routes)
+        else:
+            assert isinstance(route, Route | Mount)
+            assert route.path in NOT_OURS, f"{route.path} has no rule"
+
+
+def doors(settings: Settings) -> list[Door]:
+    """Every door of the application; fails where a route does not have exactly one rule."""
+    found = []
+    for route in _routes(list(create_app(settings).routes)):
+        rules = [item.call for item in route.dependant.dependencies if isinstance(item.call, Needs | OpenTo)]
+        assert len(rules) == 1, f"{route.path} needs one rule: needs(...) or open_to(...)"
+        found += [Door(f"{m} {route.path}", m, route.path, rules[0]) for m in sorted(route.methods - {"HEAD"})]
+    return found
+
+
+@pytest.fixture(scope="module")
+def district(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes]) -> Iterator[District]:
+    with settled(tmp_path_factory.mktemp("district") / "data", jpeg) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event stream ends at once: what counts is whether it begins."""
+    monkeypatch.setattr(live, "STREAM_LIFE_S", 0.0)
+
+
+def told_to_log_in(answer: httpx.Response) -> bool:
+    return answer.status_code == 401 or (answer.status_code == 303 and answer.headers["location"] == "/login")
+
+
+def refused(answer: httpx.Response) -> bool:
+    """By role, not for another reason (the form's token, the reviewer's own report)."""
+    return answer.status_code == 403 and ("not_allowed" in answer.text or "You may not do this" in answer.text)
+
+
+def test_nobody_passes_a_door_that_is_not_open_to_everybody(district: District) -> None:
+    for door in doors(district.settings):
+        answer = door.ask(district, None, district.places["A"])
+        closed = isinstance(door.rule, Needs) or door.rule.who == "logged_in"
+        assert answer.status_code < 500, door.name
+        if closed:
+            assert told_to_log_in(answer), f"{door.name}: {answer.status_code}"
+        else:
+            assert not refused(answer), f"{door.name}: {answer.status_code}"
+
+
+def test_every_role_passes_exactly_its_doors_and_reaches_exactly_its_places(district: District) -> None:
+    wrong = []
+    checked = 0
+    for door in doors(district.settings):
+        if not isinstance(door.rule, Needs):
+            continue
+        for who in district.people:
+            user = district.user(who)
+            allowed = any(may(user, permission) for permission in door.permission())
+            for name, place in district.places.items():
+                answer = door.ask(district, who, place)
+                checked += 1
+                hidden = door.names_an_object() and not who.reaches(name)
+                if allowed and hidden:
+                    fits = answer.status_code == 404
+                elif allowed:
+                    fits = not (told_to_log_in(answer) or refused(answer) or answer.status_code in (404, 405, 500))
+                else:
+                    fits = refused(answer) or (hidden and answer.status_code == 404)
+                if not fits:
+                    wrong.append(f"{door.name} by {who.role} of {who.place or 'all'} on {name}: {answer.status_code}")
+    assert not wrong, "\n".join(wrong)
+    assert checked > 700
+
+
+def test_lists_hold_exactly_what_lies_within_reach(district: District) -> None:
+    for who in district.people:
+        within = {name for name in district.places if who.reaches(name)}
+        alerts = district.ask(who, "GET", "/api/v1/alerts").json()
+        assert {alert["site"] for alert in alerts["alerts"]} == within, who.name
+        assert sum(alerts["counts"].values()) == len(within), who.name
+        if not may(district.user(who), "report.read"):
+            continue
+        reports = district.ask(who, "GET", "/api/v1/reports").json()["reports"]
+        sensors = district.ask(who, "GET", "/api/v1/reports/sensors").json()["sensors"]
+        assert {report["site"] for report in reports} == within, who.name
+        assert {sensor["site"] for sensor in sensors} == within, who.name
+
+
+def test_a_parent_sees_the_blurred_picture_and_no_other(district: District, jpeg: Callable[..., bytes]) -> None:
+    parent = next(who for who in district.people if who.role == "viewer")
+    box = Box(cast(Centre, district), "A")
+    event = box.send_event()
+    for seed, role in ((91, "annotated"), (92, "snapshot")):
+        blob = jpeg(seed)
+        sealed = box.evidence(blob, event.incident_id, role=role)
+        assert box.send_evidence(sealed, sha256_hex(blob)).status_code == 201
+        answer = district.ask(parent, "GET", f"/api/v1/evidence/{sha256_hex(blob)}")
+        assert answer.status_code == (200 if role == "annotated" else 404)
+    alert_id = district.ask(parent, "GET", "/api/v1/alerts").json()["alerts"][0]["id"]
+    shown = district.ask(parent, "GET", f"/api/v1/alerts/{alert_id}").json()["evidence"]
+    assert [item["role"] for item in shown] == ["annotated"]
