@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -22,10 +23,18 @@ from server.settings import Settings
 from tests.server.centre import PASSWORD
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    settings = Settings(data_dir=tmp_path)
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record that was migrated and nothing else, to copy."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("empty"))
     migrate(settings)
+    return settings.data_dir / "record.sqlite"
+
+
+@pytest.fixture
+def engine(empty: Path, tmp_path: Path) -> Iterator[Engine]:
+    settings = Settings(data_dir=tmp_path)
+    shutil.copy(empty, tmp_path)
     made = make_engine(settings)
     yield made
     made.dispose()
