@@ -126,11 +126,11 @@ def test_a_period_up_to_today_ends_with_the_last_whole_minute(kitchen: Kitchen) 
 
 def test_strangers_and_administrators_are_shown_nothing(kitchen: Kitchen) -> None:
     administrator = kitchen.centre.person("administrator")
-    assert administrator.get("/reports").status_code == 404
+    assert administrator.get("/reports").status_code == 403
     assert 'href="/reports"' not in administrator.get("/").text
-    for who in (kitchen.stranger, administrator):
-        assert draft_page(kitchen, who).status_code == 404
-        assert who.get("/reports/0123456789ab").status_code == 404
+    for who, status in ((kitchen.stranger, 404), (administrator, 403)):
+        assert draft_page(kitchen, who).status_code == status
+        assert who.get("/reports/0123456789ab").status_code == status
     with kitchen.centre.client() as nobody:
         assert nobody.get("/reports").headers["location"] == "/login"
 
