@@ -56,10 +56,20 @@ class IncidentBook:
     def tell(self, finding: Finding, peak_c: float | None) -> list[Event]:
         """The events of one finding; *peak_c* is the furthest value so far."""
         if finding.kind == "excursion_closed":
-            changes = {"value_c": finding.value_c, "product_c": finding.product_c, "end_reason": finding.reason}
+            changes = {
+                "value_c": finding.value_c,
+                "product_c": finding.product_c,
+                "end_reason": finding.reason,
+                "end_said": _said(finding),
+            }
             return self.end(f"{finding.sensor}/{finding.side}", finding.at_s, changes)
         if finding.kind == "excursion_updated":
-            changes = {"value_c": finding.value_c, "product_c": finding.product_c, "update_reason": finding.reason}
+            changes = {
+                "value_c": finding.value_c,
+                "product_c": finding.product_c,
+                "update_reason": finding.reason,
+                "update_said": _said(finding),
+            }
             return self._update(finding.sensor, finding.side, finding.at_s, finding.severity, changes)
         return [self._begin(finding, peak_c)]
 
@@ -105,9 +115,11 @@ class IncidentBook:
                 "peak_c": peak_c if sided else None,
                 "product_c": finding.product_c,
                 "reason": finding.reason,
+                "said": _said(finding),
                 "forecast_at": None if finding.forecast_at_s is None else _moment(finding.forecast_at_s).isoformat(),
                 "causes": [f"{cause.code}: {cause.evidence}"[:TEXT_CHARS_MAX] for cause in finding.causes][:CAUSES_MAX]
                 or None,
+                "causes_said": [cause.said.encoded() for cause in finding.causes][:CAUSES_MAX] or None,
             },
         )
         incident = OpenIncident(
@@ -161,6 +173,12 @@ class IncidentBook:
             at=_moment(at_s),
             data=data,
         )
+
+
+def _said(finding: Finding) -> list[str] | None:
+    """The phrases of the finding, for the centre to write in its reader's language."""
+    phrases = [phrase.encoded() for phrase in finding.said]
+    return phrases if phrases and max(map(len, phrases)) <= TEXT_CHARS_MAX else None
 
 
 def _moment(at_s: float) -> datetime:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from server import api, queries
+from server import api, queries, said
 from server.access import needs, open_to
 from server.accounts import log_out
 from server.alert_state import STATES, State, moves
@@ -190,6 +190,8 @@ def _detail(
         original=next((item for item in detail.evidence if item.role == "snapshot"), None),
         clip=next((item for item in detail.evidence if item.role == "clip"), None),
         now=datetime.now(UTC), zone=alert.site.time_zone,
+        reason=said.sentence(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),
+        causes=said.causes(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),
     )  # fmt: skip
 
 

@@ -85,6 +85,8 @@ class Excursion(Message):
     peak_c: float | None
     state: str
     causes: list[str]
+    causes_said: Annotated[list[str], Field(exclude_if=lambda said: not said)] = []  # phrases; older reports have none
+    said: Annotated[list[str], Field(exclude_if=lambda said: not said)] = []  # when ``causes`` is but the box's reason
     actions: list[Action]
 
 

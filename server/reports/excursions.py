@@ -53,8 +53,15 @@ def _excursion(alert: Alert, actions: Sequence[Action]) -> Excursion:
         peak_c=number(alert.data.get("peak_c")),
         state=alert.state,
         causes=causes_of(alert.data),
+        causes_said=_phrases(alert.data, "causes_said"),
+        said=[] if alert.data.get("causes") else _phrases(alert.data, "said"),
         actions=list(actions),
     )
+
+
+def _phrases(data: Mapping[str, object], key: str) -> list[str]:
+    coded = data.get(key)
+    return [str(item) for item in coded] if isinstance(coded, list) else []
 
 
 def number(value: object) -> float | None:

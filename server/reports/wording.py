@@ -9,6 +9,7 @@ from server.i18n import translate
 from server.reports.corrections import targets
 from server.reports.document import Action, Asset, Content, Document, Excursion, Gap, LimitPeriod, Sensor
 from server.reports.series import at_of
+from server.said import causes, sentence
 
 NONE = "—"
 
@@ -88,7 +89,9 @@ class Wording:
         return f"{reason}: {gap.detail}" if gap.detail else reason
 
     def cause(self, excursion: Excursion) -> str:
-        return "; ".join(excursion.causes) or self.t("report_not_stated")
+        told = {"causes": excursion.causes, "causes_said": excursion.causes_said, "said": excursion.said}
+        named = self.t("said_joined").join(causes(told, self.language, self._zone))
+        return (excursion.said and sentence(told, self.language, self._zone)) or named or self.t("report_not_stated")
 
     def action(self, action: Action) -> str:
         """One act of one person."""

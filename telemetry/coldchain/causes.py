@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from telemetry.coldchain.contacts import Contacts
 from telemetry.coldchain.finding import Cause
 from telemetry.coldchain.rise import Rise
-from telemetry.coldchain.wording import Clock, degrees, duration, rate
+from telemetry.coldchain.wording import Clock, phrase
 
 DOOR_SHARE = 0.65
 FAST_C_PER_S = 0.25 / 60
@@ -33,28 +33,26 @@ def hint(scene: Scene) -> tuple[Cause, ...]:
     """The likely causes, the best founded first."""
     causes = list(_from_contacts(scene))
     if scene.defrost_overlong and not any(cause.code == "defrost_stuck" for cause in causes):
-        causes.append(Cause("defrost_stuck", "the rise began like this probe's defrosts and did not end like them"))
+        causes.append(Cause.of("defrost_stuck", phrase("defrost_shape"), scene.clock))
     if not causes and scene.rise.since_s is not None:
         causes.extend(_from_shape(scene))
     return tuple(causes)
 
 
-def companions_cause(names: list[str]) -> Cause:
+def companions_cause(names: list[str], clock: Clock) -> Cause:
     """Several probes at once: what they share is the likely cause."""
-    return Cause("power_or_plant", f"other probes rise at the same time: {', '.join(names)}")
+    return Cause.of("power_or_plant", phrase("others_rise", probes=", ".join(names)), clock)
 
 
 def _from_contacts(scene: Scene) -> list[Cause]:
     contacts, causes = scene.contacts, []
     if contacts.power_lost_s is not None:
-        causes.append(Cause("power_failed", f"no mains power since {scene.clock(contacts.power_lost_s)}"))
+        causes.append(Cause.of("power_failed", phrase("no_power", since_at=contacts.power_lost_s), scene.clock))
     if contacts.door_since_s is not None:
-        causes.append(Cause("door_open", f"the door has been open since {scene.clock(contacts.door_since_s)}"))
+        causes.append(Cause.of("door_open", phrase("door_open_since", since_at=contacts.door_since_s), scene.clock))
     since_s = contacts.defrost_since_s
     if since_s is not None and scene.at_s - since_s >= contacts.defrost_s_max:
-        causes.append(
-            Cause("defrost_stuck", f"the defrost contact has been closed for {duration(scene.at_s - since_s)}")
-        )
+        causes.append(Cause.of("defrost_stuck", phrase("defrost_contact", lasting_s=scene.at_s - since_s), scene.clock))
     return causes
 
 
@@ -65,13 +63,13 @@ def _from_shape(scene: Scene) -> list[Cause]:
     early = rise.early_share(rise.peak_s, rise.peak_c) if rise.readings >= 3 else 0.5
     fast = rise.slope_c_per_s > FAST_C_PER_S
     if fast and (early > DOOR_SHARE or rise.step_c > 0.3 * (rise.peak_c - rise.from_c)):
-        return [Cause("door_open", f"the air ran up by {degrees(rise.peak_c - rise.from_c)} at once and levelled off")]
+        return [Cause.of("door_open", phrase("ran_up", run_c=rise.peak_c - rise.from_c), scene.clock)]
     if trend > 0 and not rise.turned(scene.value_c):
-        since = scene.clock(rise.since_s)
-        return [Cause("compressor_stopped", f"a steady climb of {rate(trend)} since {since} without any turn")]
-    return [Cause("warm_load", "the air stays up while the machine works: warm goods or too little cooling power")]
+        climb = phrase("steady_climb", rate_c_per_s=trend, since_at=rise.since_s)
+        return [Cause.of("compressor_stopped", climb, scene.clock)]
+    return [Cause.of("warm_load", phrase("stays_up"), scene.clock)]
 
 
-def twin_cause(name: str, value_c: float) -> Cause:
+def twin_cause(name: str, value_c: float, clock: Clock) -> Cause:
     """The probe beside it sees nothing: rather the sensor than the room."""
-    return Cause("sensor_fault", f"its twin {name} reads {degrees(value_c)} and does not rise")
+    return Cause.of("sensor_fault", phrase("twin_calm", twin=name, air_c=value_c), clock)

@@ -175,11 +175,17 @@ class Engine:
             name = twin.second if twin.first == probe.sensor else twin.first
             other = self.probes[name]
             if other.first_s is not None and other.warm.rise.since_s is None:
-                return [twin_cause(name, other.last_c)]
+                return [twin_cause(name, other.last_c, probe.teller.clock)]
         rising = [name for name, other in self.probes.items() if other is not probe and other.warm.rise.excess_h > 0]
-        return [companions_cause(rising)] if rising else []
+        return [companions_cause(rising, probe.teller.clock)] if rising else []
 
 
 def _moved(finding: Finding, by_s: float) -> Finding:
     forecast_s = finding.forecast_at_s
-    return replace(finding, at_s=finding.at_s + by_s, forecast_at_s=None if forecast_s is None else forecast_s + by_s)
+    return replace(
+        finding,
+        at_s=finding.at_s + by_s,
+        forecast_at_s=None if forecast_s is None else forecast_s + by_s,
+        said=tuple(phrase.moved(by_s) for phrase in finding.said),
+        causes=tuple(replace(cause, said=cause.said.moved(by_s)) for cause in finding.causes),
+    )

@@ -1,4 +1,4 @@
-"""What the judgement says: one finding is one sentence for a person and the numbers it rests on.
+"""What the judgement says: one finding is one sentence for a person, its phrases, and the numbers it rests on.
 
 Times are seconds since 1970 (UTC) as floats, temperatures °C. Findings are values: comparing two runs is comparing
 lists.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+
+from telemetry.coldchain.wording import Clock, Phrase, english
 
 Side = Literal["high", "low"]
 FindingKind = Literal[
@@ -19,15 +21,23 @@ NOTIFYING: frozenset[str] = frozenset({"excursion_opened", "warning", "sensor_fa
 
 @dataclass(frozen=True)
 class Cause:
-    """A root-cause hint: ``code`` for the catalogue of texts, ``evidence`` the fact that it rests on."""
+    """A root-cause hint: ``code`` for the catalogue of texts, ``evidence`` the fact that it rests on, in English."""
 
     code: str
     evidence: str
+    said: Phrase
+
+    @classmethod
+    def of(cls, code: str, said: Phrase, clock: Clock) -> Cause:
+        return cls(code, english((said,), clock), said)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``code`` says which rule spoke; ``value_c`` is the reading, ``product_c`` the estimated product temperature."""
+    """``code`` says which rule spoke; ``value_c`` is the reading, ``product_c`` the estimated product temperature.
+
+    ``reason`` is what ``said`` says, in English.
+    """
 
     kind: FindingKind
     code: str
@@ -41,6 +51,7 @@ class Finding:
     product_c: float | None = None
     forecast_at_s: float | None = None
     causes: tuple[Cause, ...] = field(default=())
+    said: tuple[Phrase, ...] = ()
 
     @property
     def notifies(self) -> bool:

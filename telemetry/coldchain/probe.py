@@ -22,7 +22,7 @@ from telemetry.coldchain.state import StateError
 from telemetry.coldchain.teller import Teller
 from telemetry.coldchain.thaw import Thaw
 from telemetry.coldchain.watch import Watch
-from telemetry.coldchain.wording import Clock, degrees, duration
+from telemetry.coldchain.wording import Clock, phrase
 
 QUIET: list[Finding] = []
 SHIFT_C_MIN, SHIFT_SCATTERS = 1.0, 6.0
@@ -155,11 +155,9 @@ class Probe:
             return QUIET
         if verdict == "fault_jump":  # it stays there: from now on it is judged, and the step is told
             self.last_c = value_c
-            why = (
-                f"jumped to {degrees(value_c)} faster than air can; three readings alike, so it is judged from here on"
-            )
+            why = phrase("jumped", air_c=value_c)
         else:
-            why = f"reads {value_c:g}, which the probe cannot measure: broken wire, short circuit or no answer"
+            why = phrase("impossible", value=value_c)
             self.silence.told = True  # and not also as missing
         return [self.teller.fault(verdict, at_s, value_c, why)]
 
@@ -171,8 +169,8 @@ class Probe:
 
     def _stuck(self, at_s: float, value_c: float) -> Finding:
         since_s = self.stillness.since_s or at_s
-        why = f"exactly {degrees(value_c)} for {duration(at_s - since_s)}; this probe never rested longer than "
-        return self.teller.fault("stuck", at_s, value_c, why + duration(self.stillness.longest_s))
+        why = phrase("stuck", air_c=value_c, lasting_s=at_s - since_s, longest_s=self.stillness.longest_s)
+        return self.teller.fault("stuck", at_s, value_c, why)
 
     def follow_calendar(self, ahead_s: float) -> None:
         """The probe's times are *ahead_s* ahead of the calendar, by which limits are dated and defrosts planned."""
@@ -216,7 +214,7 @@ class Probe:
             known = watch.told or excursion.opened_s is not None
             if not known and abs(moved_c) >= max(SHIFT_C_MIN, SHIFT_SCATTERS * scatter_c):
                 self.shift_told_s = at_s
-                why = f"its daily mean has moved by {moved_c:+.1f} °C against the days before: drift or a new set point"
+                why = phrase("drifted", moved_c=moved_c)
                 found.append(self.teller.fault("drift", at_s, value_c, why, "high" if moved_c > 0 else "low"))
         return found
 

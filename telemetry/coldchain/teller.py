@@ -9,14 +9,7 @@ from telemetry.coldchain.contacts import ContactNews, Contacts
 from telemetry.coldchain.excursion import Excursion, Move
 from telemetry.coldchain.finding import Cause, Finding, FindingKind, Side
 from telemetry.coldchain.watch import Warned, Watch
-from telemetry.coldchain.wording import Clock, beyond, degrees, duration, rate
-
-CONTACT_WORDS: dict[ContactNews, str] = {
-    "door_open_long": "the door has been open for too long",
-    "power_failed": "mains power is lost",
-    "battery_low": "the sensor's battery is low",
-    "defrost_stuck": "the defrost contact has stayed closed for too long: the heater may be stuck",
-}
+from telemetry.coldchain.wording import Clock, Phrase, english, phrase
 
 
 @dataclass
@@ -40,26 +33,25 @@ class Teller:
     ) -> Finding:
         """An excursion opens; *crossing_s* from now the goods will be outside too."""
         side: Side = "high" if excursion.sign > 0 else "low"
-        limit = f"{beyond(side)} the limit of {degrees(limit_c)}"
+        beyond = "above" if side == "high" else "below"
         if move == "opened_product":
-            reason = f"the product is estimated at {degrees(product_c)}, {limit}; the air reads {degrees(value_c)}"
+            said = [phrase(f"product_{beyond}", product_c=product_c, limit_c=limit_c, air_c=value_c)]
         elif move in ("opened_air", "relapsed"):
-            assert excursion.since_s is not None
-            since = self.clock(excursion.since_s)
-            reason = f"air {limit} since {since} ({duration(at_s - excursion.since_s)}), now {degrees(value_c)}"
+            since_s = excursion.since_s
+            assert since_s is not None
+            lasting_s = at_s - since_s
+            said = [phrase(f"air_{beyond}", limit_c=limit_c, since_at=since_s, lasting_s=lasting_s, air_c=value_c)]
         else:
-            outside = duration(excursion.outside_s(at_s))
-            reason = f"air {limit} for {outside} within a day in all, now {degrees(value_c)}"
-        forecast_at_s = None
-        if crossing_s is not None:
-            forecast_at_s = at_s + crossing_s
-            reason += f"; the product follows at about {self.clock(forecast_at_s)}"
+            outside_s = excursion.outside_s(at_s)
+            said = [phrase(f"air_{beyond}_in_all", limit_c=limit_c, lasting_s=outside_s, air_c=value_c)]
+        forecast_at_s = None if crossing_s is None else at_s + crossing_s
+        if forecast_at_s is not None:
+            said.append(phrase("product_follows", cross_at=forecast_at_s))
         causes = hint(self._scene(at_s, value_c, watch, False)) if watch.warm else ()
-        if causes:
-            reason += f"; {causes[0].evidence}"
+        said += [cause.said for cause in causes[:1]]
         return Finding(
-            "excursion_opened", move, at_s, self.sensor, side, value_c, limit_c, reason,
-            severity=excursion.severity, product_c=product_c, forecast_at_s=forecast_at_s, causes=causes,
+            "excursion_opened", move, at_s, self.sensor, side, value_c, limit_c, english(said, self.clock),
+            severity=excursion.severity, product_c=product_c, forecast_at_s=forecast_at_s, causes=causes, said=(*said,),
         )  # fmt: skip
 
     def moved(
@@ -67,23 +59,24 @@ class Teller:
     ) -> Finding:
         """An excursion got worse or is over."""
         side: Side = "high" if excursion.sign > 0 else "low"
+        product = phrase("product_at", product_c=product_c)
         if move == "worse":
-            dose = f"{excursion.dose_c_h:.1f} °C·h {beyond(side)} the limit by now"
-            reason = f"{dose}; product estimated at {degrees(product_c)}"
+            dose = phrase("dose_above" if side == "high" else "dose_below", dose_c_h=excursion.dose_c_h)
             return Finding(
-                "excursion_updated", move, at_s, self.sensor, side, value_c, limit_c, reason,
-                severity=excursion.severity, product_c=product_c,
+                "excursion_updated", move, at_s, self.sensor, side, value_c, limit_c,
+                english((dose, product), self.clock), severity=excursion.severity, product_c=product_c,
+                said=(dose, product),
             )  # fmt: skip
         if limit_c is None:
-            kept = "the limit is no longer in force"
+            kept = phrase("limit_ended")
         elif move == "relapsed":
-            kept = "hours of calm lie before this relapse, which is an excursion of its own"
+            kept = phrase("calm_before")
         else:
-            kept = f"inside for {duration(excursion.holdoff.hold_s)}"
+            kept = phrase("inside_for", lasting_s=excursion.holdoff.hold_s)
+        said = (kept, phrase("now_at", air_c=value_c), product)
         return Finding(
-            "excursion_closed", "closed", at_s, self.sensor, side, value_c, limit_c,
-            f"{kept}, now {degrees(value_c)}, product estimated at {degrees(product_c)}",
-            severity="info", product_c=product_c,
+            "excursion_closed", "closed", at_s, self.sensor, side, value_c, limit_c, english(said, self.clock),
+            severity="info", product_c=product_c, said=said,
         )  # fmt: skip
 
     def warned(
@@ -93,62 +86,69 @@ class Teller:
         rise = watch.rise
         assert rise.since_s is not None
         side: Side = "high" if watch.warm else "low"
-        direction = "rising" if watch.warm else "falling"
-        since = self.clock(rise.since_s)
-        tail = f"{self._door()}no defrost due" if watch.warm else f"{self._door()}without turning back"
-        forecast_at_s = None if warned.crossing_s is None else at_s + warned.crossing_s
         if warned.code == "unusual":
-            usual = degrees(rise.level_c if watch.warm else -rise.level_c)
-            reason = f"{beyond(side)} its usual {usual} since {since}, now {degrees(value_c)}, {tail}"
+            usual_c = rise.level_c if watch.warm else -rise.level_c
+            key = "unusually_warm" if watch.warm else "unusually_cold"
+            said = [phrase(key, usual_c=usual_c, since_at=rise.since_s, air_c=value_c)]
+        elif warned.rate_c_per_s > 0:
+            key = "rising" if watch.warm else "falling"
+            said = [phrase(key, rate_c_per_s=warned.rate_c_per_s, since_at=rise.since_s)]
         else:
-            trend = f"{direction} {rate(warned.rate_c_per_s)}" if warned.rate_c_per_s > 0 else f"at {degrees(value_c)}"
-            reason = f"{trend} since {since}, {tail}"
+            said = [phrase("staying", air_c=value_c, since_at=rise.since_s)]
+        said += [*self._door(), phrase("no_defrost_due" if watch.warm else "no_turning_back")]
+        forecast_at_s = None if warned.crossing_s is None else at_s + warned.crossing_s
         if forecast_at_s is not None:
-            reason += f": product limit at about {self.clock(forecast_at_s)}"
+            said.append(phrase("product_limit_at", cross_at=forecast_at_s))
         causes = hint(self._scene(at_s, value_c if watch.warm else -value_c, watch, False)) if watch.warm else ()
         return Finding(
             "warning", warned.code, at_s, self.sensor, side, value_c,
-            limit_c, reason, product_c=product_c, forecast_at_s=forecast_at_s, causes=causes,
+            limit_c, english(said, self.clock), product_c=product_c, forecast_at_s=forecast_at_s, causes=causes,
+            said=(*said,),
         )  # fmt: skip
 
-    def defrost(self, code: str, watch: Watch, at_s: float, value_c: float, product_c: float, why: str) -> Finding:
+    def defrost(self, code: str, watch: Watch, at_s: float, value_c: float, product_c: float, why: Phrase) -> Finding:
         """A defrost was recognised (code ``defrost``) or is itself the trouble."""
         kind: FindingKind = "defrost" if code == "defrost" else "warning"
         causes = hint(self._scene(at_s, value_c, watch, True)) if code == "defrost_stuck" else ()
         return Finding(
-            kind, code, at_s, self.sensor, "high", value_c, None, why,
-            severity="info" if kind == "defrost" else "warning", product_c=product_c, causes=causes,
+            kind, code, at_s, self.sensor, "high", value_c, None, english((why,), self.clock),
+            severity="info" if kind == "defrost" else "warning", product_c=product_c, causes=causes, said=(why,),
         )  # fmt: skip
 
-    def fault(self, code: str, at_s: float, value_c: float, why: str, side: Side = "high") -> Finding:
+    def fault(self, code: str, at_s: float, value_c: float, why: Phrase, side: Side = "high") -> Finding:
         """The probe cannot be believed."""
+        cause = Cause.of("sensor_fault", why, self.clock)
         return Finding(
-            "sensor_fault", code, at_s, self.sensor, side, value_c, None, why, causes=(Cause("sensor_fault", why),)
+            "sensor_fault", code, at_s, self.sensor, side, value_c, None, cause.evidence, causes=(cause,), said=(why,)
         )  # fmt: skip
 
     def gap(self, at_s: float, last_s: float, last_c: float) -> Finding:
         """Readings are missing."""
-        why = f"no reading since {self.clock(last_s)} (last {degrees(last_c)})"
-        return Finding("data_gap", "data_gap", at_s, self.sensor, "high", None, None, why)
+        said = (phrase("no_reading", since_at=last_s, air_c=last_c),)
+        reason = english(said, self.clock)
+        return Finding("data_gap", "data_gap", at_s, self.sensor, "high", None, None, reason, said=said)
 
     def danger(self, at_s: float, value_c: float, product_c: float, spent_s: float) -> Finding:
         """Food has been in the danger zone too long."""
-        why = f"food between 8 and 60 °C for {duration(spent_s)} in all (product estimated at {degrees(product_c)})"
+        said = (phrase("danger_zone", lasting_s=spent_s, product_c=product_c),)
         side: Side = "high" if product_c < 34 else "low"
         return Finding(
-            "warning", "danger_zone", at_s, self.sensor, side, value_c, None, why, "critical", product_c=product_c
+            "warning", "danger_zone", at_s, self.sensor, side, value_c, None, english(said, self.clock), "critical",
+            product_c=product_c, said=said,
         )  # fmt: skip
 
     def contact(self, news: ContactNews, at_s: float, value_c: float | None) -> Finding:
         """A contact has something to say."""
         kind: FindingKind = "sensor_fault" if news == "battery_low" else "warning"
-        return Finding(kind, news, at_s, self.sensor, "high", value_c, None, CONTACT_WORDS[news])
+        said = (phrase(news),)
+        reason = english(said, self.clock)
+        return Finding(kind, news, at_s, self.sensor, "high", value_c, None, reason, said=said)
 
-    def _door(self) -> str:
+    def _door(self) -> list[Phrase]:
         if not self.contacts.door_known:
-            return ""
+            return []
         since_s = self.contacts.door_since_s
-        return "door closed, " if since_s is None else f"door open since {self.clock(since_s)}, "
+        return [phrase("door_closed") if since_s is None else phrase("door_opened", since_at=since_s)]
 
     def _scene(self, at_s: float, value_c: float, watch: Watch, overlong: bool) -> Scene:
         return Scene(at_s, value_c, self.contacts, watch.rise, overlong, self.clock)

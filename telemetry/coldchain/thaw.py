@@ -16,7 +16,7 @@ from telemetry.coldchain.settings import SensorSettings
 from telemetry.coldchain.state import Remembering
 from telemetry.coldchain.teller import Teller
 from telemetry.coldchain.watch import Watch
-from telemetry.coldchain.wording import duration
+from telemetry.coldchain.wording import Phrase, phrase
 
 
 class Thaw(Remembering):
@@ -66,8 +66,8 @@ class Thaw(Remembering):
         if self.told or rise.height_c < HEIGHT_C_MIN or not (planned or at_s - rise.since_s >= RAMP_S_MIN):
             return []
         self.told = True
-        why = "as planned" if planned else f"like the {len(self.memory.seen)} seen before, still within their time"
-        return [teller.defrost("defrost", warm, at_s, value_c, product_c, f"defrost, {why}")]
+        why = phrase("defrost_planned") if planned else phrase("defrost_known", seen=float(len(self.memory.seen)))
+        return [teller.defrost("defrost", warm, at_s, value_c, product_c, why)]
 
     def _give_up(self, teller: Teller, warm: Watch, at_s: float, value_c: float, product_c: float) -> list[Finding]:
         """It is no defrost after all, or one that does not end."""
@@ -79,7 +79,7 @@ class Thaw(Remembering):
             return []
         self.stuck_told = True
         warm.tell(at_s)
-        why = f"the defrost has lasted {duration(at_s - rise.since_s)} and the air does not come back"
+        why = phrase("defrost_no_end", lasting_s=at_s - rise.since_s)
         return [teller.defrost("defrost_stuck", warm, at_s, value_c, product_c, why)]
 
     def _planned(self, at_s: float) -> bool:
@@ -97,13 +97,12 @@ class Thaw(Remembering):
         rise = warm.rise
         assert rise.since_s is not None
         found = []
-        length = duration(at_s - rise.since_s)
         if self.settings.learn_defrosts and self.memory.learn(rise, at_s, spread_c):
             if not self.told:
-                why = f"defrost, {length}: a steady ramp and a full return"
+                why = phrase("defrost_learnt", lasting_s=at_s - rise.since_s)
                 found.append(teller.defrost("defrost", warm, at_s, value_c, product_c, why))
             if self.memory.too_often() and not self.settings.schedule:
-                why = f"{duration(at_s - self.memory.seen[-2][0])} after the last: ice or a faulty timer"
+                why = phrase("defrost_again", after_s=at_s - self.memory.seen[-2][0])
                 found.append(teller.defrost("defrost_often", warm, at_s, value_c, product_c, why))
         self._rest()
         return found
@@ -112,11 +111,11 @@ class Thaw(Remembering):
         self.active = self.told = self.stuck_told = False
         self.planned_until_s = self.undamped_c = None
 
-    def overdue(self, at_s: float) -> str | None:
-        """The sentence when a regular defrost stays away."""
+    def overdue(self, at_s: float) -> Phrase | None:
+        """The phrase when a regular defrost stays away."""
         if not self.settings.learn_defrosts or self.settings.schedule:
             return None
         late_s = self.memory.overdue_s(at_s)
         if late_s is None:
             return None
-        return f"no defrost for {duration(late_s)}; usually one every {duration(self.memory.period_s or 0)}"
+        return phrase("defrost_away", late_s=late_s, period_s=self.memory.period_s or 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from telemetry.coldchain.state import Remembering
+from telemetry.coldchain.wording import Phrase, phrase
 
 BLOCK_S = 21_600.0
 BLOCKS_TO_KNOW, BLOCKS_KEPT = 12, 56
@@ -30,8 +31,8 @@ class TwinWatch(Remembering):
         self.blocks: list[float] = []
         self.told = False
 
-    def feed(self, sensor: str, at_s: float, value_c: float) -> str | None:
-        """The sentence of the finding when the difference has left its usual range."""
+    def feed(self, sensor: str, at_s: float, value_c: float) -> Phrase | None:
+        """The phrase of the finding when the difference has left its usual range."""
         mine = 0 if sensor == self.first else 1
         self.values[mine], self.times[mine] = value_c, at_s
         first_c, second_c = self.values
@@ -45,7 +46,7 @@ class TwinWatch(Remembering):
         self.count += 1
         return why
 
-    def _complete(self) -> str | None:
+    def _complete(self) -> Phrase | None:
         mean_c = self.total_c / self.count
         usual = sorted(self.blocks)
         if len(usual) >= BLOCKS_TO_KNOW:
@@ -55,8 +56,7 @@ class TwinWatch(Remembering):
                 if self.told:
                     return None
                 self.told = True
-                names = f"{self.first} and {self.second}"
-                return f"{names} differ by {mean_c:.1f} °C, usually by {middle_c:.1f} °C: one of them drifts"
+                return phrase("twins_apart", first=self.first, second=self.second, apart_c=mean_c, usual_c=middle_c)
             self.told = False
         self.blocks = [*self.blocks, mean_c][-BLOCKS_KEPT:]
         return None

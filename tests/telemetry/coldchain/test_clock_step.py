@@ -13,6 +13,7 @@ from telemetry.coldchain.engine import Engine
 from telemetry.coldchain.finding import Finding
 from telemetry.coldchain.schedule import DailyWindow, DefrostSchedule
 from telemetry.coldchain.settings import LimitSpan, SensorSettings
+from telemetry.coldchain.wording import Phrase
 from tests.telemetry.coldchain.made import DAY_S, HOUR_S, MINUTE_S, START_S, Series, add, always, heater, kinds, room
 
 YEARS_S = 40 * 365 * 86_400
@@ -41,11 +42,17 @@ def run(engine: Engine, series: Series, ahead_s: float = 0.0) -> list[Finding]:
     return [in_true_time(finding, ahead_s) for finding in found]
 
 
+def in_time(said: Phrase, ahead_s: float) -> Phrase:
+    moved = said.moved(-ahead_s)
+    return replace(moved, args=tuple((n, v if isinstance(v, str) else round(v, 3)) for n, v in moved.args))
+
+
 def in_true_time(finding: Finding, ahead_s: float) -> Finding:
     """Without words, which name times of the clock as it was."""
     forecast_s = None if finding.forecast_at_s is None else round(finding.forecast_at_s - ahead_s, 3)
-    causes = tuple(replace(cause, evidence="") for cause in finding.causes)
-    return replace(finding, at_s=finding.at_s - ahead_s, forecast_at_s=forecast_s, reason="", causes=causes)
+    causes = tuple(replace(cause, evidence="", said=in_time(cause.said, ahead_s)) for cause in finding.causes)
+    said = tuple(in_time(phrase, ahead_s) for phrase in finding.said)
+    return replace(finding, at_s=finding.at_s - ahead_s, forecast_at_s=forecast_s, reason="", causes=causes, said=said)
 
 
 SERIES = troubled_days()

@@ -77,7 +77,7 @@ def test_the_warning_explains_itself_in_one_sentence_with_the_time_of_crossing()
     warning = told(findings)[0]
     assert warning.kind == "warning"
     assert warning.forecast_at_s is not None
-    assert "door closed, no defrost due: product limit at about" in warning.reason
+    assert "door closed; no defrost due; product limit at about" in warning.reason
     opened_s = next(f.at_s for f in findings if f.code == "opened_product" or f.kind == "excursion_updated")
     assert warning.forecast_at_s - warning.at_s >= 20 * 60
     assert abs(opened_s - warning.forecast_at_s) < 0.5 * (opened_s - warning.at_s)
