@@ -14,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 
 from server import api, audit_pages, box_api, pages, problems, report_api, report_pages
 from server.access import NotAllowed
+from server.accounts import warm_up
 from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
@@ -50,6 +51,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warm_up()
         catalogue()  # a broken text stops the start, not the first page
         migrate(settings)
         engine = make_engine(settings)

@@ -7,11 +7,14 @@ before it writes, and two writers wait for each other instead of failing half-wa
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 LOCK_WAIT_S = 15
 WRITES = "brightline_writes"
@@ -46,10 +49,28 @@ def writing(engine: Engine) -> Engine:
 def migrate(settings: Settings) -> None:
     """Bring the database to the newest revision."""
     from alembic import command
-    from alembic.config import Config
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config = _alembic()
     config.attributes["url"] = settings.database_url
     command.upgrade(config, "head")
+
+
+def check_revision(engine: Engine) -> None:
+    """Raises ValueError for a record of another version of this program; changes nothing."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    newest = ScriptDirectory.from_config(_alembic()).get_current_head()
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found != newest:
+        raise ValueError(f"the record is of version {found}, this program of {newest}; run brightline-server migrate")
+
+
+def _alembic() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    return config

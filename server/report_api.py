@@ -75,7 +75,7 @@ def reports(user: UserDep, state: StateDep) -> dict[str, Any]:
 @router.get("/sensors", dependencies=[needs("report.read")])
 def list_sensors(user: UserDep, state: StateDep, site: Annotated[str, Query(max_length=120)] = "") -> dict[str, Any]:
     """The first 500 sensors that the caller may report on, of sites with *site* in their name."""
-    found = look_up(state, lambda db: sensors.list_sensors(db, user, site))
+    found = look_up(state, lambda db: sensors.list_sensors(db, desk.series_in(state, db), user, site))
     return {
         "sensors": [
             {

@@ -45,7 +45,7 @@ def _choose(
     request: Request, state: AppState, session: LoginSession, problem: Problem | None, site: str = ""
 ) -> HTMLResponse:
     user = session.user
-    choices = look_up(state, lambda db: sensors.list_sensors(db, user, site))
+    choices = look_up(state, lambda db: sensors.list_sensors(db, desk.series_in(state, db), user, site))
     signed = look_up(state, lambda db: sensors.list_reports(db, user))
     today = datetime.now(UTC).astimezone(ZoneInfo(choices[0].site.time_zone if choices else "UTC")).date()
     return render(

@@ -84,6 +84,7 @@ def _verified(settings: Settings, report: Path | None) -> Verification | ReportV
     from sqlalchemy.orm import Session
 
     from server.blobs import FolderBlobStore
+    from server.database import check_revision
     from server.reports.verification import verify_report_file
     from server.series.stores import open_store
     from server.verify import verify
@@ -91,6 +92,7 @@ def _verified(settings: Settings, report: Path | None) -> Verification | ReportV
     need_record(settings)
     blobs = FolderBlobStore(settings.blob_dir)
     with opened(settings, migrated=False) as engine, Session(engine) as db:
+        check_revision(engine)
         if report:
             return verify_report_file(db, blobs, report.read_bytes())
         with closing(open_store(settings.series, engine, reading=db.connection())) as series:

@@ -7,11 +7,12 @@ a report never rests on a derived table alone.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.models import Box, SeriesPoint, Site
+from server.models import Box, Site
 from server.reports import sensors
 from server.reports.cards import cards_of, describe_sensor, limits_in_force
 from server.reports.document import Asset, Content, Kind, Verified, digest_points, lanes_of
@@ -20,6 +21,7 @@ from server.reports.gaps import GapReasons
 from server.reports.models import ReportEntry, SignedReport
 from server.reports.series import Point, summarise
 from server.reports.sources import BatchRef, digest_of, find_batches, to_ms
+from server.series.port import SeriesKey, SeriesStore
 
 QUANTITY = "temperature"
 PERIOD_MAX = timedelta(days=31)
@@ -44,9 +46,11 @@ def check_period(start: datetime, end: datetime, now: datetime) -> None:
         raise ReportRefused("future", "the period must be over; choose an end before now")
 
 
-def build_temperature(db: Session, box: Box, sensor_id: str, start: datetime, end: datetime) -> Content:
+def build_temperature(
+    db: Session, series: SeriesStore, box: Box, sensor_id: str, start: datetime, end: datetime
+) -> Content:
     """The content of a temperature report on one sensor; raises ReportRefused."""
-    points = read_points(db, box.id, sensor_id, start, end)
+    points = read_points(series, box.id, sensor_id, start, end)
     refs = read_refs(db, box.id, sensor_id, start, end)
     if not points:
         raise ReportRefused("no_data", "there is no reading of this sensor in the period")
@@ -54,7 +58,7 @@ def build_temperature(db: Session, box: Box, sensor_id: str, start: datetime, en
     return _content("temperature", box.site, start, end, [asset], refs)
 
 
-def build_haccp(db: Session, site: Site, start: datetime, end: datetime) -> Content:
+def build_haccp(db: Session, series: SeriesStore, site: Site, start: datetime, end: datetime) -> Content:
     """The content of a HACCP log on all critical control points of a site; raises ReportRefused."""
     found = sensors.critical_points(db, site, end)
     if not found:
@@ -65,7 +69,7 @@ def build_haccp(db: Session, site: Site, start: datetime, end: datetime) -> Cont
     refs: list[BatchRef] = []
     readings = 0
     for box, sensor_id in found:
-        points = read_points(db, box.id, sensor_id, start, end, READINGS_MAX - readings)
+        points = read_points(series, box.id, sensor_id, start, end, READINGS_MAX - readings)
         readings += len(points)
         refs += read_refs(db, box.id, sensor_id, start, end)
         asset = _asset(db, box, sensor_id, points, start, end)
@@ -105,22 +109,11 @@ def _asset(db: Session, box: Box, sensor_id: str, points: list[Point], start: da
 
 
 def read_points(
-    db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime, points_max: int = READINGS_MAX
+    series: SeriesStore, box_id: str, sensor_id: str, start: datetime, end: datetime, points_max: int = READINGS_MAX
 ) -> list[Point]:
-    """The series from *start* to before *end*; raises ReportRefused with too many."""
-    query = (
-        select(SeriesPoint.observed_at_ms, SeriesPoint.value, SeriesPoint.quality)
-        .where(
-            SeriesPoint.box_id == box_id,
-            SeriesPoint.sensor_id == sensor_id,
-            SeriesPoint.quantity == QUANTITY,
-            SeriesPoint.observed_at_ms >= to_ms(start),
-            SeriesPoint.observed_at_ms < to_ms(end),
-        )
-        .order_by(SeriesPoint.observed_at_ms)
-        .limit(points_max + 1)
-    )
-    points = [(row[0], row[1], row[2]) for row in db.execute(query)]
+    """The series from *start* to before *end*; raises ReportRefused with too many, or SeriesUnavailable."""
+    found = series.range(SeriesKey(box_id, sensor_id, QUANTITY), to_ms(start), to_ms(end) - 1)
+    points = [(point.at_ms, point.value, point.quality) for point in islice(found, points_max + 1)]
     if len(points) > points_max:
         raise ReportRefused("too_many_readings", f"a report takes at most {READINGS_MAX} readings; shorten the period")
     return points

@@ -33,6 +33,8 @@ from server.reports.ledger import (
 )
 from server.reports.models import ReportFile, SignedReport
 from server.reports.proof import prove_content
+from server.series.port import SeriesStore
+from server.series.stores import open_store
 
 Result = TypeVar("Result")
 SAYS = {
@@ -81,23 +83,32 @@ def guard(work: Callable[[], Result]) -> Result:
 
 def make_draft(state: AppState, user: User, wanted: Wanted) -> Document:
     """A report on the record as it stands, signed by nobody; raises Problem."""
-    return guard(lambda: draft_of(look_up(state, lambda db: _build(db, user, wanted)[1])))
+    return guard(lambda: draft_of(look_up(state, lambda db: _build(state, db, user, wanted)[1])))
 
 
-def _build(db: Session, user: User, wanted: Wanted) -> tuple[Site, Content]:
+def series_in(state: AppState, db: Session) -> SeriesStore:
+    """The series as this transaction sees it, where it lies in the record; else as it is now."""
+    if state.settings.series.in_record:
+        return open_store(state.settings.series, state.engine, reading=db.connection())
+    return state.series
+
+
+def _build(state: AppState, db: Session, user: User, wanted: Wanted) -> tuple[Site, Content]:
     builder.check_period(wanted.start, wanted.end, datetime.now(UTC))
     if wanted.sensor_id:
-        box = _box(db, user, wanted.box_id, wanted.sensor_id)
-        return box.site, builder.build_temperature(db, box, wanted.sensor_id, wanted.start, wanted.end)
+        box = _box(state, db, user, wanted.box_id, wanted.sensor_id)
+        return box.site, builder.build_temperature(
+            db, series_in(state, db), box, wanted.sensor_id, wanted.start, wanted.end
+        )
     site = sensors.visible_site(db, user, wanted.site_id)
     if site is None:
         raise unknown()
-    return site, builder.build_haccp(db, site, wanted.start, wanted.end)
+    return site, builder.build_haccp(db, series_in(state, db), site, wanted.start, wanted.end)
 
 
-def _box(db: Session, user: User, box_id: str, sensor_id: str) -> Box:
+def _box(state: AppState, db: Session, user: User, box_id: str, sensor_id: str) -> Box:
     box = sensors.visible_box(db, user, box_id)
-    if box is None or not sensors.has_series(db, box_id, sensor_id):
+    if box is None or sensor_id not in sensors.sensor_ids(series_in(state, db), box_id):
         raise Problem(404, "report_unknown", "there is no such sensor for you")
     return box
 
@@ -119,7 +130,7 @@ def sign(state: AppState, user: User, wanted: Wanted, seen_sha256: str, note: st
         return _store(state, site, user, document, remote)
 
     def build_and_prove(db: Session) -> tuple[Site, Content, list[str]]:
-        site, content = _build(db, user, wanted)
+        site, content = _build(state, db, user, wanted)
         seen = draft_of(content).content_sha256 == seen_sha256
         return site, content, prove_content(db, content) if seen else []
 
@@ -216,7 +227,7 @@ def put_card(state: AppState, user: User, box_id: str, sensor_id: str, card: Car
     """Add a sensor card; its day begins at midnight where the site is. Raises Problem."""
 
     def work(db: Session) -> None:
-        box = _box(db, user, box_id, sensor_id)
+        box = _box(state, db, user, box_id, sensor_id)
         add_card(db, user, box_id, sensor_id, card, midnight(card.valid_from, box.site.time_zone))
         sensor = ("sensor", sensors.title_of(box_id, sensor_id))
         note(db, person(user, remote), "sensor.card", sensor, {"reason": card.reason}, site_id=box.site_id)

@@ -8,10 +8,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, false, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
-from server.models import Box, SeriesPoint, Site, User
+from server.models import Box, Site, User
 from server.policy import may
 from server.reports.models import SensorCard, SignedReport
 from server.scope import within
+from server.series.port import SeriesStore
 
 SITES_MAX = 200
 SENSORS_MAX = 500
@@ -55,41 +56,23 @@ def visible_box(db: Session, viewer: User, box_id: str) -> Box | None:
     return db.scalar(select(Box).where(Box.id == box_id, _readable(viewer, Box.site_id)))
 
 
-def has_series(db: Session, box_id: str, sensor_id: str) -> bool:
-    """Whether this sensor has ever sent a temperature."""
-    query = select(SeriesPoint.observed_at_ms).where(
-        SeriesPoint.box_id == box_id, SeriesPoint.sensor_id == sensor_id, SeriesPoint.quantity == QUANTITY
-    )
-    return db.scalar(query.limit(1)) is not None
-
-
-def list_sensors(db: Session, viewer: User, site_part: str = "") -> list[SensorChoice]:
+def list_sensors(db: Session, series: SeriesStore, viewer: User, site_part: str = "") -> list[SensorChoice]:
     """The first sensors with temperatures that this person may report on, by site (see `visible_sites`) and sensor."""
     found: list[SensorChoice] = []
     for site in visible_sites(db, viewer, site_part):
         for box in db.scalars(select(Box).where(Box.site_id == site.id).order_by(Box.name, Box.id)):
             newest = _newest_cards(db, box.id)
             found += [
-                SensorChoice(site, box, sensor_id, newest.get(sensor_id)) for sensor_id in _sensor_ids(db, box.id)
+                SensorChoice(site, box, sensor_id, newest.get(sensor_id)) for sensor_id in sensor_ids(series, box.id)
             ]
             if len(found) >= SENSORS_MAX:
                 return found[:SENSORS_MAX]
     return found
 
 
-def _sensor_ids(db: Session, box_id: str) -> list[str]:
-    """The box's sensors with temperatures; hops from one to the next in the key instead of reading every point."""
-    found: list[str] = []
-    last = ""
-    while len(found) < SENSORS_MAX:
-        query = select(SeriesPoint.sensor_id).where(SeriesPoint.box_id == box_id, SeriesPoint.sensor_id > last)
-        following = db.scalar(query.order_by(SeriesPoint.sensor_id).limit(1))
-        if following is None:
-            break
-        last = following
-        if has_series(db, box_id, following):
-            found.append(following)
-    return found
+def sensor_ids(series: SeriesStore, box_id: str) -> list[str]:
+    """The box's sensors that have ever sent a temperature; raises SeriesUnavailable."""
+    return [key.sensor_id for key in series.keys(box_id) if key.quantity == QUANTITY]
 
 
 def _newest_cards(db: Session, box_id: str) -> dict[str, SensorCard]:

@@ -99,6 +99,9 @@ class InfluxSeriesStore:
         except (TypeError, ValueError) as error:
             raise SeriesUnavailable(f"the measurement {MEASUREMENT} holds what is not ours: {error}") from error
 
+    def keys(self, box_id: str) -> list[SeriesKey]:
+        return sorted(self.extents(box_id))
+
     def extents(self, box_id: str | None = None) -> dict[SeriesKey, Extent]:
         counts, firsts, lasts = (
             {_key_of(item["tags"]): item["values"][0] for item in series}

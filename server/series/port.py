@@ -72,6 +72,9 @@ class SeriesStore(Protocol):
     def latest(self, key: SeriesKey, start_ms: int, end_ms: int) -> Point | None:
         """The newest point from *start_ms* to *end_ms*, both included."""
 
+    def keys(self, box_id: str) -> list[SeriesKey]:
+        """Every series of a box that has points, by name."""
+
     def extents(self, box_id: str | None = None) -> dict[SeriesKey, Extent]:
         """Every series that has points, of all boxes or of one."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import cast
 
-from sqlalchemy import Connection, Select, Table, delete, func, select
+from sqlalchemy import Connection, Select, Table, delete, func, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -75,6 +75,20 @@ class SqliteSeriesStore:
         with self._connect() as connection:
             row = connection.execute(query.order_by(SeriesPoint.observed_at_ms.desc()).limit(1)).first()
         return _point(key, *row) if row else None
+
+    def keys(self, box_id: str) -> list[SeriesKey]:
+        """Hops from one to the next in the key instead of reading every point."""
+        found: list[SeriesKey] = []
+        names = (SeriesPoint.sensor_id, SeriesPoint.quantity)
+        with self._connect() as connection:
+            last = ("", "")
+            while True:
+                query = select(*names).where(SeriesPoint.box_id == box_id, tuple_(*names) > last)
+                row = connection.execute(query.order_by(*names).limit(1)).first()
+                if row is None:
+                    return found
+                last = (row[0], row[1])
+                found.append(SeriesKey(box_id, *last))
 
     def extents(self, box_id: str | None = None) -> dict[SeriesKey, Extent]:
         names = (SeriesPoint.box_id, SeriesPoint.sensor_id, SeriesPoint.quantity)

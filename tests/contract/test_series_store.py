@@ -161,6 +161,8 @@ def test_extents_name_every_series_of_all_boxes_or_of_one(store: SeriesStore, bo
         key(other): Extent(2, AT_MS, AT_MS + 1000),
     }
     assert store.extents("nobody") == {}
+    assert store.keys(box) == sorted(mine)
+    assert store.keys("nobody") == []
 
 
 def test_a_cleared_store_is_empty_and_takes_the_same_points_again(store: SeriesStore, box: str) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from server.database import make_engine, migrate
 from server.reports.builder import READINGS_MAX, ReportRefused, read_points, read_refs
 from server.reports.sources import BatchRef, batch_lines, digest_of
+from server.series.settings import SqliteSeries
+from server.series.stores import open_store
 from server.settings import Settings
 from tests.server.centre import Centre, reading, run_cli
 from tests.server.reports.kitchen import END, START, Kitchen
@@ -23,17 +26,23 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def db(kitchen: Kitchen) -> Iterator[Session]:
+def engine(kitchen: Kitchen) -> Iterator[Engine]:
     engine = make_engine(Settings(data_dir=kitchen.centre.data))
-    with Session(engine) as session:
-        yield session
+    yield engine
     engine.dispose()
 
 
-def test_more_readings_than_a_report_takes_are_refused(kitchen: Kitchen, db: Session) -> None:
-    assert len(read_points(db, kitchen.box.box_id, "cold-1", START, END)) <= READINGS_MAX
+@pytest.fixture
+def db(engine: Engine) -> Iterator[Session]:
+    with Session(engine) as session:
+        yield session
+
+
+def test_more_readings_than_a_report_takes_are_refused(kitchen: Kitchen, engine: Engine) -> None:
+    series = open_store(SqliteSeries(), engine)
+    assert len(read_points(series, kitchen.box.box_id, "cold-1", START, END)) <= READINGS_MAX
     with pytest.raises(ReportRefused, match="shorten the period"):
-        read_points(db, kitchen.box.box_id, "cold-1", START, END, points_max=100)
+        read_points(series, kitchen.box.box_id, "cold-1", START, END, points_max=100)
 
 
 def test_only_batches_of_the_sensor_and_period_are_named(kitchen: Kitchen, db: Session) -> None:
@@ -61,7 +70,8 @@ def test_a_record_from_before_the_reports_gets_its_index_by_migration(data: Path
     config.attributes["url"] = Settings(data_dir=data).database_url
     command.downgrade(config, "0002")
     assert rows(data, "SELECT name FROM sqlite_master WHERE name = 'batch_source'") == []
-    assert run_cli("verify", "--data", str(data)).returncode == 0  # verifies an older record without touching it
+    with pytest.raises(AssertionError, match=r"the record is of version 0002, .*; run brightline-server migrate"):
+        run_cli("verify", "--data", str(data))  # an older record is told, and not touched
     migrate(Settings(data_dir=data))
     assert rows(data, "SELECT * FROM batch_source ORDER BY batch_id, source_id") == before
     assert len(before) == 3

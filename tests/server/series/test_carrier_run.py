@@ -44,7 +44,7 @@ class ScriptedStore:
     def range(self, *_: object) -> Iterator[Point]:
         raise NotImplementedError
 
-    latest = extents = clear = close = range  # type: ignore[assignment]
+    latest = extents = keys = clear = close = range  # type: ignore[assignment]
 
 
 @pytest.fixture
