@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 from edge.calibration import STATE_PREFIX, calibration_events
 from edge.camera_process import CameraProcess
@@ -24,12 +25,16 @@ from edge.recorder import Recorder
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
 from edge.sensor_desk import SensorDesk
+from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
 from edge.uplink import make_forwarder, open_outbox, start_clock
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
 from telemetry.spool import EvidenceSpool
+
+if TYPE_CHECKING:
+    from edge.mqtt_status import MqttStatus
 
 logger = logging.getLogger(__name__)
 FLUSH_S = 3.0
@@ -53,6 +58,7 @@ class Gateway:
             self._outbox, self._forwarder.wake, delay_s=config.uplink.commit_delay_s, synced=self._clock.synced
         )
         self._box_id = identity.box_id
+        self._status = self._make_status()
         saved = self._outbox.load_state("")
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
@@ -79,8 +85,40 @@ class Gateway:
             if limit.sensor == sensor.id
         ]  # fmt: skip
 
-    async def _record_events(self, events: Sequence[Event], state: dict[str, str | None]) -> None:
-        await self._recorder.record(events=events, state=state)
+    def _make_status(self) -> MqttStatus | None:
+        section = self._config.status_mqtt
+        if section is None:
+            return None
+        from edge.mqtt_status import MqttStatus
+
+        return MqttStatus(section, self._config, self._box_id, self._open_flags)
+
+    def _open_flags(self) -> OpenFlags:
+        """The alarms that are open now, by the sensor or camera that has them."""
+        is_open = self._cold_chain.open_flags()
+        for desk in self._desks.values():
+            is_open |= desk.open_flags()
+        for camera, process in zip(self._config.cameras, self._cameras, strict=True):
+            is_open |= {(camera.id, "blind" if key == "camera_blind" else "violation") for key in process.open}
+        return is_open
+
+    async def _record(
+        self, readings: Sequence[Reading], events: Sequence[Event], state: Mapping[str, str | None]
+    ) -> None:
+        """Commit, then show; what was not committed is not shown, but that the disk is full hides no present value."""
+        try:
+            await self._recorder.record(readings, events, state)
+        except OutboxFull:
+            self._show(readings, events)
+            raise
+        self._show(readings, events)
+
+    def _show(self, readings: Sequence[Reading], events: Sequence[Event]) -> None:
+        if self._status is not None:
+            self._status.show(readings, events)
+
+    async def _record_events(self, events: Sequence[Event], state: Mapping[str, str | None]) -> None:
+        await self._record((), events, state)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run the box; *ready* is called once everything is started."""
@@ -116,6 +154,8 @@ class Gateway:
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
         if self._config.uplink.metrics_port is not None:
             services.append(("metrics", self._serve_metrics))
+        if self._status is not None:
+            services.append(("status broker", self._status.run))
         services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
         return services
 
@@ -149,7 +189,7 @@ class Gateway:
             merged |= asset.changes()
         full: OutboxFull | None = None
         try:
-            await self._recorder.record(readings, events, merged)
+            await self._record(readings, events, merged)
         except OutboxFull as error:
             full = error
         except BaseException:
@@ -169,7 +209,7 @@ class Gateway:
             saved = await asyncio.to_thread(self._outbox.load_state, STATE_PREFIX)
             events, state = calibration_events(self._config.sensors, saved, self._clock.now())
             if events:
-                await self._recorder.record(events=events, state=state)
+                await self._record_events(events, state)
             await asyncio.sleep(CERTIFICATE_CHECK_S)
 
     def _shift_timers(self, step: ClockStep) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from edge.clock import ClockStep
 from edge.config_sensors import Sensor
 from edge.rules import ExcursionState, SensorHealth, ThresholdLimit, ThresholdRule
+from edge.status_topics import OpenFlags
 from telemetry.messages import Event, Reading
 
 
@@ -29,6 +30,11 @@ class SensorDesk:
     @property
     def _health_key(self) -> str:
         return f"health/{self._sensor.id}"
+
+    def open_flags(self) -> OpenFlags:
+        """What is open now: an ``alarm`` of a limit, a ``fault`` of the sensor."""
+        is_open: OpenFlags = {(self._sensor.id, "alarm") for rule in self._rules.values() if rule.state.incident_id}
+        return is_open | ({(self._sensor.id, "fault")} if self._health.incident_id else set())
 
     def state(self) -> dict[str, str]:
         """What has to be saved, by key."""
