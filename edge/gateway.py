@@ -62,6 +62,10 @@ class Gateway:
         saved = self._outbox.load_state("")
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
+        self._sensing = [
+            SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
+            for source in list_sources(config)
+        ]
         self._cameras = [
             CameraProcess(
                 camera,
@@ -144,9 +148,7 @@ class Gateway:
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        for source in list_sources(self._config):
-            sensing = SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
-            services.append((source.name, sensing.run))
+        services += [(sensing.source.name, sensing.run) for sensing in self._sensing]
         if self._config.sensors:
             services.append(("certificate watch", self._watch_certificates))
         if self._cold_chain.assets:
@@ -221,7 +223,9 @@ class Gateway:
     async def _serve_metrics(self) -> None:
         from edge.metrics import BoxCollector, serving_metrics
 
-        collector = BoxCollector(self._outbox, self._recorder, self._forwarder, self._spool, self._clock)
+        collector = BoxCollector(
+            self._outbox, self._recorder, self._forwarder, self._spool, self._clock, self._sensing, self._status
+        )
         with serving_metrics(collector, self._config.uplink.metrics_port or 0, _tell_metrics_port):
             await asyncio.get_running_loop().create_future()
 

@@ -1,4 +1,4 @@
-"""The shapes that others rely on: Frigate's events and Home Assistant's discovery; and the section that asks for them."""
+"""The shapes that others rely on: Frigate's events and Home Assistant's discovery, and the section for them."""
 
 from __future__ import annotations
 
