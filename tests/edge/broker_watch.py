@@ -27,7 +27,7 @@ class BrokerWatch:
         self._client.connect("127.0.0.1", port)
 
     def _take(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        self.messages.append((message.topic, message.payload.decode(), bool(message.retain)))
+        self.messages.append((message.topic, message.payload.decode("utf-8", "replace"), bool(message.retain)))
 
     def last(self, topic: str) -> str | None:
         """The newest payload on *topic*."""
