@@ -45,8 +45,7 @@ class Station(ABC):
         return None
 
     def birth(self, temperature_c: float) -> list[Message]:
-        """What it says when it has connected."""
-        del temperature_c
+        """What it says when it has connected; most say no value yet."""
         return []
 
 
@@ -68,7 +67,6 @@ class JsonStation(Station):
         return f"plant/{self.name}/status", b"offline", True
 
     def birth(self, temperature_c: float) -> list[Message]:
-        del temperature_c
         return [(f"plant/{self.name}/status", b"online", True)]
 
 
@@ -87,7 +85,6 @@ class Zigbee2mqttStation(Station):
         return (*mqtt_devices.zigbee2mqtt_availability(self.name, online=False), True)
 
     def birth(self, temperature_c: float) -> list[Message]:
-        del temperature_c
         return [(*mqtt_devices.zigbee2mqtt_availability(self.name, online=True), True)]
 
 
@@ -105,7 +102,6 @@ class TasmotaStation(Station):
         return (*mqtt_devices.tasmota_will(self.name, online=False), True)
 
     def birth(self, temperature_c: float) -> list[Message]:
-        del temperature_c
         return [(*mqtt_devices.tasmota_will(self.name, online=True), True)]
 
 
