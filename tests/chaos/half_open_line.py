@@ -24,8 +24,10 @@ class HalfOpenLine:
         self.port = 0
         self.connections = 0
 
-    def freeze(self) -> None:
+    def freeze(self) -> int:
+        """Strike what is open now; gives how many connections there have been."""
         self._frozen = self.connections
+        return self._frozen
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
