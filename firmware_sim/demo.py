@@ -143,7 +143,7 @@ def _start(folder: Path, camera: str | None, programs: Programs) -> tuple[dict[s
     _say("  starting the probes and the camera ...")
     programs.start("probes", "firmware_sim.cli", "probes", "--link", str(device))
     fridge = ("mqtt", "--port", str(broker_port), "--name", "fridge", "--scenario", "steady")
-    programs.start("fridge", "firmware_sim.cli", *fridge)
+    programs.start("fridge", "firmware_sim.cli", *fridge, announces=False)  # nobody has to wait for it
     source = _own_camera(camera) if camera else programs.start("camera", "firmware_sim.cli", "camera")["source"]
     _say("  enrolling and starting the box ...")
     config.write_text(CONFIG.format(url=url, device=device, broker_port=broker_port), "utf-8")
