@@ -13,11 +13,13 @@ from typing import get_args
 from zoneinfo import ZoneInfo
 
 from edge.clock import ClockStep
+from edge.coldchain_events import KINDS
 from edge.coldchain_watch import AssetWatch
 from edge.config import EdgeConfig
 from edge.config_coldchain import probe_settings
 from edge.config_sensors import Sensor
 from edge.rules import new_id
+from edge.status_topics import OpenFlags
 from telemetry.coldchain.contacts import ContactKind
 from telemetry.messages import Event, Reading
 
@@ -46,6 +48,14 @@ class ColdChainDesk:
         """The events that a reading of any sensor gives rise to."""
         asset = self._asset_of.get(reading.sensor_id)
         return [] if asset is None else asset.feed(reading)
+
+    def open_flags(self) -> OpenFlags:
+        """What is open now: an ``alarm`` is an excursion, all else a ``fault``."""
+        return {
+            (key.rpartition("/")[0], "alarm" if incident.kind == KINDS["excursion_opened"] else "fault")
+            for asset in self.assets
+            for key, incident in asset.book.open.items()
+        }
 
     def step_clock(self, step: ClockStep) -> dict[str, str | None]:
         """The clock was put right; gives the states that changed."""

@@ -18,6 +18,7 @@ from edge.config_coldchain import ColdChainEntry
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
+from edge.config_status import StatusMqttSection
 from edge.config_uplink import UplinkSection
 from edge.section import Section
 from telemetry.messages import Identifier, Severity
@@ -87,6 +88,7 @@ class EdgeConfig(Section):
     cold_chain: dict[Identifier, ColdChainEntry] = {}
     cameras: tuple[Camera, ...] = ()
     uplink: UplinkSection = UplinkSection()
+    status_mqtt: StatusMqttSection | None = None
     _folder: Path = PrivateAttr(default_factory=Path)
 
     @property
@@ -129,6 +131,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
     )
     replays = tuple(replay.model_copy(update={"file": folder / replay.file}) for replay in config.replays)
     brokers = tuple(broker.model_copy(update={"tls": _tls(broker.tls, folder)}) for broker in config.brokers)
+    status = config.status_mqtt and config.status_mqtt.model_copy(update={"tls": _tls(config.status_mqtt.tls, folder)})
     box = config.box.model_copy(update={"data_dir": folder / config.box.data_dir})
     complete = config.model_copy(
         update={
@@ -138,6 +141,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
             "sensors": sensors,
             "replays": replays,
             "brokers": brokers,
+            "status_mqtt": status,
         }
     )
     complete._folder = folder

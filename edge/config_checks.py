@@ -33,6 +33,10 @@ def cross_check(config: EdgeConfig) -> Iterator[Problem]:
     yield from _line_fields(config)
     if config.server.ca_file is not None and not config.server.ca_file.is_file():
         yield ("server", "ca_file"), "is no file"
+    tls = config.status_mqtt.tls if config.status_mqtt else None
+    for name, file in tls or ():
+        if file is not None and not file.is_file():
+            yield ("status_mqtt", "tls", name), "is no file"
     sensors = {sensor.id for sensor in config.sensors}
     for index, limit in enumerate(config.limits):
         if limit.sensor not in sensors:
@@ -79,7 +83,7 @@ def _owners(config: EdgeConfig) -> Iterator[Problem]:
             kind = kinds.setdefault(sensor.source, sensor.type)
             if kind != sensor.type:
                 yield ("sensors", index, "port"), f"is a {kind} line already; a line has one owner"
-    clients: dict[tuple[str, int, str], str] = {}
+    clients: dict[tuple[str, int, str | None], str] = {}
     for index, broker in enumerate(config.brokers):
         session = clients.setdefault((broker.host, broker.port, broker.client_id), broker.id)
         if session != broker.id:
@@ -87,6 +91,9 @@ def _owners(config: EdgeConfig) -> Iterator[Problem]:
                 ("brokers", index, "client_id"),
                 f"is the session of {session} already; the two would cut each other off",
             )
+    status = config.status_mqtt
+    if status is not None and (status.host, status.port, status.client_id) in clients:
+        yield ("status_mqtt", "client_id"), "is the session of a broker already; the two would cut each other off"
 
 
 def _line_fields(config: EdgeConfig) -> Iterator[Problem]:

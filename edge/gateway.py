@@ -12,8 +12,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from edge.calibration import STATE_PREFIX, calibration_events
 from edge.camera_process import CameraProcess
@@ -22,8 +22,10 @@ from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
 from edge.recorder import Recorder
-from edge.rules import ExcursionState, SensorHealth, ThresholdLimit, ThresholdRule
+from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
+from edge.sensor_desk import SensorDesk
+from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
 from edge.uplink import make_forwarder, open_outbox, start_clock
@@ -31,82 +33,14 @@ from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
 from telemetry.spool import EvidenceSpool
 
+if TYPE_CHECKING:
+    from edge.mqtt_status import MqttStatus
+
 logger = logging.getLogger(__name__)
 FLUSH_S = 3.0
 PRODUCERS_END_S = 6.0  # a camera process gets END_S to end by itself and KILL_S to die
 TASK_END_S = 1.5
 CERTIFICATE_CHECK_S = 3600.0
-
-
-class SensorDesk:
-    """Judges one sensor's readings and keeps the state of its rules."""
-
-    def __init__(self, sensor: Sensor, limits: Sequence[ThresholdLimit], saved: Mapping[str, str]) -> None:
-        self._sensor = sensor
-        self._health = SensorHealth.model_validate_json(saved.get(self._health_key, "{}"))
-        self._rules = {}
-        self._unsynced: set[str] = {key for key in saved if key.startswith(f"unsynced/rule/{sensor.id}/")}
-        for number, limit in enumerate(limits):
-            key = f"rule/{sensor.id}/{number}"
-            self._rules[key] = ThresholdRule(limit, ExcursionState.model_validate_json(saved.get(key, "{}")))
-
-    @property
-    def _health_key(self) -> str:
-        return f"health/{self._sensor.id}"
-
-    def state(self) -> dict[str, str]:
-        """What has to be saved, by key."""
-        rules = {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
-        return {self._health_key: self._health.model_dump_json(), **rules}
-
-    def go_back(self, state: Mapping[str, str]) -> None:
-        """Forget what was judged since ``state()`` gave *state*: it did not reach the disk, so it must happen again."""
-        self._health = SensorHealth.model_validate_json(state[self._health_key])
-        for key, rule in self._rules.items():
-            rule.state = ExcursionState.model_validate_json(state[key])
-
-    def judge(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
-        """The events and the changed states that this reading gives rise to."""
-        before = self.state()
-        events, marks = self.feed(reading)
-        return events, self.changes(before) | marks
-
-    def feed(self, reading: Reading) -> tuple[list[Event], dict[str, str | None]]:
-        """The events that this reading gives rise to, and the marks of timers that began by a wrong clock."""
-        since = {key: rule.state.since for key, rule in self._rules.items()}
-        events = self._health.feed(reading, self._sensor.name, self._sensor.place)
-        for rule in self._rules.values():
-            events += rule.feed(reading)
-        begun = {key for key, rule in self._rules.items() if rule.state.since != since[key]}
-        return events, self._mark_unsynced(begun, synced=reading.clock_synced)
-
-    def changes(self, before: Mapping[str, str]) -> dict[str, str | None]:
-        """What changed since ``state()`` gave *before*."""
-        return {key: value for key, value in self.state().items() if before[key] != value}
-
-    def _mark_unsynced(self, begun: set[str], *, synced: bool) -> dict[str, str | None]:
-        """Remember which timers began while the clock was wrong: only they move when it is put right."""
-        marks: dict[str, str | None] = {}
-        for key in begun:
-            mark = f"unsynced/{key}"
-            if not synced and self._rules[key].state.since is not None:
-                self._unsynced.add(mark)
-                marks[mark] = "1"
-            elif mark in self._unsynced:
-                self._unsynced.discard(mark)
-                marks[mark] = None
-        return marks
-
-    def shift(self, step: ClockStep) -> dict[str, str | None]:
-        """The clock was put right: move the timers that began by the wrong one, so that none jumps."""
-        changed: dict[str, str | None] = {}
-        for key, rule in self._rules.items():
-            mark = f"unsynced/{key}"
-            if rule.state.since is not None and (mark in self._unsynced or not step.first):
-                rule.state.since += timedelta(seconds=step.offset_s)
-                changed |= {key: rule.state.model_dump_json(), mark: None}
-            self._unsynced.discard(mark)
-        return changed
 
 
 class Gateway:
@@ -124,9 +58,14 @@ class Gateway:
             self._outbox, self._forwarder.wake, delay_s=config.uplink.commit_delay_s, synced=self._clock.synced
         )
         self._box_id = identity.box_id
+        self._status = self._make_status()
         saved = self._outbox.load_state("")
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
+        self._sensing = [
+            SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
+            for source in list_sources(config)
+        ]
         self._cameras = [
             CameraProcess(
                 camera,
@@ -150,8 +89,40 @@ class Gateway:
             if limit.sensor == sensor.id
         ]  # fmt: skip
 
-    async def _record_events(self, events: Sequence[Event], state: dict[str, str | None]) -> None:
-        await self._recorder.record(events=events, state=state)
+    def _make_status(self) -> MqttStatus | None:
+        section = self._config.status_mqtt
+        if section is None:
+            return None
+        from edge.mqtt_status import MqttStatus
+
+        return MqttStatus(section, self._config, self._box_id, self._open_flags)
+
+    def _open_flags(self) -> OpenFlags:
+        """The alarms that are open now, by the sensor or camera that has them."""
+        is_open = self._cold_chain.open_flags()
+        for desk in self._desks.values():
+            is_open |= desk.open_flags()
+        for camera, process in zip(self._config.cameras, self._cameras, strict=True):
+            is_open |= {(camera.id, "blind" if key == "camera_blind" else "violation") for key in process.open}
+        return is_open
+
+    async def _record(
+        self, readings: Sequence[Reading], events: Sequence[Event], state: Mapping[str, str | None]
+    ) -> None:
+        """Commit, then show; what was not committed is not shown, but that the disk is full hides no present value."""
+        try:
+            await self._recorder.record(readings, events, state)
+        except OutboxFull:
+            self._show(readings, events)
+            raise
+        self._show(readings, events)
+
+    def _show(self, readings: Sequence[Reading], events: Sequence[Event]) -> None:
+        if self._status is not None:
+            self._status.show(readings, events)
+
+    async def _record_events(self, events: Sequence[Event], state: Mapping[str, str | None]) -> None:
+        await self._record((), events, state)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run the box; *ready* is called once everything is started."""
@@ -177,9 +148,7 @@ class Gateway:
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        for source in list_sources(self._config):
-            sensing = SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
-            services.append((source.name, sensing.run))
+        services += [(sensing.source.name, sensing.run) for sensing in self._sensing]
         if self._config.sensors:
             services.append(("certificate watch", self._watch_certificates))
         if self._cold_chain.assets:
@@ -187,6 +156,8 @@ class Gateway:
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
         if self._config.uplink.metrics_port is not None:
             services.append(("metrics", self._serve_metrics))
+        if self._status is not None:
+            services.append(("status broker", self._status.run))
         services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
         return services
 
@@ -220,7 +191,7 @@ class Gateway:
             merged |= asset.changes()
         full: OutboxFull | None = None
         try:
-            await self._recorder.record(readings, events, merged)
+            await self._record(readings, events, merged)
         except OutboxFull as error:
             full = error
         except BaseException:
@@ -240,7 +211,7 @@ class Gateway:
             saved = await asyncio.to_thread(self._outbox.load_state, STATE_PREFIX)
             events, state = calibration_events(self._config.sensors, saved, self._clock.now())
             if events:
-                await self._recorder.record(events=events, state=state)
+                await self._record_events(events, state)
             await asyncio.sleep(CERTIFICATE_CHECK_S)
 
     def _shift_timers(self, step: ClockStep) -> dict[str, str | None]:
@@ -252,7 +223,9 @@ class Gateway:
     async def _serve_metrics(self) -> None:
         from edge.metrics import BoxCollector, serving_metrics
 
-        collector = BoxCollector(self._outbox, self._recorder, self._forwarder, self._spool, self._clock)
+        collector = BoxCollector(
+            self._outbox, self._recorder, self._forwarder, self._spool, self._clock, self._sensing, self._status
+        )
         with serving_metrics(collector, self._config.uplink.metrics_port or 0, _tell_metrics_port):
             await asyncio.get_running_loop().create_future()
 

@@ -5,8 +5,9 @@ Numbers are read when they are asked for; nothing is counted twice and nothing r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,9 +15,13 @@ from prometheus_client.registry import Collector
 
 from edge.clock import BoxClock
 from edge.recorder import Recorder
+from edge.sensing import SensingService
 from telemetry.forwarder import Forwarder
 from telemetry.outbox import Outbox, OutboxError, OutboxStatus
 from telemetry.spool import EvidenceSpool
+
+if TYPE_CHECKING:
+    from edge.mqtt_status import MqttStatus
 
 HOST = "127.0.0.1"
 _LANE_COUNTERS = {
@@ -25,6 +30,14 @@ _LANE_COUNTERS = {
     "rejected": "Records set aside because the centre will never take them",
     "evicted": "Records given up at the byte cap, each told to the centre",
     "refused": "Readings not taken because the disk was full, each told to the centre",
+}
+_PORT_COUNTERS = {
+    "timeouts": "Answers that did not come in time, and silences of devices that talk by themselves",
+    "frame_errors": "Frames with a wrong checksum, or that are none",
+    "late_frames": "Answers that belong to no request any more, rejected",
+    "decode_errors": "Whole messages that hold no usable value",
+    "refusals": "Requests that the device answered with an error",
+    "reconnects": "How often the port or its broker came back",
 }
 _LANE_GAUGES = {
     "pending_batches": "Batches that wait for the centre",
@@ -37,13 +50,22 @@ class BoxCollector(Collector):
     """Gathers the numbers of one running box."""
 
     def __init__(
-        self, outbox: Outbox, recorder: Recorder, forwarder: Forwarder, spool: EvidenceSpool, clock: BoxClock
+        self,
+        outbox: Outbox,
+        recorder: Recorder,
+        forwarder: Forwarder,
+        spool: EvidenceSpool,
+        clock: BoxClock,
+        sensing: Sequence[SensingService] = (),
+        status: MqttStatus | None = None,
     ) -> None:
         self._outbox = outbox
         self._recorder = recorder
         self._forwarder = forwarder
         self._spool = spool
         self._clock = clock
+        self._sensing = sensing
+        self._status = status
 
     def collect(self) -> Iterator[Metric]:
         try:
@@ -57,6 +79,37 @@ class BoxCollector(Collector):
         yield _counter("uplink_sent_bytes", "Bytes of batches and evidence sent", self._forwarder.sent_bytes)
         yield _gauge("evidence_waiting", "Pictures that wait for their upload", len(self._spool.waiting()))
         yield _gauge("clock_synced", "Whether the box's time is right", int(self._clock.synced()))
+        yield from _port_metrics(self._sensing)
+        if self._status is not None:
+            yield _gauge("status_connected", "Whether the status broker is connected", int(self._status.connected))
+            yield _counter("status_events_dropped", "Events not shown: the status broker was away for too many",
+                           self._status.events_dropped)  # fmt: skip
+
+
+def _port_metrics(sensing: Sequence[SensingService]) -> Iterator[Metric]:
+    """Ports and sensors as the configuration names them, so the number of series is bounded by it."""
+    counters = {
+        name: CounterMetricFamily(f"brightline_port_{name}", text, labels=["port", "driver"])
+        for name, text in _PORT_COUNTERS.items()
+    }
+    readings = CounterMetricFamily(
+        "brightline_port_readings", "Readings that came from the port", labels=["port", "driver", "quality"]
+    )
+    silence = GaugeMetricFamily(
+        "brightline_sensor_since_good_seconds",
+        "Seconds since the last good reading, or since the start when there was none",
+        labels=["sensor"],
+    )
+    for service in sensing:
+        port = [service.source.port.id, service.source.kind]
+        for name, counter in counters.items():
+            counter.add_metric(port, getattr(service.counts, name))
+        for quality, count in service.counts.readings.items():
+            readings.add_metric([*port, quality], count)
+        for sensor in service.source.sensors:
+            silence.add_metric([sensor.id], service.counts.since_good_s(sensor.id))
+    yield from counters.values()
+    yield from (readings, silence)
 
 
 def _outbox_metrics(status: OutboxStatus) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from edge.config import EdgeConfig, Port, Sensor
 from edge.config_checks import REFERENCES
 from edge.drivers.assessment import bad
 from edge.drivers.port import Delivery, Driver
+from edge.drivers.port_counts import PortCounts
 from telemetry.messages import Reading
 from telemetry.outbox import OutboxFull
 
@@ -52,10 +53,12 @@ def list_sources(config: EdgeConfig) -> list[Source]:
     return sources
 
 
-def make_driver(source: Source, clock_synced: Callable[[], bool], saved: Mapping[str, str]) -> Driver:
+def make_driver(
+    source: Source, clock_synced: Callable[[], bool], saved: Mapping[str, str], counts: PortCounts | None = None
+) -> Driver:
     """The driver of a port, not entered yet; *saved* holds the states that its deliveries had committed."""
     module, _, name = DRIVERS[source.kind].partition(":")
-    driver: Driver = getattr(import_module(module), name)(source.port, source.sensors, clock_synced, saved)
+    driver: Driver = getattr(import_module(module), name)(source.port, source.sensors, clock_synced, saved, counts)
     return driver
 
 
@@ -73,20 +76,28 @@ class SensingService:
         self._clock_synced = clock_synced
         self._record = record
         self._load_state = load_state
+        self.counts = PortCounts()
+        self._lost = False
 
     async def run(self) -> None:
         try:
-            async with make_driver(self.source, self._clock_synced, self._load_state()) as driver:
+            async with make_driver(self.source, self._clock_synced, self._load_state(), self.counts) as driver:
+                if self._lost:
+                    self.counts.reconnects += 1
                 async for delivery in driver.deliveries():
                     await self._take(delivery)
         except OSError as error:
+            self._lost = True
             now, synced = datetime.now(UTC), self._clock_synced()
-            await self._record([bad(sensor, str(error), now, synced) for sensor in self.source.sensors], {})
+            lost = [bad(sensor, str(error), now, synced) for sensor in self.source.sensors]
+            self.counts.take(lost)
+            await self._record(lost, {})
             raise
 
     async def _take(self, delivery: Delivery) -> None:
         """Record and confirm. With the disk full, a device that can repeat is not confirmed and asked again later."""
         try:
+            self.counts.take(delivery.readings)
             await self._record(delivery.readings, delivery.state)
         except OutboxFull:
             if delivery.refuse is not None:

@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+from firmware_sim.device_commands import DEVICES, add_device_commands, run_device
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status (0 stopped, 1 fault, 2 wrong arguments)."""
@@ -17,8 +19,8 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        if args.command == "probes":
-            return _probes(args, stop)
+        if args.command in DEVICES:
+            return run_device(args, stop)
         if args.command == "camera":
             return _camera(args, stop)
         from firmware_sim.demo import run_demo
@@ -32,13 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="brightline-sim", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    probes = commands.add_parser("probes", help="a cold room's probe pair as Modbus RTU slaves on a pseudo-terminal")
-    probes.add_argument("--link", type=Path, required=True, help="where the serial device shall appear")
-    probes.add_argument("--scenario", default="demo", choices=("demo", "steady"))
-    probes.add_argument("--seed", type=int, default=1, help="seed of the measurement noise")
-    probes.add_argument(
-        "--speed", type=float, default=12.0, help="how many times faster than real the room's heat flows"
-    )
+    add_device_commands(commands)
     camera = commands.add_parser("camera", help="a kitchen camera that streams H.264")
     camera.add_argument("--door", default="auto", choices=("auto", "rtsp", "http", "file"))
     camera.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (0 = a free one)")
@@ -60,15 +56,6 @@ def _parser() -> argparse.ArgumentParser:
 def _say(source: str) -> None:
     sys.stdout.write(json.dumps({"source": source}) + "\n")
     sys.stdout.flush()
-
-
-def _probes(args: argparse.Namespace, stop: threading.Event) -> int:
-    from firmware_sim.probes import ProbePair, serve
-
-    pair = ProbePair(args.scenario, seed=args.seed, speed=args.speed)
-    serve(args.link, pair, stop, ready=lambda: _say(str(args.link)))
-    sys.stdout.write(json.dumps({"reads": pair.reads}) + "\n")
-    return 0
 
 
 def _camera(args: argparse.Namespace, stop: threading.Event) -> int:

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -24,11 +25,15 @@ box: {{name: demo-box, data_dir: box, time_zone: Asia/Shanghai}}
 server: {{url: "{url}"}}
 serial_ports:
   - {{id: rs485, device: {device}, baud: 9600, timeout_s: 0.5}}
+brokers:
+  - {{id: demo, host: 127.0.0.1, port: {broker_port}, protocol: "3.1.1", client_id: demo-box}}
 sensors:
   - {{type: modbus, id: cold-room-air, name: 冷藏库 空气, place: 冷藏库 1, port: rs485, unit: 1, register: 0,
      scale: 0.1, poll_interval_s: 1, plausible: {{min: -45, max: 60}}}}
   - {{type: modbus, id: cold-room-core, name: 冷藏库 中心, place: 冷藏库 1, port: rs485, unit: 2, register: 0,
      scale: 0.1, poll_interval_s: 1, plausible: {{min: -45, max: 60}}}}
+  - {{type: mqtt, id: fridge, name: 冰箱 留样柜, place: 备餐间, broker: demo, decoder: zigbee2mqtt,
+     topic: zigbee2mqtt/fridge, field: temperature, silence_s: 60, plausible: {{min: -45, max: 60}}}}
 limits:
   - {{sensor: cold-room-air, high_c: 8, low_c: 0, delay_s: 10, hysteresis_c: 0.5}}
 cameras:
@@ -113,9 +118,9 @@ def add_people(programs: Programs, data: Path) -> dict[str, str]:
     return passwords
 
 
-def start_centre(programs: Programs, data: Path, port: int = 0) -> str:
-    """Serve the record in *data* on loopback; gives the address."""
-    options = ("--data", str(data), "--port", str(port), "--insecure-cookies", "--demo-broker", "0")
+def start_centre(programs: Programs, data: Path, port: int = 0, broker_port: int = 0) -> str:
+    """Serve the record in *data* on loopback, and the demo's broker beside it; gives the address."""
+    options = ("--data", str(data), "--port", str(port), "--insecure-cookies", "--demo-broker", str(broker_port))
     return programs.start("centre", "server.cli", "serve", *options)["url"]
 
 
@@ -131,18 +136,27 @@ def start_box(programs: Programs, config: Path, camera: str) -> None:
 
 def _start(folder: Path, camera: str | None, programs: Programs) -> tuple[dict[str, str], str]:
     data, device, config = folder / "centre", folder / "ttyProbes", folder / "box.yaml"
+    broker_port = _free_port()
     _say("  starting the centre ...")
     passwords = add_people(programs, data)
-    url = start_centre(programs, data)
+    url = start_centre(programs, data, broker_port=broker_port)
     _say("  starting the probes and the camera ...")
     programs.start("probes", "firmware_sim.cli", "probes", "--link", str(device))
+    fridge = ("mqtt", "--port", str(broker_port), "--name", "fridge", "--scenario", "steady")
+    programs.start("fridge", "firmware_sim.cli", *fridge, announces=False)  # nobody has to wait for it
     source = _own_camera(camera) if camera else programs.start("camera", "firmware_sim.cli", "camera")["source"]
     _say("  enrolling and starting the box ...")
-    config.write_text(CONFIG.format(url=url, device=device), "utf-8")
+    config.write_text(CONFIG.format(url=url, device=device, broker_port=broker_port), "utf-8")
     os.environ["BRIGHTLINE_DEMO_CAMERA"] = source
     enrol_box(programs, data, config)
     start_box(programs, config, source)
     return passwords, url
+
+
+def _free_port() -> int:
+    """A loopback port that nobody has now: the centre does not tell which one its broker took."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _own_camera(camera: str) -> str:

@@ -55,11 +55,11 @@ class TcpUnits:
 
 
 class TcpServer:
-    """Serves *units* at 127.0.0.1 on a free port, one thread for each connection, until left."""
+    """Serves *slaves* at 127.0.0.1:*port* (0 takes a free one), one thread for each connection, until left."""
 
-    def __init__(self, slaves: Mapping[int, Slave]) -> None:
+    def __init__(self, slaves: Mapping[int, Slave], port: int = 0) -> None:
         self._slaves = slaves
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self.port = int(self._socket.getsockname()[1])
         self.functions: list[int] = []
         self.mute = threading.Event()  # set: requests are taken and never answered

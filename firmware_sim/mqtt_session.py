@@ -12,9 +12,12 @@ import struct
 from collections.abc import Iterable
 
 CONNECT, CONNACK, PUBLISH_QOS1, DUP, PUBACK = 0x10, 0x20, 0x32, 0x08, 0x40
+WILL_QOS1, WILL_RETAIN = 0x0C, 0x20
 PACKET_IDS = 65_535
 PUBACK_BYTES = 4
 RECEIVE_BYTES = 65_536
+
+Will = tuple[str, bytes, bool]  # topic, payload, retained
 
 
 class BrokerLost(Exception):
@@ -36,26 +39,29 @@ def _text(text: str) -> bytes:
     return struct.pack(">H", len(data)) + data
 
 
-def connect_packet(client_id: str, keepalive_s: int = 0) -> bytes:
-    """CONNECT with a session that persists (clean session 0)."""
-    body = _text("MQTT") + b"\x04\x00" + struct.pack(">H", keepalive_s) + _text(client_id)
+def connect_packet(client_id: str, keepalive_s: int = 0, will: Will | None = None) -> bytes:
+    """CONNECT with a session that persists (clean session 0); the will is of QoS 1 (section 3.1.2)."""
+    flags = 0 if will is None else WILL_QOS1 | (WILL_RETAIN if will[2] else 0)
+    body = _text("MQTT") + bytes([4, flags]) + struct.pack(">H", keepalive_s) + _text(client_id)
+    if will is not None:
+        body += _text(will[0]) + struct.pack(">H", len(will[1])) + will[1]
     return bytes([CONNECT]) + _length(len(body)) + body
 
 
-def publish_packet(topic: bytes, payload: bytes, packet_id: int, *, again: bool = False) -> bytes:
-    """PUBLISH at QoS 1; *again* sets the DUP flag."""
+def publish_packet(topic: bytes, payload: bytes, packet_id: int, *, again: bool = False, retain: bool = False) -> bytes:
+    """PUBLISH at QoS 1; *again* sets the DUP flag, *retain* the RETAIN flag."""
     body = struct.pack(">H", len(topic)) + topic + packet_id.to_bytes(2, "big") + payload
-    return bytes([PUBLISH_QOS1 | (DUP if again else 0)]) + _length(len(body)) + body
+    return bytes([PUBLISH_QOS1 | (DUP if again else 0) | retain]) + _length(len(body)) + body
 
 
 class MqttSession:
     """One connection to ``127.0.0.1:port``; `send` and `acknowledged` never wait longer than asked."""
 
-    def __init__(self, port: int, client_id: str, timeout_s: float = 10.0) -> None:
+    def __init__(self, port: int, client_id: str, timeout_s: float = 10.0, will: Will | None = None) -> None:
         try:
             self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.sendall(connect_packet(client_id))
+            self._socket.sendall(connect_packet(client_id, will=will))
             answer = self._socket.recv(4)
         except OSError as error:
             raise BrokerLost(str(error)) from error

@@ -60,6 +60,11 @@ class ProbePair:
         self.room.step(max(0.0, at_s - self._now_s) * self._speed)
         self._now_s = max(at_s, self._now_s)
 
+    def air_c(self) -> float:
+        """What a probe in the room's air measures now, noise included."""
+        self.advance()
+        return self.room.measured_c(self.room.air_c)
+
     def slave(self, unit: int) -> Slave:
         """The register map of one unit."""
 

@@ -20,6 +20,7 @@ from edge.drivers.assessment import assess, bad
 from edge.drivers.modbus_registers import Block, Request, Shape, decode_registers, plan_blocks
 from edge.drivers.modbus_unit import Unit
 from edge.drivers.port import Delivery, Driver
+from edge.drivers.port_counts import PortCounts
 from telemetry.messages import Reading
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ class ModbusDriver(Driver):
         sensors: Sequence[ModbusSensor],
         clock_synced: Callable[[], bool],
         saved: Mapping[str, str] | None = None,
+        counts: PortCounts | None = None,
     ) -> None:
         self._port = port
         self._blocks = plan_blocks(sensors, port)
         self._units = {sensor.unit: Unit() for sensor in sensors}
         self._clock_synced = clock_synced
+        self._counts = counts or PortCounts()
         self._silent_reads = 0
         self._pause_s = _frame_pause_s(port.baud) if isinstance(port, SerialPort) else 0.0
         self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
@@ -105,7 +108,7 @@ class ModbusDriver(Driver):
                 port.host, port=port.port, timeout=port.timeout_s, retries=0, reconnect_delay=0
             )
         client.set_max_no_responses(1_000_000_000)  # whether the line is dead is decided in here, over all units
-        _drop_undecodable(client.ctx.framer)
+        _drop_undecodable(client.ctx.framer, self._counts, lambda: not client.ctx.response_future.done())
         return client
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
@@ -133,6 +136,7 @@ class ModbusDriver(Driver):
                 for part in self._blocks[-len(block.sensors) :]:
                     part.due_s = 0.0
                 return [], []
+            self._counts.refusals += 1
             return self._all_bad(block.sensors, str(error))
         now, synced = datetime.now(UTC), self._clock_synced()
         raws = [block.raw(sensor, values) for sensor in block.sensors]
@@ -142,6 +146,7 @@ class ModbusDriver(Driver):
             )
             for sensor, raw in zip(block.sensors, raws, strict=True)
         ]
+        self._counts.decode_errors += sum(reading.quality == "bad" for reading in readings)
         return readings, list(raws)
 
     def _without_answer(self, block: Block, unit: Unit, reason: str) -> tuple[list[Reading], list[object]]:
@@ -196,6 +201,7 @@ class ModbusDriver(Driver):
             answer = await call(request.address, count=request.count, device_id=number)
         except ModbusException as error:
             unit.timed_out(request, loop.time())
+            self._counts.timeouts += 1
             raise _NoAnswer("no answer") from error
         self._silent_reads = unit.failures = 0
         if answer.function_code == request.refusal.function:
@@ -204,6 +210,7 @@ class ModbusDriver(Driver):
         data_bytes = len(values) // 8 if request.is_bits else 2 * len(values)
         if Shape(answer.function_code, data_bytes) != request.shape:
             unit.timed_out(request, loop.time())
+            self._counts.late_frames += 1
             raise _NoAnswer("an answer to another request came and was rejected")
         unit.answered()
         return values
@@ -214,8 +221,8 @@ def _frame_pause_s(baud: int) -> float:
     return 3.5 * 11 / baud if baud <= 19_200 else 0.001_75
 
 
-def _drop_undecodable(framer: Any) -> None:
-    """Make the framer skip a frame whose checksum is right but whose content is not.
+def _drop_undecodable(framer: Any, counts: PortCounts, waits: Callable[[], bool]) -> None:
+    """Make the framer skip a frame whose checksum is right but whose content is not, and count what it drops.
 
     pymodbus raises such frames into the event loop, or cuts an odd number of bytes down to whole registers; what it
     understood must be, byte for byte, in what came.
@@ -228,9 +235,18 @@ def _drop_undecodable(framer: Any) -> None:
         try:
             used, pdu = handle(data, unit, transaction)
         except ModbusException:
+            counts.frame_errors += 1
             return len(data), None
-        if pdu is not None and bytes([pdu.function_code]) + pdu.encode() not in data:
+        if pdu is None and used:  # a frame of another unit or request, or none at all
+            if framer.decode(data)[3]:
+                counts.late_frames += 1
+            else:
+                counts.frame_errors += 1
+        elif pdu is not None and bytes([pdu.function_code]) + pdu.encode() not in data:
+            counts.frame_errors += 1
             return used, None
+        elif pdu is not None and not waits():
+            counts.late_frames += 1
         return used, pdu
 
     framer.handleFrame = handle_strictly

@@ -24,6 +24,7 @@ from edge.drivers.mqtt_inbox import Inbox, Message
 from edge.drivers.mqtt_router import MqttRouter
 from edge.drivers.mqtt_taken import TakenMessages, digest
 from edge.drivers.port import Delivery, Driver
+from edge.drivers.port_counts import PortCounts
 from telemetry.messages import Reading
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class MqttDriver(Driver):
         sensors: Sequence[MqttSensor],
         clock_synced: Callable[[], bool],
         saved: Mapping[str, str] | None = None,
+        counts: PortCounts | None = None,
     ) -> None:
         prefix = f"driver/{broker.id}/"
         self._broker = broker
@@ -53,6 +55,7 @@ class MqttDriver(Driver):
         self._clock_synced = clock_synced
         self._router = MqttRouter(sensors, prefix, saved or {})
         self._taken = TakenMessages(f"{prefix}taken/", max(broker.inflight_max, TAKEN_MIN), saved or {})
+        self._counts = counts or PortCounts()
         self._silent_at_s: dict[str, float] = {}
         self._asked_s: dict[str, float] = {}
         self._inbox: Inbox | None = None
@@ -70,7 +73,7 @@ class MqttDriver(Driver):
         now_s = time.monotonic()
         self._silent_at_s = {name: now_s + sensor.silence_s for name, sensor in self._sensors.items()}
         self._inbox = Inbox()
-        self._session = MqttSession(self._broker, self._router.subscriptions(), self._inbox)
+        self._session = MqttSession(self._broker, self._router.subscriptions(), self._inbox, self._counts)
         self._running = asyncio.create_task(self._session.run(), name=f"broker {self._broker.id}")
         return self
 
@@ -108,6 +111,7 @@ class MqttDriver(Driver):
         readings: list[Reading] = []
         raws: list[object] = []
         names: dict[str, None] = {}
+        poison_before = self._router.poison
         for message in messages:
             if message.qos == 1:
                 name = digest(message)
@@ -118,6 +122,7 @@ class MqttDriver(Driver):
             found = self._router.take(message, synced)
             readings += found
             raws += [message.payload] * len(found)
+        self._counts.decode_errors += self._router.poison - poison_before
         heard_s = time.monotonic()
         for reading in readings:
             self._silent_at_s[reading.sensor_id] = heard_s + self._sensors[reading.sensor_id].silence_s
@@ -137,6 +142,7 @@ class MqttDriver(Driver):
         for name, silent_at_s in self._silent_at_s.items():
             if silent_at_s <= now_s:
                 sensor = self._sensors[name]
+                self._counts.timeouts += 1
                 reason = f"nothing came for {sensor.silence_s:g} s" if session.connected else "the broker is lost"
                 found.append(bad(sensor, reason, now, synced))
                 self._silent_at_s[name] = now_s + sensor.silence_s

@@ -27,6 +27,7 @@ from edge.config_ports import Broker
 from edge.drivers.decoders.payload import PAYLOAD_BYTES_MAX
 from edge.drivers.mqtt_inbox import Inbox, Message
 from edge.drivers.mqtt_socket import ThriftyClient
+from edge.drivers.port_counts import PortCounts
 
 logger = logging.getLogger(__name__)
 RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.5, 30.0
@@ -42,10 +43,13 @@ _MALFORMED = (MQTTException, struct.error, ValueError, IndexError, KeyError, Typ
 class MqttSession:
     """One broker session; `run` until cancelled. Everything happens on the event loop."""
 
-    def __init__(self, broker: Broker, subscriptions: Sequence[tuple[str, int]], inbox: Inbox) -> None:
+    def __init__(
+        self, broker: Broker, subscriptions: Sequence[tuple[str, int]], inbox: Inbox, counts: PortCounts
+    ) -> None:
         self._broker = broker
         self._subscriptions = list(subscriptions)
         self._inbox = inbox
+        self._counts = counts
         self._connection = 0
         self._received = 0
         self._reading = False
@@ -174,6 +178,7 @@ class MqttSession:
             try:
                 result = self._client.loop_read()
             except _MALFORMED as error:
+                self._counts.frame_errors += 1
                 self._problem = f"sent what is no MQTT ({type(error).__name__})"
                 self._end()
                 return
@@ -220,6 +225,7 @@ class MqttSession:
         if reason.value >= REFUSED or (self._broker.protocol != "5" and reason.value != 0):
             self._problem = f"refuses the box: {reason}"
             return
+        self._counts.reconnects += self._connection > 0
         self._connection += 1
         self.connected = True
         if self._told_lost:

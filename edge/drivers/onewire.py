@@ -19,7 +19,8 @@ from edge.config_ports import OneWireBus
 from edge.config_sensors import OneWireSensor
 from edge.drivers.assessment import assess, bad
 from edge.drivers.port import Delivery, Driver
-from edge.drivers.scratchpad import ScratchpadError, decode_scratchpad
+from edge.drivers.port_counts import PortCounts
+from edge.drivers.scratchpad import ChecksumError, ScratchpadError, decode_scratchpad
 from telemetry.messages import Reading
 
 FILE_BYTES_MAX = 4096
@@ -41,10 +42,12 @@ class OneWireDriver(Driver):
         sensors: Sequence[OneWireSensor],
         clock_synced: Callable[[], bool],
         saved: Mapping[str, str] | None = None,
+        counts: PortCounts | None = None,
     ) -> None:
         self._bus = bus
         self._schedules = [_Schedule(sensor) for sensor in sensors]
         self._clock_synced = clock_synced
+        self._counts = counts or PortCounts()
 
     async def __aenter__(self) -> OneWireDriver:
         if not await asyncio.to_thread(self._bus.folder.is_dir):
@@ -77,10 +80,16 @@ class OneWireDriver(Driver):
             text = await self._text(schedule)
             celsius = decode_scratchpad(text)
         except TimeoutError:
+            self._counts.timeouts += 1
             reason = f"no answer in {self._bus.timeout_s:g} s"
+        except ChecksumError as error:
+            self._counts.frame_errors += 1
+            reason = str(error)
         except ScratchpadError as error:
+            self._counts.decode_errors += 1
             reason = str(error)
         except OSError as error:
+            self._counts.timeouts += 1
             reason = f"not on the bus ({error.strerror})"
         else:
             return assess(sensor, celsius * sensor.scale, datetime.now(UTC), self._clock_synced()), text

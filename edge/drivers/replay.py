@@ -20,6 +20,7 @@ from edge.config_sensors import ReplaySensor
 from edge.drivers.assessment import assess, bad
 from edge.drivers.decoders.payload import PayloadError, to_number
 from edge.drivers.port import Delivery, Driver
+from edge.drivers.port_counts import PortCounts
 from telemetry.messages import Reading
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class ReplayDriver(Driver):
         sensors: Sequence[ReplaySensor],
         clock_synced: Callable[[], bool],
         saved: Mapping[str, str] | None = None,
+        counts: PortCounts | None = None,
     ) -> None:
         self._replay = replay
         self._sensors = sensors
@@ -43,6 +45,7 @@ class ReplayDriver(Driver):
         self._key = f"driver/{replay.id}/row"
         position = (saved or {}).get(self._key, "0")
         self._done = int(position) if position.isdecimal() else 0
+        self._counts = counts or PortCounts()
 
     async def __aenter__(self) -> ReplayDriver:
         await asyncio.to_thread(self._check)
@@ -107,6 +110,7 @@ class ReplayDriver(Driver):
             try:
                 readings.append(assess(sensor, to_number(text, {}) * sensor.scale, at, synced))
             except PayloadError as error:
+                self._counts.decode_errors += 1
                 readings.append(bad(sensor, str(error), at, synced))
             raws.append(text)
         return readings, raws

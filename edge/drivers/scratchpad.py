@@ -18,6 +18,10 @@ class ScratchpadError(Exception):
     """The sensor has no temperature to give, and why."""
 
 
+class ChecksumError(ScratchpadError):
+    """The bytes were spoiled on the way."""
+
+
 def crc8(data: bytes) -> int:
     """Dallas/Maxim CRC (polynomial 0x8C reflected, start 0)."""
     crc = 0
@@ -35,7 +39,7 @@ def decode_scratchpad(text: bytes) -> float:
         raise ScratchpadError("the sensor does not answer")
     data = bytes.fromhex(found[1].decode())
     if found[3] != b"YES" or crc8(data[:8]) != data[8]:
-        raise ScratchpadError("wrong checksum")
+        raise ChecksumError("wrong checksum")
     if not any(data):
         raise ScratchpadError("the bus is shorted")
     celsius = int.from_bytes(data[:2], "little", signed=True) / 16

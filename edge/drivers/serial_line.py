@@ -18,6 +18,7 @@ from edge.drivers.assessment import assess, bad
 from edge.drivers.decoders.payload import PayloadError, find, parse_json, split_path, to_number
 from edge.drivers.framing import Frame, FrameReader
 from edge.drivers.port import Delivery, Driver
+from edge.drivers.port_counts import PortCounts
 from edge.drivers.serial_stream import SerialStream
 from telemetry.messages import Reading
 
@@ -73,12 +74,14 @@ class SerialLineDriver(Driver):
         sensors: Sequence[SerialLineSensor],
         clock_synced: Callable[[], bool],
         saved: Mapping[str, str] | None = None,
+        counts: PortCounts | None = None,
     ) -> None:
         self._sensors = sensors
         self._clock_synced = clock_synced
         self._stream = SerialStream(port)
         self._frames = FrameReader(port.line)
         self._extract = [make_extractor(sensor, port.line.content, port.line.delimiter) for sensor in sensors]
+        self._counts = counts or PortCounts()
         self._silent_at_s: dict[str, float] = {}
         self._damage_told_s = float("-inf")
 
@@ -109,6 +112,7 @@ class SerialLineDriver(Driver):
         now, synced = datetime.now(UTC), self._clock_synced()
         now_s = asyncio.get_running_loop().time()
         if frame.damaged is not None:
+            self._counts.frame_errors += 1
             if now_s - self._damage_told_s < DAMAGE_TOLD_S:
                 return []
             self._damage_told_s = now_s
@@ -118,6 +122,7 @@ class SerialLineDriver(Driver):
             try:
                 value = extract(frame.content)
             except PayloadError as error:
+                self._counts.decode_errors += 1
                 readings.append(bad(sensor, str(error), now, synced))
                 continue
             if value is not None:
@@ -132,5 +137,6 @@ class SerialLineDriver(Driver):
         for sensor in self._sensors:
             if self._silent_at_s[sensor.id] <= now_s:
                 self._silent_at_s[sensor.id] = now_s + sensor.silence_s
+                self._counts.timeouts += 1
                 found.append(bad(sensor, f"nothing came for {sensor.silence_s:g} s", now, synced))
         return found

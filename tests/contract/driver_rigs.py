@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 from edge.config_ports import Broker, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor
 from edge.drivers.port import Driver
+from edge.drivers.port_counts import PortCounts
 from edge.sensing import Source, make_driver
 from firmware_sim.ds18b20 import OneWireFolder, kernel_text, scratchpad
 from firmware_sim.line_device import stx_frame
@@ -34,18 +36,20 @@ class Rig(ABC):
 
     kind: str
     sensor: dict[str, Any]
+    damage = "decode_errors"  # where a damaged message is counted
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.value = 3.5
         self.damaged = False
+        self.counts = PortCounts()
 
     @property
     @abstractmethod
     def port(self) -> Port: ...
 
     def make(self) -> Driver:
-        return make_driver(self.source(), lambda: True, {})
+        return make_driver(self.source(), lambda: True, {}, self.counts)
 
     def source(self) -> Source:
         values = {"type": self.kind, "id": "s", "name": "s", "calibration_offset": 0.5}
@@ -69,6 +73,7 @@ class Rig(ABC):
 
 class ModbusRtuRig(Rig):
     kind = "modbus"
+    damage = "frame_errors"
     sensor = {"port": "p", "unit": 1, "register": 0, "scale": 0.1, "poll_interval_s": 0.05}
 
     def __init__(self, folder: Path) -> None:
@@ -93,6 +98,7 @@ class ModbusRtuRig(Rig):
 
 class ModbusTcpRig(Rig):
     kind = "modbus"
+    damage = "timeouts"
     sensor = {"port": "p", "unit": 1, "register": 0, "scale": 0.1, "poll_interval_s": 0.05}
 
     def __init__(self, folder: Path) -> None:
@@ -124,6 +130,7 @@ class ModbusTcpRig(Rig):
 
 class SerialLineRig(Rig):
     kind = "serial_line"
+    damage = "frame_errors"
     sensor = {"port": "p", "field": "1", "silence_s": 1.0}
 
     def __init__(self, folder: Path) -> None:
@@ -181,6 +188,7 @@ class MqttRig(Rig):
 
 class OneWireRig(Rig):
     kind = "onewire"
+    damage = "frame_errors"
     sensor = {"bus": "p", "device": DEVICE, "poll_interval_s": 0.05}
 
     def __init__(self, folder: Path) -> None:
@@ -214,6 +222,7 @@ class ReplayRig(Rig):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._file = folder / "day.csv"
+        self._lock = threading.Lock()  # a tick that is under way must not bring the lost file back
         self._present = True
         self.tick()
 
@@ -222,14 +231,16 @@ class ReplayRig(Rig):
         return ReplayFile(id="p", file=self._file, repeat=True)
 
     def tick(self) -> None:
-        if self._present:
-            part = self._file.with_suffix(".part")
-            part.write_text(f"time,t\n2026-01-01T00:00:00Z,{'#' if self.damaged else self.value}\n", "utf-8")
-            part.replace(self._file)
+        with self._lock:
+            if self._present:
+                part = self._file.with_suffix(".part")
+                part.write_text(f"time,t\n2026-01-01T00:00:00Z,{'#' if self.damaged else self.value}\n", "utf-8")
+                part.replace(self._file)
 
     def lose(self) -> None:
-        self._present = False
-        self._file.unlink(missing_ok=True)
+        with self._lock:
+            self._present = False
+            self._file.unlink(missing_ok=True)
 
     def restore(self) -> None:
         self._present = True

@@ -84,10 +84,12 @@ def test_damaged_messages_give_no_value_and_the_next_whole_one_is_taken(device: 
     async def run() -> None:
         async with asyncio.timeout(DEADLINE_S), ticking(device), device.make() as driver:
             await read_until(driver, lambda reading: reading.value == 4.0)
+            assert getattr(device.counts, device.damage) == 0
             device.damaged = True
             found = await read_until(driver, lambda reading: reading.quality == "bad")
             assert {reading.value for reading in found} <= {4.0, None}
             assert found[-1].reason
+            assert getattr(device.counts, device.damage) > 0
             device.damaged, device.value = False, 7.5
             found = await read_until(driver, lambda reading: reading.value == 8.0)
             assert {reading.value for reading in found} <= {4.0, None, 8.0}
@@ -143,7 +145,6 @@ def test_a_loss_is_logged_once_however_long_it_lasts(device: Rig, caplog: pytest
             await asyncio.sleep(0.02)
 
     async def run() -> None:
-        service = SensingService(device.source(), lambda: True, record, dict)
         async with asyncio.timeout(2 * DEADLINE_S), ticking(device):
             task = asyncio.create_task(supervise(service.source.name, service.run, backoff_s_first=0.05))
             await wait_for("good", 1)
@@ -152,9 +153,12 @@ def test_a_loss_is_logged_once_however_long_it_lasts(device: Rig, caplog: pytest
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    service = SensingService(device.source(), lambda: True, record, dict)
     asyncio.run(run())
     told = [record.getMessage() for record in caplog.records if record.name.startswith("edge") and record.levelno >= 30]
     assert len(told) <= 1, told
+    for quality in ("good", "bad"):
+        assert service.counts.readings[quality] >= len([item for item in found if item.quality == quality]) > 0
 
 
 def test_leaving_is_quick_and_leaves_nothing_behind(device: Rig) -> None:

@@ -16,8 +16,7 @@ import pytest
 
 from edge.clock import boot_id
 from edge.config import EdgeConfig
-from edge.gateway import Gateway, SensorDesk, _end
-from edge.rules import ThresholdLimit
+from edge.gateway import Gateway, _end
 from firmware_sim.modbus_slave import Slave
 from telemetry.batch import Batch, open_batch
 from telemetry.messages import LANES, Event, Lane, Reading
@@ -75,19 +74,22 @@ class ScriptedRecorder:
         self.state |= state
 
 
-def desk(saved: dict[str, str]) -> SensorDesk:
-    limit = ThresholdLimit("air", "空气", "", 8.0, None, 60, 0.5, "critical")
-    return SensorDesk(config(Path("x")).sensors[0], [limit], saved)
+def test_only_changed_states_are_saved_and_a_restart_goes_on_from_them(enrolled: Path) -> None:
+    async def life(at_s: float, value: float | None) -> ScriptedRecorder:
+        """A box that starts, takes one reading and ends."""
+        gateway = Gateway(config(enrolled, delay_s=60))
+        gateway._recorder.close()
+        gateway._recorder = recorder = ScriptedRecorder()  # type: ignore[assignment]
+        await gateway._record_readings([reading(at_s, value)], {})
+        gateway._outbox.commit([], [], recorder.state)
+        gateway._outbox.close()
+        return recorder
 
-
-def test_only_changed_states_are_saved_and_a_restart_goes_on_from_them() -> None:
-    saved: dict[str, str] = {}
     opened = []
     for at_s, value in ((0, 5.0), (10, 9.0), (20, 9.0), (70, 9.0), (80, None)):
-        events, state = desk(saved).judge(reading(at_s, value))
-        opened += [(at_s, event.type) for event in events]
-        saved |= {key: text for key, text in state.items() if text is not None}
-        assert set(state) == {0: set(), 20: set(), 80: {"health/air"}}.get(at_s, {"rule/air/0"})
+        recorder = asyncio.run(life(at_s, value))
+        opened += [(at_s, event.type) for event in recorder.events]
+        assert set(recorder.state) == {0: set(), 20: set(), 80: {"health/air"}}.get(at_s, {"rule/air/0"})
     assert opened == [(70, "excursion_opened")]
 
 

@@ -35,7 +35,9 @@ class ScriptedDriver(Driver):
     script: Sequence[Delivery] = ()
     entered = 0
 
-    def __init__(self, port: object, sensors: object, clock_synced: object, saved: Mapping[str, str]) -> None:
+    def __init__(
+        self, port: object, sensors: object, clock_synced: object, saved: Mapping[str, str], counts: object
+    ) -> None:
         self.saved = saved
 
     async def __aenter__(self) -> Driver:
@@ -116,16 +118,18 @@ def test_a_lost_port_is_a_bad_reading_of_each_sensor_for_each_try_and_logged_onc
             enough.set()
 
     async def run() -> None:
-        lost = service(monkeypatch, [], record)
         task = asyncio.create_task(supervise(lost.source.name, lost.run, backoff_s_first=0.01))
         async with asyncio.timeout(20):
             await enough.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
+    lost = service(monkeypatch, [], record)
     asyncio.run(run())
     assert [item.sensor_id for item in found[:4]] == ["a", "b", "a", "b"]
     assert {(item.quality, item.reason) for item in found} == {("bad", "the cable is out")}
     assert ScriptedDriver.entered >= 4
+    assert lost.counts.reconnects >= 3
+    assert lost.counts.readings["bad"] >= len(found)
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors == ["onewire port onewire failed and is being restarted: OSError: the cable is out"]

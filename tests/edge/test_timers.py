@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from edge.clock import ClockStep
 from edge.config import ModbusSensor
-from edge.gateway import SensorDesk
 from edge.rules import ThresholdLimit
+from edge.sensor_desk import SensorDesk
 from telemetry.messages import Reading
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
@@ -30,7 +30,15 @@ def warm(at: datetime, *, synced: bool) -> Reading:
 
 
 def kinds(desk: SensorDesk, reading: Reading) -> list[str]:
-    return [event.type for event in desk.judge(reading)[0]]
+    return [event.type for event in desk.feed(reading)[0]]
+
+
+def saved_after(reading: Reading) -> dict[str, str]:
+    """What a new desk has to save with its first reading."""
+    fresh = desk()
+    before = fresh.state()
+    _, marks = fresh.feed(reading)
+    return {key: str(value) for key, value in (fresh.changes(before) | marks).items()}
 
 
 def test_a_timer_that_began_under_a_wrong_clock_goes_on_when_it_is_put_right() -> None:
@@ -43,9 +51,7 @@ def test_a_timer_that_began_under_a_wrong_clock_goes_on_when_it_is_put_right() -
 
 
 def test_a_timer_of_the_boot_before_neither_fires_early_nor_is_lost_when_this_boot_is_put_right() -> None:
-    before = desk()
-    saved = {key: str(value) for key, value in before.judge(warm(AT, synced=True))[1].items()}
-    after = desk(saved)
+    after = desk(saved_after(warm(AT, synced=True)))
     assert kinds(after, warm(AT - YEAR, synced=False)) == []
     after.shift(ClockStep(YEAR.total_seconds(), first=True))
     assert kinds(after, warm(AT + timedelta(seconds=DELAY_S - 1), synced=True)) == []
@@ -53,8 +59,7 @@ def test_a_timer_of_the_boot_before_neither_fires_early_nor_is_lost_when_this_bo
 
 
 def test_the_mark_of_a_wrong_clock_outlives_a_restart() -> None:
-    saved = {key: str(value) for key, value in desk().judge(warm(AT - YEAR, synced=False))[1].items()}
-    watched = desk(saved)
+    watched = desk(saved_after(warm(AT - YEAR, synced=False)))
     watched.shift(ClockStep(YEAR.total_seconds(), first=True))
     assert kinds(watched, warm(AT + timedelta(seconds=10), synced=True)) == []
 

@@ -147,7 +147,7 @@ def test_console_announces_the_device_once_it_is_there_and_stops_on_sigterm(tmp_
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline()) == {"source": str(link)}
+        assert json.loads(process.stdout.readline())["source"] == str(link)
         assert ask(link, bytes([1, 4, 0, 0, 0, 1]))[:3] == bytes([1, 4, 2])
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=DEADLINE_S)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +36,10 @@ def test_the_demo_raises_both_alerts_verifies_everything_and_ends_by_itself(tmp_
     assert done.returncode == 0, summary
     assert summary["ok"] is True
     assert summary["readings_stored"] == summary["readings_sent"] > 60
+    with contextlib.closing(sqlite3.connect(folder / "centre" / "record.sqlite")) as record:
+        points = dict(record.execute("SELECT sensor_id, count(value) FROM series_point GROUP BY sensor_id").fetchall())
+    assert set(points) == {"cold-room-air", "cold-room-core", "fridge"}
+    assert points["fridge"] > 10, "the MQTT sensor came through the centre's embedded broker"
     assert summary["alerts_raised"]["temperature_excursion"] == summary["alerts_raised"]["no_mask"] == 1
     assert summary["evidence_verified"] == 3, "snapshot, annotated snapshot and film"
     assert "alert: no_mask" in done.stderr

@@ -11,18 +11,19 @@ from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
 
 from edge.drivers.modbus import _drop_undecodable
+from edge.drivers.port_counts import PortCounts
 from firmware_sim.modbus_slave import crc16
 
 
-def rtu() -> FramerRTU:
+def rtu(counts: PortCounts | None = None, *, waits: bool = True) -> FramerRTU:
     framer = FramerRTU(DecodePDU(False))
-    _drop_undecodable(framer)
+    _drop_undecodable(framer, counts or PortCounts(), lambda: waits)
     return framer
 
 
 def tcp() -> FramerSocket:
     framer = FramerSocket(DecodePDU(False))
-    _drop_undecodable(framer)
+    _drop_undecodable(framer, PortCounts(), lambda: True)
     return framer
 
 
@@ -65,3 +66,26 @@ def test_a_whole_answer_is_taken(answer: bytes, registers: list[int]) -> None:
     _, found = rtu().handleFrame(sealed(b"\x01" + answer), 1, 0)
     assert found is not None
     assert list(found.registers) == registers
+
+
+WHOLE = sealed(b"\x01\x04\x02\x00\x20")
+
+
+@pytest.mark.parametrize(
+    ("data", "unit", "waits", "frame_errors", "late_frames"),
+    [
+        (WHOLE, 1, True, 0, 0),
+        (WHOLE[:-1] + bytes([WHOLE[-1] ^ 1]), 1, True, 1, 0),
+        (sealed(b"\x01\x04\x03\x00\x20\x00"), 1, True, 1, 0),
+        (WHOLE, 2, True, 0, 1),
+        (WHOLE, 1, False, 0, 1),
+        (WHOLE[:4], 1, True, 0, 0),
+    ],
+    ids=["whole", "wrong checksum", "odd bytes", "another unit's", "nobody asked", "not yet whole"],
+)
+def test_what_is_dropped_is_counted_by_its_cause(
+    data: bytes, unit: int, waits: bool, frame_errors: int, late_frames: int
+) -> None:
+    counts = PortCounts()
+    rtu(counts, waits=waits).handleFrame(data, unit, 0)
+    assert (counts.frame_errors, counts.late_frames) == (frame_errors, late_frames)
