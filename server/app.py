@@ -21,6 +21,10 @@ from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
 from server.i18n import catalogue
 from server.live import Broadcaster
+from server.notification import api as notification_api
+from server.notification import pages as notification_pages
+from server.notification.channels import open_notices
+from server.notification.worker import Worker
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
 from server.settings import Settings
@@ -57,13 +61,17 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         engine = make_engine(settings)
         series = open_store(settings.series, engine)
         ready(engine, settings.series, series)
-        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series)
+        notices = open_notices(settings.notification, settings.data_dir)
+        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series, notices)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
             stack.callback(series.close)
             if not settings.series.in_record:
                 await stack.enter_async_context(Carrier(engine, series).running())
+            stack.callback(notices.egress.close)
+            worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
+            await stack.enter_async_context(worker.running())
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker
@@ -89,6 +97,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(box_api.router)
     app.include_router(api.router)
     app.include_router(pages.router)
+    app.include_router(notification_api.router)
+    app.include_router(notification_pages.router)
     app.include_router(report_api.router)
     app.include_router(report_pages.router)
     app.include_router(audit_pages.router)

@@ -23,6 +23,7 @@ from server.blobs import FolderBlobStore
 from server.database import writing
 from server.live import Broadcaster
 from server.models import LoginSession, User
+from server.notification.channels import Notices
 from server.problems import LoginNeeded, Problem, problem_response
 from server.series.port import SeriesStore
 from server.settings import Settings
@@ -40,6 +41,7 @@ class AppState:
     blobs: FolderBlobStore
     broadcaster: Broadcaster
     series: SeriesStore
+    notices: Notices
     backfill: Backfill = field(default_factory=Backfill)
 
 

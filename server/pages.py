@@ -32,6 +32,7 @@ from server.deps import (
 )
 from server.i18n import LANGUAGES, choose, translate
 from server.models import Alert, LoginSession
+from server.notification.channels import receipts_of
 from server.policy import may
 from server.problems import Problem
 from server.series.port import SeriesStore, SeriesUnavailable
@@ -176,6 +177,7 @@ def _detail(
         detail = queries.get_alert(db, session.user, alert_id)
         if detail is None:
             return render(request, "error.html", status=404, session=session, error="unknown_alert")
+        receipts = receipts_of(db, alert_id)
     alert = detail.alert
     try:
         chart, no_chart = _chart(state.series, alert), "no_series"
@@ -184,7 +186,8 @@ def _detail(
     state_now: State = alert.state  # type: ignore[assignment]
     return render(
         request, "detail.html", status=problem.status if problem else 200, session=session, alert=alert,
-        detail=detail, chart=chart, no_chart=no_chart, moves=moves(state_now, session.user.role),
+        detail=detail, receipts=receipts, chart=chart, no_chart=no_chart,
+        moves=moves(state_now, session.user.role),
         error=problem.code if problem else None,
         annotated=next((item for item in detail.evidence if item.role == "annotated"), None),
         original=next((item for item in detail.evidence if item.role == "snapshot"), None),

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import URL
 
+from server.notification.settings import NotificationSettings
 from server.series.settings import Influx1Series, Influx2Series, SqliteSeries
 
 
 class Settings(BaseModel):
-    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept."""
+    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept;
+    ``notification``: how people and platforms are told."""
 
     model_config = ConfigDict(frozen=True)
 
     data_dir: Path
     secure_cookies: bool = True
     series: SqliteSeries | Influx1Series | Influx2Series = SqliteSeries()
+    notification: NotificationSettings = Field(default_factory=NotificationSettings)
 
     @property
     def database_url(self) -> URL:

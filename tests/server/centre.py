@@ -121,10 +121,15 @@ class Centre:
         return Person(self, name)
 
     def dump(self) -> dict[str, list[Any]]:
-        """Every row of every table, and the names of the blobs."""
+        """Every row of every table but what a task in the background works on, and the names of the blobs."""
         with sqlite3.connect(self.data / "record.sqlite") as db:
             names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            tables = {name: sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for name in names}
+            tables = {
+                name: sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)
+                for name in names
+                if name != "event_desk"
+            }
+            tables["alert_change"] = db.execute("SELECT event_id, change FROM alert_change ORDER BY id").fetchall()
         db.close()
         blobs = self.data / "blobs"
         tables["blobs"] = sorted(path.name for path in blobs.rglob("*") if path.is_file()) if blobs.exists() else []
