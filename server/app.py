@@ -28,6 +28,7 @@ from server.notification.worker import Worker
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
 from server.settings import Settings
+from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
@@ -99,6 +100,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(pages.router)
     app.include_router(notification_api.router)
     app.include_router(notification_pages.router)
+    app.include_router(vendors_api.router)
     app.include_router(report_api.router)
     app.include_router(report_pages.router)
     app.include_router(audit_pages.router)

@@ -44,6 +44,7 @@ CATALOGUE: dict[str, tuple[int, float]] = {
     "phone_use": (3, 24),
     "no_gloves": (3, 24),
     "absent_post": (3, 24),
+    "vendor_event": (3, 24),
     "temperature_excursion": (1, 2),
     "sensor_fault": (2, 24),
     "camera_blind": (2, 24),

@@ -40,7 +40,6 @@ class AppriseNotifier:
         self._mail_url = mail_url
         self._trusted_hosts = frozenset(trusted_hosts)
         self._read_s = read_s
-        _check_replies()
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -66,6 +65,7 @@ class AppriseNotifier:
     def send(self, message: Message, recipient: Recipient) -> None:
         from apprise import Apprise, NotifyFormat
 
+        _check_replies()
         try:
             address, _ = self.check(recipient.address, recipient.kind)
             url = self._url(address, recipient.kind, message)

@@ -7,6 +7,7 @@ checked, so that a name which changes its mind between check and use gains nothi
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Collection, Mapping
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -74,6 +75,8 @@ class Egress:
     ) -> None:
         self.trusted_hosts = frozenset(trusted_hosts)
         self._resolve = resolve
+        for name in ("httpx", "httpcore"):  # they write every address into the log, and with it what is secret in it
+            logging.getLogger(name).setLevel(logging.WARNING)
         # no proxy from the environment: it would be asked for names that were not checked
         self._client = httpx.Client(timeout=timeout_s, follow_redirects=False, trust_env=False)
 

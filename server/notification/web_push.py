@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from server.key_files import make_once
 from server.notification.egress import Egress, check_url
 from server.notification.port import Message, Recipient, Undelivered
 
 KEY_FILE = "web-push.pem"
+DEFAULT_CONTACT = "mailto:centre@localhost"  # some services refuse it: set `contact`
 LIFE_S = 86_400
 ENDED = (404, 410)  # RFC 8030, 7.3: the browser's owner took the permission back
 PAYLOAD_BYTES_MAX = 3000  # with padding and header it stays below the 4,096 bytes that every service takes
@@ -43,22 +44,13 @@ class Subscription(BaseModel):
 def ensure_key(data_dir: Path) -> Path:
     """The file with the instance's own key (P-256, PEM), made once and readable by its owner only."""
     path = data_dir / KEY_FILE
-    if path.exists():
-        return path
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    draft = path.with_name(f".{KEY_FILE}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        path.hardlink_to(draft)  # unlike a rename, it never replaces the key that another process has just made
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    make_once(path, _new_key)
     return path
+
+
+def _new_key() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def unpadded(text: str) -> bytes:
@@ -79,7 +71,7 @@ class WebPushNotifier:
 
         self._vapid = Vapid02.from_file(str(key_file))
         self._egress = egress
-        self._contact = contact
+        self._contact = contact or DEFAULT_CONTACT
         raw = self._vapid.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         self.public_key = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
@@ -112,9 +104,11 @@ class WebPushNotifier:
 
     def _authorization(self, endpoint: str) -> dict[str, str]:
         parts = urlsplit(endpoint)
-        claims = {"aud": f"{parts.scheme}://{parts.netloc}", "exp": int(time.time()) + TOKEN_LIFE_S}
-        if self._contact:
-            claims["sub"] = self._contact
+        claims = {
+            "aud": f"{parts.scheme}://{parts.netloc}",
+            "exp": int(time.time()) + TOKEN_LIFE_S,
+            "sub": self._contact,
+        }
         signed: dict[str, str] = self._vapid.sign(claims)
         return signed
 
