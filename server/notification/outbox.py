@@ -19,7 +19,7 @@ from server.models import Alert, Site
 from server.models_notification import AlertChange, EventDesk, Notification, NotificationChannel
 from server.notification.recipients import recipients
 from server.notification.rules import Delivery, Rules
-from server.notification.timing import due_at, held_flap
+from server.notification.timing import URGENT_TIER, due_at, held_flap
 
 CHANGES_AT_ONCE_MAX = 100
 
@@ -94,6 +94,9 @@ def _tell(db: Session, change: AlertChange, rules: Rules, now: datetime) -> None
     chosen = _channels(db, change, site, rules)
     if not chosen:
         return
+    if change.tier == URGENT_TIER:  # a hold at the cap is another for tier I
+        mine = NotificationChannel.id.in_(list(chosen))
+        db.execute(update(NotificationChannel).where(mine).values(held_until=None))
     thread = thread_of(change)
     told = _last_due(db, chosen, Notification.thread == thread) if change.change == "raise" else {}
     pending = _last_due(db, chosen, (Notification.alert_id == change.alert_id) & Notification.message_id.is_(None))
@@ -139,4 +142,4 @@ def _last_due(db: Session, channels: Sequence[int] | dict[int, Delivery], condit
     query = select(Notification.channel_id, func.max(Notification.due_at)).where(
         condition, Notification.channel_id.in_(list(channels))
     )
-    return dict(db.execute(query.group_by(Notification.channel_id)).tuples().all())
+    return {row[0]: row[1] for row in db.execute(query.group_by(Notification.channel_id))}

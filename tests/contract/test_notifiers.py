@@ -232,14 +232,26 @@ def test_address_that_people_give_is_kept_short_and_shown_masked(make: Make) -> 
     assert [secret for secret in rig.secrets if secret in label] == []
 
 
-@pytest.mark.parametrize(
-    "given",
-    ["", "x", "http://127.0.0.1:22/", "https://169.254.169.254/latest", "file:///etc/passwd", "a@b@c.example",
-     "li@school.example?cc=all@school.example", "json://127.0.0.1/", "li@school.example\nBcc: x@y.example", "{}",
-     '{"endpoint": "http://10.0.0.1/", "keys": {"p256dh": "AA", "auth": "AA"}}', f"{SECRET}/../x?rto=900"],
-)  # fmt: skip
-def test_address_of_something_else_is_refused_without_being_repeated(make: Make, given: str) -> None:
+BAD = (
+    "",
+    "x",
+    "http://127.0.0.1:22/",
+    "https://169.254.169.254/latest",
+    "file:///etc/passwd",
+    "a@b@c.example",
+    "li@school.example?cc=all@school.example",
+    "json://127.0.0.1/",
+    "li@school.example\nBcc: x@y.example",
+    "{}",
+    '{"endpoint": "http://10.0.0.1/", "keys": {"p256dh": "AA", "auth": "AA"}}',
+    f"{SECRET}/../x?rto=900",
+)
+
+
+def test_address_of_something_else_is_refused_without_being_repeated(make: Make) -> None:
     rig = make()
-    with pytest.raises(ValueError) as refused:
-        rig.notifier.check(given, rig.recipient.kind)
-    assert not given or len(given) < 3 or given not in str(refused.value)
+    for given in BAD:
+        with pytest.raises(ValueError) as refused:
+            rig.notifier.check(given, rig.recipient.kind)
+        assert len(given) < 3 or given not in str(refused.value)
+    assert rig.read() == []
