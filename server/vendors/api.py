@@ -49,7 +49,7 @@ def _known(db: Session, token: str, source: str) -> None:
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
-        json.dumps(body, allow_nan=False).encode()  # neither NaN nor half a character can be stored
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()  # neither NaN nor half a character can be stored
     except (ValueError, RecursionError):
         raise Problem(422, "invalid", "the body must be a JSON object") from None
     if not isinstance(body, dict):
