@@ -177,7 +177,7 @@ def _detail(
         detail = queries.get_alert(db, session.user, alert_id)
         if detail is None:
             return render(request, "error.html", status=404, session=session, error="unknown_alert")
-        receipts = receipts_of(db, alert_id)
+        receipts = receipts_of(db, alert_id) if may(session.user, "evidence.view") else []
     alert = detail.alert
     try:
         chart, no_chart = _chart(state.series, alert), "no_series"

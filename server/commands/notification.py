@@ -37,19 +37,25 @@ def _push_key(settings: Settings, args: argparse.Namespace) -> int:
 
 def _add(settings: Settings, args: argparse.Namespace) -> int:
     from server.accounts import ensure_site
+    from server.audit import CONSOLE, note
     from server.vendors.intake import add_source, ensure_secret
 
     with changing(settings) as db:
-        token = add_source(db, ensure_secret(settings.data_dir), args.source, ensure_site(db, args.site))
+        site = ensure_site(db, args.site)
+        token = add_source(db, ensure_secret(settings.data_dir), args.source, site)
+        note(db, CONSOLE, "vendor.add", ("site", site.id), {"source": args.source}, site_id=site.id)
     sys.stdout.write(token + "\n")
     return 0
 
 
 def _revoke(settings: Settings, args: argparse.Namespace) -> int:
     from server.accounts import ensure_site
+    from server.audit import CONSOLE, note
     from server.vendors.intake import revoke_sources
 
     with changing(settings) as db:
-        count = revoke_sources(db, args.source, ensure_site(db, args.site))
+        site = ensure_site(db, args.site)
+        count = revoke_sources(db, args.source, site)
+        note(db, CONSOLE, "vendor.revoke", ("site", site.id), {"source": args.source}, site_id=site.id)
     sys.stdout.write(f"{count} tokens are void\n")
     return 0

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
+from server.access import needs
 from server.deps import StateDep, UserDep, snapshot
-from server.live import viewer_site
 from server.notification.channels import events_after
 from server.notification.webhook import DEFAULT_SOURCE, cloud_event
 
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/v1", tags=["events"])
 EVENTS_MAX = 500
 
 
-@router.get("/events")
+@router.get("/events", dependencies=[needs("alert.read")])
 def events(
     user: UserDep,
     state: StateDep,
@@ -29,6 +29,6 @@ def events(
     """
     source = state.settings.notification.public_url or DEFAULT_SOURCE
     with snapshot(state) as db:
-        found, cursor = events_after(db, viewer_site(user), after, limit)
+        found, cursor = events_after(db, user, after, limit)
         told: dict[str, Any] = {"events": [cloud_event(change, source) for change in found], "cursor": cursor}
     return JSONResponse(told)

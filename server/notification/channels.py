@@ -18,6 +18,7 @@ from server.notification.messages import queue_trial, remove_channel
 from server.notification.port import Notifier
 from server.notification.settings import NotificationSettings
 from server.notification.web_push import WebPushNotifier, ensure_key
+from server.scope import within
 
 CHANNELS_MAX = 10
 RECEIPTS_MAX = 200
@@ -136,13 +137,14 @@ def _receipt(row: Notification) -> Receipt:
     )
 
 
-def events_after(db: Session, site_id: int | None, after: int, limit: int) -> tuple[list[AlertChange], int]:
-    """The feed behind a position for somebody who sees *site_id*, or all sites; and the position to go on from."""
-    query = select(AlertChange).where(AlertChange.position > after).order_by(AlertChange.position).limit(limit)
-    if site_id is not None:
-        query = query.where(AlertChange.site_id == site_id)
+def events_after(db: Session, user: User, after: int, limit: int) -> tuple[list[AlertChange], int]:
+    """The feed behind a position, as far as this person sees; and the position to go on from."""
+    seen = select(AlertChange).where(AlertChange.position > after, within(user, AlertChange.site_id))
+    query = seen.order_by(AlertChange.position).limit(limit)
+    newest = db.scalar(select(func.max(AlertChange.position))) or 0
     found = list(db.scalars(query))
     if len(found) == limit:
         return found, found[-1].position or after
-    newest = db.scalar(select(func.max(AlertChange.position))) or 0
+    if len(found) == limit:
+        return found, found[-1].position or after
     return found, max(after, newest)

@@ -10,7 +10,9 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
-from server.deps import AlertId, AppState, SessionDep, StateDep, check_csrf, snapshot, transact
+from server.access import open_to
+from server.audit import note, person
+from server.deps import AlertId, AppState, RemoteDep, SessionDep, StateDep, check_csrf, snapshot, transact
 from server.models import LoginSession
 from server.notification.channels import (
     CHANNELS_MAX,
@@ -29,13 +31,13 @@ WORKER = Path(__file__).parents[1] / "static" / "push-worker.js"
 TOLD = ("channel_saved", "channel_removed", "channel_tried")
 
 
-@router.get("/push-worker.js")
+@router.get("/push-worker.js", dependencies=[open_to("everybody")])
 def push_worker() -> FileResponse:
     """Served from the root: a service worker may only speak for what lies below its own address."""
     return FileResponse(WORKER, media_type="text/javascript", headers={"cache-control": "no-cache"})
 
 
-@router.get(PATH)
+@router.get(PATH, dependencies=[open_to("logged_in")])
 def channels_page(request: Request, state: StateDep, session: SessionDep, told: str = "") -> HTMLResponse:
     return _page(request, state, session, told=told if told in TOLD else None)
 
@@ -52,11 +54,12 @@ def _page(
     )  # fmt: skip
 
 
-@router.post(PATH)
+@router.post(PATH, dependencies=[open_to("logged_in")])
 def add(
     request: Request,
     state: StateDep,
     session: SessionDep,
+    remote: RemoteDep,
     kind: Annotated[ChannelKind, Form()],
     address: Annotated[str, Form(max_length=3000)],
     tiers: Annotated[int, Form(ge=1, le=3)] = 3,
@@ -66,7 +69,10 @@ def add(
     language = language_of(request)
 
     def work(db: Session) -> None:
-        add_channel(db, state.notices, session.user, kind, address, tiers, language, datetime.now(UTC))
+        now = datetime.now(UTC)
+        channel = add_channel(db, state.notices, session.user, kind, address, tiers, language, now)
+        detail = {"kind": kind, "label": channel.label, "tiers": tiers}
+        note(db, person(session.user, remote), "channel.add", ("channel", channel.id), detail)
 
     try:
         transact(state, work)
@@ -75,19 +81,25 @@ def add(
     return RedirectResponse(f"{PATH}?told=channel_saved", 303)
 
 
-@router.post(PATH + "/{channel_id}/{act}")
+@router.post(PATH + "/{channel_id}/{act}", dependencies=[open_to("logged_in")])
 def change(
     channel_id: AlertId,
     act: Literal["remove", "try"],
     request: Request,
     state: StateDep,
     session: SessionDep,
+    remote: RemoteDep,
     csrf: Annotated[str, Form()] = "",
 ) -> Response:
     check_csrf(session, csrf)
     do = drop_channel if act == "remove" else try_channel
+
+    def work(db: Session) -> None:
+        do(db, session.user, channel_id, datetime.now(UTC))
+        note(db, person(session.user, remote), f"channel.{act}", ("channel", channel_id))
+
     try:
-        transact(state, lambda db: do(db, session.user, channel_id, datetime.now(UTC)))
+        transact(state, work)
     except ChannelRefused as error:
         return _page(request, state, session, error=error.code)
     return RedirectResponse(f"{PATH}?told={'channel_removed' if act == 'remove' else 'channel_tried'}", 303)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
+from server.access import open_to
 from server.deps import AppState, StateDep, body_within, in_thread, look_up, transact
 from server.live import Change
 from server.problems import Problem
@@ -21,7 +22,7 @@ Source = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
-@router.post("/vendor-events/{source}", status_code=201, openapi_extra=BODY)
+@router.post("/vendor-events/{source}", status_code=201, openapi_extra=BODY, dependencies=[open_to("box")])
 async def vendor_event(
     source: Source, request: Request, state: StateDep, authorization: Annotated[str, Header()] = ""
 ) -> JSONResponse:

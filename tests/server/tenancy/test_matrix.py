@@ -91,7 +91,7 @@ class Door:
             "alert_id": place.alert_id, "sha256": place.picture, "box_id": place.box_id, "sensor_id": "cold-1",
             "number": place.number, "edition": 1, "format": "json", "language": "en",
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
-            else "acknowledge",
+            else "acknowledge", "channel_id": 1, "act": "try", "source": "kitchen-vision",
         }  # fmt: skip
         path = self.path.format(**words)
         return district.ask(who, self.method, path, **SAMPLES.get(self.name, _nothing)(place))
