@@ -58,12 +58,16 @@ class _Section(BaseModel):
 
 
 class Webhook(_Section):
-    """An upper-level platform that is sent the feed. ``secrets``: newest first; while there are two, both sign."""
+    """An upper-level platform that is sent the feed. ``secrets``: newest first; while there are two, both sign.
+
+    With a ``region`` (``Province/City/District/Station``) it is sent only what happens there.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
     url: str
     secrets: Annotated[list[Annotated[SecretStr, AfterValidator(_webhook_secret)]], Field(min_length=1, max_length=2)]
     tiers: Annotated[list[Tier], Field(min_length=1)] = [1, 2, 3]
+    region: Annotated[str, Field(min_length=1, max_length=330)] | None = None
     age_max_s: Annotated[int, Field(ge=60, le=30 * 86_400)] = 3 * 86_400
 
 

@@ -15,13 +15,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, false, func, or_, select, true, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from server.models_notification import AlertChange, WebhookCursor, WebhookSkip
+from server.models import Region, Site
+from server.models_notification import AlertChange, EventDesk, WebhookCursor, WebhookSkip
 from server.notification.messages import RETRY_S_FIRST, RETRY_S_MAX, Uniform
 from server.notification.settings import Webhook, secret_bytes
+from server.regions import find_region
+from server.scope import region_within
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 DEFAULT_SOURCE = "urn:brightline:centre"
@@ -65,6 +68,8 @@ def sealed(change: AlertChange, hook: Webhook, source: str, now: datetime) -> tu
 
 def ensure_cursors(db: Session, hooks: Sequence[Webhook]) -> None:
     """A new platform is sent what happens from now on; what was before it can read from the feed."""
+    # of two replicas that start together, one waits here and then finds the cursors
+    db.execute(update(EventDesk).where(EventDesk.id == 1).values(next_position=EventDesk.next_position))
     newest = db.scalar(select(func.max(AlertChange.position))) or 0
     for hook in hooks:
         if db.get(WebhookCursor, hook.name) is None:
@@ -104,10 +109,22 @@ def take_next(db: Session, hook: Webhook, worker: str, now: datetime, lease_s: f
     if cursor.next_try_at is not None and cursor.next_try_at > now:
         return None
     later = select(AlertChange).where(AlertChange.position > cursor.position)
-    change = db.scalar(later.where(AlertChange.tier.in_(hook.tiers)).order_by(AlertChange.position).limit(1))
+    wanted = later.where(AlertChange.tier.in_(hook.tiers), _lies_in(db, hook))
+    change = db.scalar(wanted.order_by(AlertChange.position).limit(1))
     if change is None:
         cursor.position = db.scalar(select(func.max(AlertChange.position))) or cursor.position
     return change
+
+
+def _lies_in(db: Session, hook: Webhook) -> ColumnElement[bool]:
+    """The changes of the platform's region; a region that does not exist yet has none."""
+    if hook.region is None:
+        return true()
+    region = find_region(db, hook.region)
+    if region is None:
+        return false()
+    sites = select(Site.id).join(Region, Region.id == Site.region_id).where(region_within(region.path))
+    return AlertChange.site_id.in_(sites)
 
 
 def drop_lease(db: Session, hook: Webhook, worker: str) -> None:

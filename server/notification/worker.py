@@ -55,6 +55,7 @@ class Worker:
         self._clock = clock
         self._stopping = threading.Event()
         self._failing = False
+        self._ready = False
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
@@ -118,9 +119,9 @@ class Worker:
         notifier = self._notifiers.get(recipient.kind)
         if notifier is None:
             raise Undelivered("not_set_up", final=True)
-        link = (self._settings.public_url or "") + message.path
-        if self._settings.public_url is None and recipient.kind != "push":
-            link = ""  # a path leads nowhere in a mail
+        link = message.path  # a browser knows where it subscribed; elsewhere a path alone leads nowhere
+        if recipient.kind != "push":
+            link = self._settings.public_url + message.path if self._settings.public_url else ""
         notifier.send(
             Message(
                 message.idempotency_key,
@@ -179,8 +180,6 @@ class Worker:
         flying: dict[str, Future[int]] = {}
         with ThreadPoolExecutor(1, "notices") as desk, ThreadPoolExecutor(SENDERS_MAX, "notice") as senders:
             try:
-                with self._transaction() as db:
-                    webhook.ensure_cursors(db, self._settings.webhooks)
                 while True:
                     flying = {name: future for name, future in flying.items() if not self._landed(future)}
                     busy = await loop.run_in_executor(desk, self._launch, senders, flying)
@@ -192,6 +191,10 @@ class Worker:
     def _launch(self, senders: ThreadPoolExecutor, flying: dict[str, Future[int]]) -> int:
         """Start what can be started; how many changes were dealt with."""
         try:
+            if not self._ready:
+                with self._transaction() as db:
+                    webhook.ensure_cursors(db, self._settings.webhooks)
+                self._ready = True
             spread = self.spread()
             channels, hooks = self.due()
         except Exception as error:  # noqa: BLE001 - the supervisor of this task: any fault becomes a retry

@@ -92,6 +92,7 @@ def take_event(
     The same number again is the same event, whatever else it says. Raises ValueError for what is no event at all.
     """
     told = read_event(mappings()[who.source], body)
+    db.get_one(Box, who.box_id, with_for_update=True)  # one event of a source at a time: its batches are a chain
     key = hashlib.sha256(told.id.encode()).hexdigest()
     known = db.scalar(select(VendorEvent).where(VendorEvent.box_id == who.box_id, VendorEvent.event_key == key))
     if known is not None:

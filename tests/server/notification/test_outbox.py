@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,6 +17,7 @@ from server.models_notification import AlertChange, Notification, NotificationCh
 from server.notification.channels import receipts_of
 from server.notification.messages import note_failed
 from server.notification.outbox import queue_notices
+from server.notification.port import Message, Recipient
 from tests.server.notification.desk import NOON, SITE, Desk
 
 
@@ -246,6 +249,32 @@ def test_subscription_that_is_over_is_removed_and_forgotten(desk: Desk) -> None:
     with Session(desk.engine) as db:
         channel = db.get_one(NotificationChannel, channel_id)
         assert (channel.removed_at, channel.address) == (desk.now, "")
+
+
+def test_running_worker_sends_on_beside_a_fault_and_logs_no_address(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.channel("t0psecret@a")
+    desk.channel("li@a")
+    sent = desk.notifier.send
+
+    def send(message: Message, recipient: Recipient) -> None:
+        if recipient.address == "t0psecret@a":
+            raise RuntimeError(f"no way to {recipient.address}")
+        sent(message, recipient)
+
+    desk.notifier.send = send  # type: ignore[method-assign]
+    desk.alert()
+
+    async def run() -> None:
+        async with desk.worker.running(), asyncio.timeout(30):
+            while not desk.notifier.sent or "RuntimeError" not in caplog.text:
+                await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(run())
+    assert [address for address, _ in desk.notifier.sent] == ["li@a"]
+    assert "t0psecret" not in caplog.text
 
 
 def test_person_hears_only_of_the_tiers_that_they_chose(desk: Desk) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from server.cli import main
 from server.notification.rules import DEFAULT_RULES, load_rules
 from tests.receivers import Browser
-from tests.server.centre import Centre, Person, run_cli
+from tests.server.centre import Centre, Person
 
 PATH = "/me/notifications"
 TOKEN = "s3cretTok3nOfTheBot"
@@ -75,8 +76,11 @@ def test_address_that_is_wrong_or_not_set_up_is_refused_with_a_sentence(
     assert address not in answer.text
 
 
-def test_browser_subscribes_with_the_key_that_the_console_prints(centre: Centre, staff: Person) -> None:
-    key = run_cli("push-key", "--data", str(centre.data)).stdout.strip()
+def test_browser_subscribes_with_the_key_that_the_console_prints(
+    centre: Centre, staff: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push-key", "--data", str(centre.data)]) == 0
+    key = capsys.readouterr().out.strip()
     assert len(key) == 87
     assert f'data-key="{key}"' in staff.get(PATH).text
     assert (centre.data / "web-push.pem").stat().st_mode & 0o777 == 0o600

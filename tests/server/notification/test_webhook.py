@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,15 +16,18 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.accounts import ensure_site
 from server.models_notification import WebhookCursor, WebhookSkip
 from server.notification.egress import Egress, is_public
 from server.notification.port import Undelivered
 from server.notification.settings import NotificationSettings, Webhook, load_notification
 from server.notification.webhook import ensure_cursors, signature
 from server.notification.worker import Worker
+from server.regions import ensure_region
 from tests.receivers import HttpReceiver, Request
-from tests.server.notification.desk import Desk
+from tests.server.notification.desk import SITE, Desk
 
+ROOT = Path(__file__).resolve().parents[3]
 OLD, NEW = (SecretStr("whsec_" + base64.b64encode(bytes([byte] * 32)).decode()) for byte in (1, 2))
 
 
@@ -118,6 +122,19 @@ def test_platform_that_is_away_for_days_is_not_sent_what_is_too_old_and_that_is_
     assert told.work() == 1
 
 
+def test_platform_of_a_region_is_sent_only_what_happens_there(told: Desk, platform: HttpReceiver) -> None:
+    hook = told.settings.webhooks[0].model_copy(update={"region": "P/C"})
+    told.settings = told.settings.model_copy(update={"webhooks": [hook]})
+    told.worker = Worker(told.engine, told.settings, [told.notifier], told.egress, clock=lambda: told.now)
+    told.alert()
+    assert told.work() == 0
+    with told.db() as db:
+        ensure_site(db, SITE, region=ensure_region(db, "P/C/D/S"))
+    told.alert(source="cam-2")
+    assert told.work() == 1
+    assert platform.inbox.items[0].json()["data"]["source_id"] == "cam-2"
+
+
 def test_two_workers_send_each_event_once(told: Desk, platform: HttpReceiver) -> None:
     told.alert()
     hook = told.settings.webhooks[0]
@@ -197,6 +214,18 @@ def test_settings_take_secrets_by_reference_only(tmp_path: Path, monkeypatch: py
         assert not any(secret in str(refused.value) for secret in (NEW.get_secret_value(), "me:pw"))
     with pytest.raises(ValidationError):
         Webhook(name="x", url="https://a.example", secrets=[SecretStr("whsec_c2hvcnQ=")])
+
+
+def test_sample_settings_load_with_their_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CITY_WEBHOOK_SECRET", "CITY_WEBHOOK_SECRET_OLD"):
+        monkeypatch.setenv(name, NEW.get_secret_value())
+    monkeypatch.setenv("MAIL_URL", "mailtos://alerts:secret@smtp.example?from=alerts@school.example")
+    shutil.copy(ROOT / "configs" / "notification-sample.yaml", tmp_path / "notification.yaml")
+    shutil.copytree(ROOT / "configs" / "notification", tmp_path / "notification")
+    found = load_notification(tmp_path)
+    assert [len(hook.secrets) for hook in found.webhooks] == [2]
+    assert found.mail_url is not None
+    assert found.rules == NotificationSettings().rules
 
 
 def test_no_secret_shows_in_the_settings() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from server.cli import main
 from server.i18n import catalogue
 from server.vendors.mapping import load_mapping, mappings, read_event
-from tests.server.centre import Centre, Person, is_problem, run_cli
+from tests.server.centre import Centre, Person, is_problem
 
 SOURCE = "kitchen-vision"
 CODES = {
@@ -24,9 +27,17 @@ CODES = {
 }  # fmt: skip
 
 
+def console(centre: Centre, *args: str) -> str:
+    """What a command on the running centre's record prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main([*args, "--data", str(centre.data)]) == 0
+    return out.getvalue().strip()
+
+
 @pytest.fixture(scope="module")
 def token(centre: Centre) -> str:
-    return run_cli("vendor", "add", SOURCE, "--site", "Canteen A", "--data", str(centre.data)).stdout.strip()
+    return console(centre, "vendor", "add", SOURCE, "--site", "Canteen A")
 
 
 def send(centre: Centre, token: str, body: Any, source: str = SOURCE) -> httpx.Response:
@@ -60,7 +71,7 @@ def test_unknown_code_is_kept_and_told_and_the_record_is_proven(centre: Centre, 
     row = next(row for row in centre.dump()["vendor_event"] if "DRONE_SEEN" in row)
     assert '"height": 3' in str(row)
     assert "外部系统的未知事件" in staff.get(f"/alerts/{alert['id']}").text
-    assert run_cli("verify", "--data", str(centre.data)).returncode == 0
+    assert console(centre, "verify").endswith(": 0 wrong")
 
 
 def test_same_event_again_changes_nothing_also_at_the_same_moment(centre: Centre, token: str, staff: Person) -> None:
@@ -79,24 +90,25 @@ def test_token_speaks_for_its_source_until_it_is_revoked(centre: Centre, token: 
     with centre.client() as client:
         assert is_problem(client.post(f"/api/v1/vendor-events/{SOURCE}", json=told("MICE")))
         assert client.post(f"/api/v1/vendor-events/{SOURCE}", json=told("MICE")).status_code == 401
-    other = run_cli("vendor", "add", SOURCE, "--site", "Canteen Z", "--data", str(centre.data)).stdout.strip()
+    other = console(centre, "vendor", "add", SOURCE, "--site", "Canteen Z")
     assert send(centre, other, told("MICE")).status_code == 201
-    run_cli("vendor", "revoke", SOURCE, "--site", "Canteen Z", "--data", str(centre.data))
+    assert console(centre, "vendor", "revoke", SOURCE, "--site", "Canteen Z") == "1 tokens are void"
     assert send(centre, other, told("MICE")).status_code == 403
     assert other not in (centre.data / "record.sqlite").read_bytes().decode("latin-1")
-    assert run_cli("vendor", "add", "nobody", "--site", "X", "--data", str(centre.data), check=False).returncode == 2
+    assert main(["vendor", "add", "nobody", "--site", "X", "--data", str(centre.data)]) == 2
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"[]", b"{", b'{"eventId": 1}', b'{"eventType": "MICE"}', b'{"eventId": true, "eventType": "MICE"}',
-     b'{"eventId": "1", "eventType": "MICE", "x": NaN}', b'{"eventId": "1", "eventType": "MICE", "x": "\\ud800"}',
-     b'{"eventId": {}, "eventType": []}', b"[" * 50_000],
-)  # fmt: skip
-def test_what_is_no_event_is_a_problem_and_leaves_no_trace(centre: Centre, token: str, body: bytes) -> None:
+NO_EVENTS = [
+    b"", b"[]", b"{", b'{"eventId": 1}', b'{"eventType": "MICE"}', b'{"eventId": true, "eventType": "MICE"}',
+    b'{"eventId": "1", "eventType": "MICE", "x": NaN}', b'{"eventId": "1", "eventType": "MICE", "x": "\\ud800"}',
+    b'{"eventId": {}, "eventType": []}', b"[" * 50_000,
+]  # fmt: skip
+
+
+def test_what_is_no_event_is_a_problem_and_leaves_no_trace(centre: Centre, token: str) -> None:
     before = centre.dump()
-    answer = send(centre, token, body)
-    assert (answer.status_code, is_problem(answer)) == (422, True)
+    answers = [send(centre, token, body) for body in NO_EVENTS]
+    assert [(answer.status_code, is_problem(answer)) for answer in answers] == [(422, True)] * len(NO_EVENTS)
     assert centre.dump() == before
 
 
