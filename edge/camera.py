@@ -1,4 +1,4 @@
-"""The camera process: `python -m edge.camera`. Looks, judges, seals the pictures, then says so on standard output.
+"""The camera process: `python -m edge.camera`. Watches several cameras, seals the pictures, says so on standard output.
 
 The only importer of `vision`. It gets its settings as one JSON line on standard input and ends when that closes,
 so it never outlives the box. Pictures are on disk, signed, before the violation is announced.
@@ -10,10 +10,11 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from edge.camera_evidence import EvidenceDesk, Subject
 from edge.config_cameras import Camera, CameraHours
@@ -22,13 +23,15 @@ from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
     from vision.happenings import ViolationOpened, WatchItem
+    from vision.model_shelf import ModelShelf
+    from vision.pipeline import Watch
     from vision.watch_settings import WatchSettings
 
 END_S = 3.0  # from the end of standard input to the end of the process, whatever a camera does
 
 
 class CameraTask(BaseModel):
-    """What the parent tells the camera process. ``open_incidents``: kind, or kind@zone → incident id."""
+    """One camera. ``open_incidents``: kind, or kind@zone → incident id. ``blind``: it was told as blind before."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +40,16 @@ class CameraTask(BaseModel):
     key_file: Path
     spool_dir: Path
     open_incidents: dict[str, str]
+    blind: bool = False
+
+
+class WatchTask(BaseModel):
+    """What the parent tells the camera process; ``crumbs_file``: see `vision.crumbs`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cameras: Annotated[tuple[CameraTask, ...], Field(min_length=1)]
+    crumbs_file: Path
 
 
 class CoverageLine(BaseModel):
@@ -51,10 +64,11 @@ class CoverageLine(BaseModel):
 
 
 class CameraReport(BaseModel):
-    """One line of what the camera process says."""
+    """One line of what the camera process says; ``camera`` is the id."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    camera: str
     type: Literal[
         "violation_opened",
         "violation_updated",
@@ -75,8 +89,7 @@ class CameraReport(BaseModel):
     evidence: list[str] = []
     reason: str | None = None
     judged: int | None = None
-    dropped: int | None = None
-    doubtful: int | None = None
+    drops: dict[str, int] = {}
     rate_fps: float | None = None
     age_ms_max: float | None = None
     inference_ms_mean: float | None = None
@@ -91,7 +104,7 @@ def main() -> int:
     line = sys.stdin.readline()
     if not line:
         return 2
-    task = CameraTask.model_validate_json(line)
+    task = WatchTask.model_validate_json(line)
     stop = threading.Event()
 
     def end_with_parent() -> None:
@@ -105,19 +118,42 @@ def main() -> int:
     os._exit(status)  # threads inside native libraries are not waited for
 
 
-def _watch(task: CameraTask, stop: threading.Event) -> int:
+def suspects(crumbs_file: Path, camera_ids: Sequence[str]) -> list[str]:
+    """Which cameras of a process that died were inside of native code."""
+    from vision.crumbs import read_suspects
+
+    return read_suspects(crumbs_file, camera_ids)
+
+
+def _watch(task: WatchTask, stop: threading.Event) -> int:
+    from vision.crumbs import Crumbs
+    from vision.model_shelf import ModelShelf
+    from vision.watchroom import watch_cameras
+
+    shelf = ModelShelf(threads=max(1, len(os.sched_getaffinity(0)) - 1))  # one core is for the decoders and the box
+    watches = [watch for one in task.cameras if (watch := _open_watch(one, shelf))]
+    if not watches:
+        return 2
+    desks = {
+        one.camera.id: EvidenceDesk(one, Signer.load(one.key_file), EvidenceSpool(one.spool_dir))
+        for one in task.cameras
+    }
+    crumbs = Crumbs(task.crumbs_file, [one.camera.id for one in task.cameras])
+    for item in watch_cameras(watches, stop, crumbs):
+        _say(_report(item, desks[item.camera_id]))
+    return 0
+
+
+def _open_watch(task: CameraTask, shelf: ModelShelf) -> Watch | None:
+    """None when the camera is misconfigured, which is told; the others go on."""
     from vision.manifest import ModelError
     from vision.pipeline import Watch
 
     try:
-        watch = Watch(_settings(task))
+        return Watch(_settings(task), shelf=shelf)
     except (ModelError, ValueError) as error:
-        _say(CameraReport(type="misconfigured", reason=str(error)[:500]))
-        return 2
-    desk = EvidenceDesk(task, Signer.load(task.key_file), EvidenceSpool(task.spool_dir))
-    for item in watch.run(stop):
-        _say(_report(item, desk))
-    return 0
+        _say(CameraReport(camera=task.camera.id, type="misconfigured", reason=str(error)[:500]))
+        return None
 
 
 def _say(report: CameraReport) -> None:
@@ -154,6 +190,7 @@ def _settings(task: CameraTask) -> WatchSettings:
         catalogue=camera.catalogue or DEFAULT_FOLDER,
         rate_fps=camera.rate_fps,
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
+        blind=task.blind,
     )
 
 
@@ -165,24 +202,33 @@ def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
     if isinstance(item, ClipReady):
         subject = Subject(item.incident_id, item.kind, item.at, item.model_sha256, f"film of {item.kind}", item.zone)
         return CameraReport(
-            type="violation_updated", at=item.at, incident_id=item.incident_id, kind=item.kind, zone=item.zone,
+            camera=item.camera_id, type="violation_updated", at=item.at,
+            incident_id=item.incident_id, kind=item.kind, zone=item.zone,
             evidence=[*desk.of_incident(item.incident_id), desk.keep("clip", item.clip_mp4, subject)],
         )  # fmt: skip
     if isinstance(item, ViolationClosed):
         return CameraReport(
-            type="violation_closed", at=item.at, incident_id=item.incident_id, kind=item.kind, zone=item.zone,
+            camera=item.camera_id, type="violation_closed", at=item.at,
+            incident_id=item.incident_id, kind=item.kind, zone=item.zone,
             reason=item.reason,
         )  # fmt: skip
     if isinstance(item, CameraStatus):
         kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
-        return CameraReport(type=kind, at=item.at, reason=item.reason)
+        return CameraReport(camera=item.camera_id, type=kind, at=item.at, reason=item.reason)
     if isinstance(item, FrameStats):
         return CameraReport(
-            type="stats", judged=item.judged, dropped=item.dropped, doubtful=item.doubtful, blind_s=item.blind_s,
+            camera=item.camera_id, type="stats", judged=item.judged, drops=dict(item.drops), blind_s=item.blind_s,
             rate_fps=item.rate_fps, age_ms_max=item.age_ms_max, inference_ms_mean=item.inference_ms_mean,
         )  # fmt: skip
     rows = [CoverageLine(kind=row.kind, zone=row.zone, due_s=row.due_s, judged_s=row.judged_s) for row in item.rows]
-    return CameraReport(type="coverage", at=item.at, started_at=item.started_at, blind_s=item.blind_s, coverage=rows)
+    return CameraReport(
+        camera=item.camera_id,
+        type="coverage",
+        at=item.at,
+        started_at=item.started_at,
+        blind_s=item.blind_s,
+        coverage=rows,
+    )
 
 
 def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
@@ -196,6 +242,7 @@ def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
         item.zone,
     )
     return CameraReport(
+        camera=item.camera_id,
         type="violation_opened",
         at=item.at,
         incident_id=item.incident_id,

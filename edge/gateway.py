@@ -1,4 +1,4 @@
-"""The box as a whole: drivers → rules → outbox → centre, each camera in its own process beside them.
+"""The box as a whole: drivers → rules → outbox → centre, the cameras in a process beside them.
 
 Order at stop: producers first, then what they handed over is committed, then the forwarder gets a last bounded
 chance, then the outbox closes. Each step has a bound: what does not end in its time is left behind, named in the
@@ -16,7 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.calibration import STATE_PREFIX, calibration_events
-from edge.camera_process import CameraProcess
+from edge.camera_desk import CameraDesk
+from edge.camera_service import CameraService
 from edge.clock import ClockStep
 from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
@@ -66,8 +67,8 @@ class Gateway:
             SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
             for source in list_sources(config)
         ]
-        self._cameras = [
-            CameraProcess(
+        cameras = [
+            CameraDesk(
                 camera,
                 box_id=identity.box_id,
                 key_file=key_file(data_dir),
@@ -78,6 +79,7 @@ class Gateway:
             )
             for camera in config.cameras
         ]
+        self._cameras = CameraService(cameras, data_dir / "vision") if cameras else None
 
     def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:
         return [
@@ -129,7 +131,8 @@ class Gateway:
         recorder = asyncio.create_task(self._recorder.run(), name="recorder")
         forwarder = asyncio.create_task(supervise("forwarder", self._forwarder.run), name="forwarder")
         producers = [asyncio.create_task(supervise(name, service), name=name) for name, service in self._services()]
-        logger.info("box %s runs: %d sensors, %d cameras", self._box_id, len(self._desks), len(self._cameras))
+        logger.info("box %s runs: %d sensors, %d cameras", self._box_id, len(self._desks),
+                    len(self._config.cameras))  # fmt: skip
         ready()
         try:
             done, _ = await asyncio.wait([recorder, forwarder, *producers], return_when=asyncio.FIRST_COMPLETED)
@@ -158,7 +161,8 @@ class Gateway:
             services.append(("metrics", self._serve_metrics))
         if self._status is not None:
             services.append(("status broker", self._status.run))
-        services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
+        if self._cameras is not None:
+            services.append(("cameras", self._cameras.run))
         return services
 
     def _load_driver_states(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from vision.detector import OnnxDetector
 from vision.frame import Image
+from vision.model_shelf import ModelShelf
 from vision.sight import SightCheck
 from vision.tracker import Tracker
 
@@ -26,7 +27,7 @@ WARM_UP = 5
 
 def bench(model: Path, *, pictures: int, width: int, height: int, threads: int) -> dict[str, Any]:
     """Median, and 95th percentile, milliseconds of CPU for one picture of *width* × *height*; raises ModelError."""
-    detector = OnnxDetector(model, confidence=0.15, threads=threads)
+    detector = OnnxDetector(model, confidence=0.15, shelf=ModelShelf(threads))
     images = _images(width, height)
     side = detector.manifest.input_px
     batch = detector.session.get_inputs()[0].shape[0]

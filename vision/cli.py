@@ -155,13 +155,14 @@ def _run(args: argparse.Namespace) -> int:
     from vision.address import CameraAddress
     from vision.happenings import ViolationOpened
     from vision.pipeline import Watch
+    from vision.watchroom import watch_cameras
 
     address = CameraAddress(args.source)
     if address.is_file and not Path(args.source).is_file():
         raise ValueError(f"{args.source}: no such video file; give a file, rtsp://, http:// or /dev/videoN")
     settings = _settings(args, args.source)
     with _stopped_by_signal() as stop:
-        for item in Watch(settings).run(stop):
+        for item in watch_cameras([Watch(settings)], stop):
             shown = asdict(item)
             if isinstance(item, ViolationOpened) and args.save:
                 args.save.mkdir(parents=True, exist_ok=True)

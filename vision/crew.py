@@ -15,6 +15,7 @@ from vision.guard import Guard
 from vision.judgement import least_confidence
 from vision.looker import STALE_INTERVALS, STALE_S, LoadedModel, Looker
 from vision.manifest import ModelError
+from vision.model_shelf import ModelShelf
 from vision.violation import ViolationMachine, ViolationRule
 from vision.watch_settings import Watched, WatchSettings
 from vision.zones import Zone
@@ -23,10 +24,13 @@ from vision.zones import Zone
 class Crew:
     """The lookers and guards of one camera; raises ModelError or ValueError for settings that cannot work."""
 
-    def __init__(self, settings: WatchSettings, detectors: Sequence[Detector] | None = None) -> None:
+    def __init__(
+        self, settings: WatchSettings, detectors: Sequence[Detector] | None = None, shelf: ModelShelf | None = None
+    ) -> None:
         catalogue = Catalogue.load(settings.catalogue)
         if detectors is None:
-            models = [LoadedModel.load(use) for use in settings.models]
+            shelf = shelf or ModelShelf()
+            models = [LoadedModel.load(use, shelf) for use in settings.models]
         else:
             models = [LoadedModel(detector) for detector in detectors]
         self.thresholds: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,8 +67,7 @@ class FrameStats:
 
     camera_id: str
     judged: int
-    dropped: int
-    doubtful: int = 0  # pictures that were not judged because the camera did not see clearly
+    drops: Mapping[str, int]  # pictures that were not judged, by cause, see `vision.camera_statistics`
     blind_s: float = 0.0
     rate_fps: float = 0.0
     age_ms_max: float = 0.0  # of a picture when its verdict was there

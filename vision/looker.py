@@ -12,8 +12,9 @@ from vision.detections import Detections
 from vision.detector import Detector, OnnxDetector
 from vision.frame import Frame, Image
 from vision.heads import IOU_MAX, suppress
+from vision.model_shelf import ModelShelf
+from vision.reader import EARLY_SHARE, next_due
 from vision.scene import Sighting, sightings_of
-from vision.source import EARLY_SHARE, next_due
 from vision.tracker import Tracker
 from vision.watch_settings import ModelUse
 from vision.zones import Zone
@@ -31,9 +32,9 @@ class LoadedModel:
     per_class: bool = False
 
     @classmethod
-    def load(cls, use: ModelUse) -> LoadedModel:
-        """The model of *use*; raises ModelError."""
-        detector = OnnxDetector(use.path, confidence=FIRST_LOOK_CONFIDENCE)
+    def load(cls, use: ModelUse, shelf: ModelShelf) -> LoadedModel:
+        """The model of *use*, from *shelf* if another camera has it already; raises ModelError."""
+        detector = OnnxDetector(use.path, confidence=FIRST_LOOK_CONFIDENCE, shelf=shelf)
         manifest = detector.manifest
         closer = manifest.close_look if use.close_look is None else use.close_look
         return cls(CloseLookDetector(detector) if closer else detector, manifest.thresholds, manifest.per_class)

@@ -1,69 +1,50 @@
-"""One camera from pictures to violations: source → sight → models → rules → snapshot.
+"""One camera from pictures to violations: sight → models → rules → snapshot.
 
-Everything that happens comes out of `Watch.run` as one item; a picture that is lost or not clear is an item too, and no
-violation opens or closes while it lasts. How long was really judged is counted and comes out as well.
+Everything that happens comes out of `Watch.judge` and `Watch.lost` as items; a picture that is lost or not clear is an
+item too, and no violation opens or closes while it lasts. How long was really judged is counted and comes out as well.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from vision.camera_statistics import CameraStatistics
-from vision.clip_desk import ClipDesk
 from vision.coverage import CoverageLedger
 from vision.crew import Crew
 from vision.detector import Detector
 from vision.frame import Frame
 from vision.guard import Guard
 from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened, WatchItem
-from vision.packet_ring import PacketRing
+from vision.model_shelf import ModelShelf
 from vision.scene import Scene
 from vision.sight import SightCheck
 from vision.snapshot import annotated_jpeg, raw_jpeg
-from vision.source import SourceLost, VideoSource
 from vision.violation import Closed, Opened
 from vision.watch_settings import WatchSettings
 from vision.zones import Masks
 
 
 class Watch:
-    """Watches one camera; *detectors* replace the models of the settings in tests."""
+    """Watches one camera; *detectors* replace the models of the settings in tests. Cameras may share a *shelf*."""
 
-    def __init__(self, settings: WatchSettings, detectors: Sequence[Detector] | None = None) -> None:
+    def __init__(
+        self,
+        settings: WatchSettings,
+        detectors: Sequence[Detector] | None = None,
+        shelf: ModelShelf | None = None,
+    ) -> None:
         """Raises ModelError or ValueError (CatalogueError is one) for settings that cannot work."""
         self.settings = settings
         self._masks = Masks(settings.masks)
-        self._crew = Crew(settings, detectors)
+        self._crew = Crew(settings, detectors, shelf)
         self._sight = SightCheck()
         self._ledger = CoverageLedger(settings.camera_id, settings.coverage_interval_s)
-        self._statistics = CameraStatistics(settings.camera_id)
-        self._blind = False
+        self.statistics = CameraStatistics(settings.camera_id)
+        self._blind = settings.blind
         self._last_s: float | None = None
-
-    def run(self, stop: threading.Event) -> Iterator[WatchItem]:
-        """Items until *stop* is set or a file that does not loop ends."""
-        settings = self.settings
-        # A clip is the camera's own film: it would show what is masked.
-        ring = None if self._masks.any or not settings.clip_after_s else PacketRing()
-        clips = ClipDesk(ring, settings.clip_before_s, settings.clip_after_s)
-        with VideoSource(settings.source, rate_fps=settings.rate_fps, loop=settings.loop, ring=ring) as source:
-            for item in source:
-                if stop.is_set():
-                    return
-                if isinstance(item, SourceLost):
-                    yield from self.lost("offline: " + item.reason, item.monotonic_s)
-                else:
-                    for happened in self.judge(item):
-                        clips.note(happened, item.monotonic_s)
-                        yield happened
-                yield from clips.ready(item.monotonic_s)
-                if statistics := self._statistics.due(item.monotonic_s, source.dropped):  # blind too: we live
-                    yield statistics
-        yield from self.finish(datetime.now(UTC))
 
     def finish(self, at: datetime) -> Iterator[WatchItem]:
         """What there is to say at the end: the coverage since the last report."""
@@ -82,14 +63,14 @@ class Watch:
         begun_s = time.monotonic()
         sight = self._sight.look(frame.image, frame.monotonic_s)
         if not sight.clear:
-            self._statistics.doubtful += 1
+            self.statistics.doubtful += 1
             yield from self._not_seen(sight.reason if sight.blind else "", frame.captured_at, frame.monotonic_s)
         else:
             if self._blind:
                 self._blind = False
                 yield CameraStatus(self.settings.camera_id, False, "", frame.captured_at)
             yield from self._judge_clear(frame)
-            self._statistics.judged_one(begun_s, time.monotonic(), frame.monotonic_s)
+            self.statistics.judged_one(begun_s, time.monotonic(), frame.monotonic_s)
         yield from self._told(frame.captured_at, frame.monotonic_s)
 
     def _told(self, at: datetime, now_s: float) -> Iterator[WatchItem]:
@@ -107,7 +88,7 @@ class Watch:
         """Nothing is judged. *reason* is empty while it is only a doubt."""
         step_s = self._step(at, now_s)
         self._ledger.count_blind(step_s)
-        self._statistics.blind_s += step_s
+        self.statistics.blind_s += step_s
         for looker in self._crew.lookers:
             looker.forget()
         for guard in self._crew.guards:

@@ -61,6 +61,7 @@ class WatchSettings:
     rate_fps: float = 5.0
     loop: bool = True
     open_incidents: tuple[OpenIncident, ...] = ()
+    blind: bool = False  # it was told as blind before a restart
     coverage_interval_s: float = COVERAGE_INTERVAL_S
     clip_before_s: float = 5.0
     clip_after_s: float = 5.0  # 0: no clips

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.camera import END_S, CameraReport, CameraTask
+from edge.camera import END_S, CameraReport, CameraTask, WatchTask
 from edge.camera_process import END_S as PARENT_END_S
 from edge.config_cameras import Camera
 from firmware_sim.camera import Schedule, write_file
@@ -29,6 +29,10 @@ def start() -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def told(folder: Path, *tasks: CameraTask) -> str:
+    return WatchTask(cameras=tasks, crumbs_file=folder / "crumbs").model_dump_json(by_alias=True)
+
+
 def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input(tmp_path: Path) -> None:
     Signer.generate().save(tmp_path / "box.key")
     with socket.create_server(("127.0.0.1", 0)) as hung:
@@ -40,9 +44,10 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
         try:
             assert process.stdout is not None
             assert process.stdin is not None
-            process.stdin.write(task.model_dump_json() + "\n")
+            process.stdin.write(told(tmp_path, task) + "\n")
             process.stdin.flush()
-            report = CameraReport.model_validate_json(process.stdout.readline())
+            said = (CameraReport.model_validate_json(line) for line in process.stdout)
+            report = next(report for report in said if report.type != "stats")
             assert (report.type, report.incident_id) == ("camera_blind", None)
             assert json.loads(report.model_dump_json())["reason"].startswith("offline: ")
             start_s = time.monotonic()
@@ -71,7 +76,7 @@ def test_an_incident_is_told_with_pictures_and_then_with_its_film_and_all_of_it_
     try:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(task.model_dump_json(by_alias=True) + "\n")
+        process.stdin.write(told(tmp_path, task) + "\n")
         process.stdin.flush()
         said = (CameraReport.model_validate_json(line) for line in process.stdout)
         opened = next(report for report in said if report.type == "violation_opened")
@@ -95,7 +100,7 @@ def test_a_camera_that_cannot_see_what_it_watches_for_says_so_and_ends_with_stat
     camera = Camera.model_validate({"id": "k", "name": "k", "source": "rtsp://u:pa55@c/1", "violations": ["no_hat"]})
     task = CameraTask(box_id="b", camera=camera, key_file=tmp_path / "k", spool_dir=tmp_path / "s", open_incidents={})
     process = start()
-    said, log = process.communicate(task.model_dump_json(by_alias=True) + "\n", timeout=DEADLINE_S)
+    said, log = process.communicate(told(tmp_path, task) + "\n", timeout=DEADLINE_S)
     report = CameraReport.model_validate_json(said)
     assert (process.returncode, report.type) == (2, "misconfigured")
     assert str(report.reason).startswith(
@@ -114,7 +119,10 @@ def test_camera_process_ends_itself_before_its_parent_kills_it() -> None:
     assert END_S < PARENT_END_S
 
 
-@pytest.mark.parametrize("line", ["{}", '{"type": "stats", "more": 1}', '{"type": "fire"}', "[]"])
+@pytest.mark.parametrize(
+    "line",
+    ["{}", '{"camera": "k", "type": "stats", "more": 1}', '{"camera": "k", "type": "fire"}', '{"type": "stats"}'],
+)
 def test_report_with_unknown_words_is_refused(line: str) -> None:
     with pytest.raises(ValueError):
         CameraReport.model_validate_json(line)

@@ -18,6 +18,7 @@ from vision.happenings import ClipReady, ViolationOpened
 from vision.packet_ring import PacketRing
 from vision.pipeline import Watch
 from vision.watch_settings import Watched
+from vision.watchroom import watch_cameras
 
 FPS = 10  # and a keyframe every second
 
@@ -112,7 +113,8 @@ def incident(film: Path, **changes: Any) -> list[object]:
         clip_after_s=1,
         **changes,
     )
-    return list(Watch(settings, [ScriptedDetector({0: "mask", 1: "no_mask"}, [head(1)])]).run(threading.Event()))
+    watch = Watch(settings, [ScriptedDetector({0: "mask", 1: "no_mask"}, [head(1)])])
+    return list(watch_cameras([watch], threading.Event()))
 
 
 def test_an_incident_gets_its_film_a_little_later(film: Path) -> None:

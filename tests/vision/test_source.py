@@ -16,7 +16,8 @@ import pytest
 
 from firmware_sim.camera import HttpCamera, RtspCamera, Schedule, stream, write_file
 from vision.frame import Frame
-from vision.source import SourceLost, VideoSource, next_due
+from vision.reader import Reader, next_due
+from vision.source import SourceLost, VideoSource
 
 SMALL = {"width": 160, "height": 96}
 
@@ -171,7 +172,7 @@ def test_a_camera_that_dies_and_comes_back_is_read_again(caplog: pytest.LogCaptu
         assert first(source, SourceLost, 20)
         with streaming(HttpCamera(port)):
             back = first(source, Frame, 30)
-            told = [record.message for record in caplog.records if record.name == "vision.source"]
+            told = [record.message for record in caplog.records if record.name == "vision.reader"]
     assert isinstance(back, Frame)
     assert len(told) == 2
     assert "reconnecting" in told[0]
@@ -206,20 +207,20 @@ def test_an_rtsp_camera_is_read() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_reader_thread_that_dies_is_told_and_replaced(film: Path) -> None:
+def test_a_reader_thread_that_dies_is_told_and_replaced(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Unforeseen(Exception):
         """None of the errors that a reader expects."""
 
-    class OnceBroken(VideoSource):
-        broken = True
+    broken = iter([True])
+    read_once = Reader.read_once
 
-        def _read_once(self) -> bool:
-            if self.broken:
-                self.broken = False
-                raise Unforeseen
-            return super()._read_once()
+    def read_or_break(reader: Reader) -> bool:
+        if next(broken, False):
+            raise Unforeseen
+        return read_once(reader)
 
-    with OnceBroken(str(film), rate_fps=10, lost_s=0.5) as source:
+    monkeypatch.setattr(Reader, "read_once", read_or_break)
+    with VideoSource(str(film), rate_fps=10, lost_s=0.5) as source:
         lost = first(source, SourceLost, 10)
         assert isinstance(lost, SourceLost)
         assert "started again" in lost.reason
