@@ -176,7 +176,10 @@ def _settings(task: CameraTask) -> WatchSettings:
     incidents = [(*key.partition("@")[::2], incident) for key, incident in task.open_incidents.items()]
     return WatchSettings(
         camera_id=camera.id,
-        source=camera.source,
+        source=camera.watched_source,
+        clip_source=camera.film_source,
+        keyframes_only=camera.keyframes_only,
+        hardware=camera.hardware,
         models=tuple(
             ModelUse(item.path or DEFAULT_MODEL, item.rate_fps, item.regions, item.close_look)
             for item in camera.models_used

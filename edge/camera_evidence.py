@@ -49,7 +49,7 @@ class EvidenceDesk:
         self._task = task
         self._signer = signer
         self._spool = spool
-        settings = task.camera.model_dump(mode="json", exclude={"source"})
+        settings = task.camera.model_dump(mode="json", exclude={"source", "sub_source"})
         self._chain = EvidenceChain(task.spool_dir / f"{task.camera.id}.chain")
         self._kept: dict[str, list[str]] = {}
         self._config_sha256 = sha256_hex(json.dumps(settings, sort_keys=True).encode())

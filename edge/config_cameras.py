@@ -90,6 +90,10 @@ def _code_alone(value: Any) -> Any:
 class Camera(_Part):
     """A kitchen camera; ``source`` may be a secret reference because addresses hold passwords.
 
+    ``sub_source`` is its smaller stream: what is looked at, and what films are cut from, unless ``detect_on`` or
+    ``films_from`` says main. ``keyframes_only`` saves the decoding of all but one picture in seconds. ``hardware`` is
+    what decodes. A new ``view`` says that the camera looks elsewhere on purpose.
+
     ``dwell_s``, ``recover_s`` and ``confidence`` hold for all its violations that do not say otherwise.
     """
 
@@ -97,6 +101,12 @@ class Camera(_Part):
     name: Annotated[str, Field(min_length=1, max_length=80)]
     place: Annotated[str, Field(max_length=80)] = ""
     source: str
+    sub_source: str = ""
+    detect_on: Literal["main", "sub"] = "sub"
+    films_from: Literal["main", "sub"] = "sub"
+    keyframes_only: bool = False
+    hardware: Literal["auto", "none", "v4l2m2m", "vaapi", "drm", "cuda", "qsv"] = "auto"
+    view: Identifier = "1"
     model: Path | None = None
     models: Annotated[tuple[CameraModel, ...], Field(max_length=8)] = ()
     violations: Annotated[
@@ -108,13 +118,15 @@ class Camera(_Part):
     catalogue: Path | None = None
     dwell_s: Seconds | None = None
     recover_s: Seconds | None = None
-    rate_fps: Rate = 5.0
+    rate_fps: Annotated[float, Field(ge=0.1, le=30)] = 5.0
     confidence: Confidence | None = None
 
     @model_validator(mode="after")
     def _refers_to_what_it_has(self) -> Camera:
         if self.model is not None and self.models:
             raise ValueError("give model or models, not both")
+        if self.rate_fps < 1 and not self.keyframes_only:
+            raise ValueError("rate_fps below 1 needs keyframes_only: true")
         zones = [zone.id for zone in self.zones]
         if len(set(zones)) < len(zones):
             raise ValueError("two zones have the same id")
@@ -131,6 +143,16 @@ class Camera(_Part):
     def models_used(self) -> tuple[CameraModel, ...]:
         """Its models, with the short form written out."""
         return self.models or (CameraModel(path=self.model),)
+
+    @property
+    def watched_source(self) -> str:
+        """The stream that is looked at."""
+        return self.sub_source if self.sub_source and self.detect_on == "sub" else self.source
+
+    @property
+    def film_source(self) -> str:
+        """The stream that films are cut from."""
+        return self.sub_source if self.sub_source and self.films_from == "sub" else self.source
 
     def changes_for(self, item: CameraViolation) -> dict[str, Any]:
         """What differs from the catalogue for *item* on this camera."""

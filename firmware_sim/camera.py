@@ -102,8 +102,10 @@ def stream(schedule: Schedule, sink: Sink, stop: threading.Event, *, fps: int, w
             stop.wait(max(0.0, start_s + index / fps - time.monotonic()))
 
 
-def write_file(schedule: Schedule, path: Path, seconds: float, *, fps: int, width: int, height: int) -> None:
-    """Write the same pictures to a video file, as fast as they encode."""
+def write_file(
+    schedule: Schedule, path: Path, seconds: float, *, fps: int, width: int, height: int, keyframe_every: int = 250
+) -> None:
+    """Write the same pictures to a video file, as fast as they encode; a keyframe in so many pictures."""
     import av
 
     kitchen = Kitchen(width, height)
@@ -111,6 +113,7 @@ def write_file(schedule: Schedule, path: Path, seconds: float, *, fps: int, widt
         video = container.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.gop_size = fps
+        video.gop_size = keyframe_every
         video.options = {"preset": "ultrafast", "crf": "21"}
         for index in range(round(seconds * fps)):
             at_s = index / fps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -64,13 +65,15 @@ class Looker:
         self._regions = regions
         self._due_s: float | None = None
         names = self.detector.names.items()
-        self._tracker = Tracker(
+        self._new_tracker = partial(
+            Tracker,
             confident=confident_else,
             confident_by_class={number: confident[name] for number, name in names if name in confident},
             # Where one place has one class, a head that turns and is taken for something else is still that head.
             groups={number: groups[name] for number, name in names if name in groups} if model.per_class else {},
             ids=ids,
         )
+        self._tracker = self._new_tracker()
 
     def is_due(self, now_s: float) -> bool:
         return self._due_s is None or now_s + EARLY_SHARE * self.interval_s >= self._due_s
@@ -91,6 +94,11 @@ class Looker:
     def forget(self) -> None:
         """The camera did not see: nothing that was seen before says anything now."""
         self.sightings, self.looked_s = (), None
+
+    def begin_anew(self) -> None:
+        """Pictures have another size from now on: places in them mean something else."""
+        self.forget()
+        self._tracker = self._new_tracker()
 
     def _detect(self, image: Image) -> Detections:
         if not self._regions:

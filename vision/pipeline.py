@@ -45,6 +45,7 @@ class Watch:
         self.statistics = CameraStatistics(settings.camera_id)
         self._blind = settings.blind
         self._last_s: float | None = None
+        self._size: tuple[int, ...] | None = None  # height and width of the last picture
 
     def finish(self, at: datetime) -> Iterator[WatchItem]:
         """What there is to say at the end: the coverage since the last report."""
@@ -61,6 +62,7 @@ class Watch:
     def judge(self, frame: Frame) -> Iterator[WatchItem]:
         """The items that one picture gives rise to."""
         begun_s = time.monotonic()
+        self._take_size(frame)
         sight = self._sight.look(frame.image, frame.monotonic_s)
         if not sight.clear:
             self.statistics.doubtful += 1
@@ -72,6 +74,16 @@ class Watch:
             yield from self._judge_clear(frame)
             self.statistics.judged_one(begun_s, time.monotonic(), frame.monotonic_s)
         yield from self._told(frame.captured_at, frame.monotonic_s)
+
+    def _take_size(self, frame: Frame) -> None:
+        """After a reconnection pictures may have another size: boxes and half-made judgements are of the old one."""
+        size = frame.image.shape[:2]
+        if self._size is not None and size != self._size:
+            for looker in self._crew.lookers:
+                looker.begin_anew()
+            for guard in self._crew.guards:
+                guard.machine.blind()
+        self._size = size
 
     def _told(self, at: datetime, now_s: float) -> Iterator[WatchItem]:
         if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s)):

@@ -1,7 +1,7 @@
 """The thread that reads one camera: opens, decodes at the asked rate, and connects again for ever when it fails.
 
-What a decoder calls damaged is never given out, nor what follows it up to the next keyframe: it would be drawn from the
-damaged picture. Errors become a reason (without secrets) and another attempt after a pause with jitter.
+Errors become a reason (without secrets) and another attempt after a pause with jitter. When hardware gives no picture
+the next attempt is in software; if that works it stays so, and is told once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from typing import Any
 import numpy as np
 
 from vision.address import CameraAddress, public_name
+from vision.decoder import PictureDecoder
 from vision.frame import Frame
+from vision.hardware import accelerator, found_hardware
 from vision.packet_ring import PacketRing
 
 logger = logging.getLogger(__name__)
-BACKOFF_S_MAX = 5.0
+BACKOFF_S_MAX = 3.0  # with a time-out before it and a keyframe after it: back within ten seconds
 EARLY_SHARE = 0.25  # a picture this part of an interval early still counts as due: cameras jitter
-DAMAGED_S_MAX = 15.0  # without one whole picture: then a new connection, which begins at a keyframe
 # What PyAV and FFmpeg's decoders raise on bad input, one by one; each becomes a reason and another attempt.
 READ_ERRORS = (OSError, ValueError, LookupError, RuntimeError, TypeError, ArithmeticError, EOFError, MemoryError)
 
 
 class Reader:
-    """``read_for_ever`` is the thread's work; the fields below may be read from outside at any time."""
+    """``read_for_ever`` is the thread's work; the public fields may be read from outside at any time."""
 
     def __init__(
         self,
@@ -38,25 +39,32 @@ class Reader:
         *,
         interval_s: float,
         loop: bool,
-        ring: PacketRing | None,
         publish: Callable[[Frame], None],
-        wake: Callable[[], None],
         drops: Counter[str],
-        at_work: Callable[[bool], None],
+        ring: PacketRing | None = None,
+        wake: Callable[[], None] = lambda: None,
+        at_work: Callable[[bool], None] = lambda _: None,
+        keyframes_only: bool = False,
+        hardware: str = "none",
     ) -> None:
-        """Raises ValueError for an address that cannot work."""
+        """Raises ValueError for an address, or a hardware, that cannot work."""
         self.stop = threading.Event()
         self.reason = "not connected yet"
         self.finished = False  # a film that does not loop is over
         self.given = 0  # pictures published
+        self.packet_s = time.monotonic()  # when the camera last sent anything
         self._address = CameraAddress(url)
         self._interval_s = interval_s
         self._loop = loop
-        self._ring = ring
         self._publish = publish
-        self._wake = wake
         self._drops = drops
+        self._ring = ring
+        self._wake = wake
         self._at_work = at_work
+        self._keyframes_only = keyframes_only
+        self._hardware = found_hardware(hardware)
+        self._in_software = self._hardware == "none"  # this attempt; with hardware, every second one that fails
+        self._came_any = False  # in this connection
         self._lost_told = False
 
     @property
@@ -64,16 +72,25 @@ class Reader:
         """The address without its secrets."""
         return self._address.shown
 
+    @property
+    def _tried_all(self) -> bool:
+        """Whether a failure is the source's own, because hardware was not to blame or software failed as well."""
+        return self._hardware == "none" or not self._in_software
+
+    @property
+    def plays_file(self) -> bool:
+        return self._address.is_file
+
     def read_for_ever(self) -> None:
         """Until ``stop`` is set or a film that does not loop is over."""
         failures = 0
         while not self.stop.is_set():
             got_one = self.read_once()
-            if self._address.is_file and not self._loop:
+            if self.plays_file and not self._loop and (got_one or self._tried_all):
                 self.finished = True
                 self._wake()
                 return
-            if self._address.is_file and got_one:
+            if self.plays_file and got_one:
                 self.stop.wait(self._interval_s)  # a film of one picture shall not spin
                 continue
             failures = 0 if got_one else failures + 1
@@ -83,57 +100,50 @@ class Reader:
             self.stop.wait(random.uniform(0.1, min(BACKOFF_S_MAX, 0.5 * 2 ** min(failures, 5))))  # noqa: S311 - jitter
 
     def read_once(self) -> bool:
-        """Read until the source ends or fails; whether it gave a picture."""
+        """Read until the source ends or fails; whether anything useful came."""
         import av
 
-        before = self.given
+        self._came_any = False
         try:
-            with self._address.open() as container:
-                video = container.streams.video[0]
-                video.thread_type = "SLICE"  # threads over whole frames would hold back one picture each
-                self._decode(container, video)
+            with self._address.open(accelerator("none" if self._in_software else self._hardware)) as container:
+                self._take_all(container, container.streams.video[0])
             self.reason = "the stream ended"
         except (av.FFmpegError, *READ_ERRORS) as error:
             self.reason = public_name(f"{type(error).__name__}: {error}")[:200]
         finally:
             self._at_work(False)
-        return self.given > before
+        if not self._came_any and self._hardware != "none":
+            self._in_software = not self._in_software
+        return self._came_any
 
-    def _pictures(self, container: Any, video: Any) -> Iterator[Any]:
-        """What comes, decoded; the packets themselves go to the ring, if there is one, on their way."""
-        import av
-
+    def _packets(self, container: Any, video: Any) -> Iterator[Any]:
+        """What comes; to the ring, if there is one, on its way."""
         if self._ring is not None:
             self._ring.begin(video)
-        whole, whole_s = True, time.monotonic()
         for packet in container.demux(video):
+            self.packet_s = time.monotonic()
             if self._ring is not None:
-                self._ring.add(packet, time.monotonic())
-            self._at_work(True)
-            try:
-                pictures = packet.decode()
-            except av.InvalidDataError:
-                pictures, whole = [], False
-                self._drops["decode_error"] += 1
-                self.reason = "the camera sends damaged pictures"
-            self._at_work(False)
-            for picture in pictures:
-                whole = not picture.is_corrupt and (whole or picture.key_frame)
-                if whole:
-                    whole_s = time.monotonic()
-                    yield picture
-                else:
-                    self._drops["decode_error"] += 1
-            if not whole and time.monotonic() - whole_s > DAMAGED_S_MAX:
-                raise ValueError("the camera sends damaged pictures")
+                self._ring.add(packet, self.packet_s)
+            yield packet
 
-    def _decode(self, container: Any, video: Any) -> None:
+    def _pictures(self, container: Any, video: Any) -> Iterator[Any]:
+        hardware = "none" if self._in_software else self._hardware
+        decoder = PictureDecoder(video, hardware=hardware, keyframes_only=self._keyframes_only, drops=self._drops)
+        for packet in self._packets(container, video):
+            self._at_work(True)
+            pictures = list(decoder.decode(packet))
+            self._at_work(False)
+            if decoder.damaged:
+                self.reason = "the camera sends damaged pictures"
+            yield from pictures
+
+    def _take_all(self, container: Any, video: Any) -> None:
         start_s = due_s = time.monotonic()
         first_s: float | None = None
         for picture in self._pictures(container, video):
             if self.stop.is_set():
                 return
-            if self._address.is_file and picture.time is not None:  # a file plays in real time
+            if self.plays_file and picture.time is not None:  # a file plays in real time
                 first_s = picture.time if first_s is None else first_s
                 if self.stop.wait(max(0.0, start_s + picture.time - first_s - time.monotonic())):
                     return
@@ -144,15 +154,20 @@ class Reader:
             self._at_work(True)
             image = np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)
             self._at_work(False)
-            self._give(Frame(image, datetime.now(UTC), now_s, self.given))
+            self._came()
+            self._publish(Frame(image, datetime.now(UTC), now_s, self.given))
+            self.given += 1
 
-    def _give(self, frame: Frame) -> None:
+    def _came(self) -> None:
+        """Something useful came: the connection works."""
+        self._came_any = True
+        if self._in_software and self._hardware != "none":
+            logger.warning("camera %s: decoding by %s does not work here; software does it", self.shown, self._hardware)
+            self._hardware = "none"
+        self.reason = "no picture came"  # until the reader knows better
         if self._lost_told:
             self._lost_told = False
             logger.info("camera %s: pictures again", self.shown)
-        self.reason = "no picture came"  # until the reader knows better
-        self.given += 1
-        self._publish(frame)
 
 
 def next_due(due_s: float, now_s: float, interval_s: float) -> float:

@@ -21,7 +21,9 @@ from vision.reader import EARLY_SHARE, Reader
 
 LOST_S = 4.5
 AGE_S_MAX = 2.0  # an older picture is no longer judged
-RATE_FPS_MIN = 1.0  # below it, the pause between two pictures would look like a lost camera
+RATE_FPS_MIN = 1.0  # below it, the pause between two pictures would look like a lost camera, unless ...
+KEYFRAME_RATE_FPS_MIN = 0.1  # ... only keyframes are taken, which come seconds apart: then packets are a sign of life
+KEYFRAME_LOST_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,24 @@ class VideoSource:
         ring: PacketRing | None = None,
         ready: threading.Condition | None = None,
         at_work: Callable[[bool], None] = lambda _: None,
+        keyframes_only: bool = False,
+        hardware: str = "none",
     ) -> None:
-        """Nothing is opened yet; raises ValueError for an address or a rate that cannot work."""
-        if not RATE_FPS_MIN <= rate_fps <= 60:
-            raise ValueError(f"rate_fps is {rate_fps}; it must be from {RATE_FPS_MIN} to 60")
+        """Nothing is opened yet; raises ValueError for an address, a rate or a hardware that cannot work."""
+        least_fps = KEYFRAME_RATE_FPS_MIN if keyframes_only else RATE_FPS_MIN
+        if not least_fps <= rate_fps <= 60:
+            raise ValueError(f"rate_fps is {rate_fps}; it must be from {least_fps} to 60")
         self.interval_s = 1 / rate_fps
         self.drops: Counter[str] = Counter()
         self.ended = False  # a film that does not loop, and all of it was taken
         self._lost_s = lost_s
+        self._picture_lost_s = max(lost_s, KEYFRAME_LOST_S, 2.5 * self.interval_s) if keyframes_only else lost_s
         self._ready = ready or threading.Condition()
         self._latest: Frame | None = None
         self._heard_s = 0.0
         self._reader = Reader(
             url, interval_s=self.interval_s, loop=loop, ring=ring, publish=self._publish, wake=self._wake,
-            drops=self.drops, at_work=at_work,
+            drops=self.drops, at_work=at_work, keyframes_only=keyframes_only, hardware=hardware,
         )  # fmt: skip
         self._thread = self._new_thread()
 
@@ -99,7 +105,8 @@ class VideoSource:
     @property
     def lost_at_s(self) -> float:
         """When it counts as lost (again) unless a picture comes."""
-        return self._heard_s + self._lost_s
+        silent_s = max(self._reader.packet_s, self._heard_s) + self._lost_s
+        return min(silent_s, self._heard_s + self._picture_lost_s)
 
     def take(self, now_s: float) -> Frame | SourceLost | None:
         """The latest picture, or that none came for too long, or None: nothing to say at monotonic *now_s*."""

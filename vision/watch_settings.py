@@ -51,7 +51,7 @@ class WatchSettings:
     """How one camera is watched."""
 
     camera_id: str
-    source: str
+    source: str  # what is looked at
     models: tuple[ModelUse, ...] = (ModelUse(),)
     violations: tuple[Watched, ...] = (Watched("no_mask"),)
     zones: tuple[Zone, ...] = ()
@@ -65,6 +65,10 @@ class WatchSettings:
     coverage_interval_s: float = COVERAGE_INTERVAL_S
     clip_before_s: float = 5.0
     clip_after_s: float = 5.0  # 0: no clips
+    clip_source: str = ""  # another stream of the camera that films are cut from; empty: the same
+    keyframes_only: bool = False
+    hardware: str = "none"
+    sight_file: Path | None = None  # where the view is kept over a restart, see `vision.sight_memory`
 
     def __post_init__(self) -> None:
         ids = [zone.zone_id for zone in self.zones]

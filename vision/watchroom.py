@@ -17,6 +17,7 @@ from vision.crumbs import Crumbs
 from vision.frame import Frame
 from vision.happenings import WatchItem
 from vision.packet_ring import PacketRing
+from vision.packet_tap import PacketTap
 from vision.pipeline import Watch
 from vision.scheduler import Scheduler
 from vision.source import VideoSource
@@ -37,9 +38,12 @@ class Station:
         settings = watch.settings
         # A clip is the camera's own film: it would show what is masked.
         ring = None if settings.masks or not settings.clip_after_s else PacketRing()
+        apart = bool(ring and settings.clip_source and settings.clip_source != settings.source)
+        self.tap = PacketTap(settings.clip_source, ring, loop=settings.loop) if ring and apart else None
         self.source = VideoSource(
-            settings.source, rate_fps=settings.rate_fps, loop=settings.loop, ring=ring, ready=ready, at_work=reading
-        )
+            settings.source, rate_fps=settings.rate_fps, loop=settings.loop, ring=None if apart else ring, ready=ready,
+            at_work=reading, keyframes_only=settings.keyframes_only, hardware=settings.hardware,
+        )  # fmt: skip
         self._watch = watch
         self._clips = ClipDesk(ring, settings.clip_before_s, settings.clip_after_s)
         self._judging = judging
@@ -80,6 +84,8 @@ def watch_cameras(watches: Sequence[Watch], stop: threading.Event, crumbs: Crumb
     with ExitStack() as stack:
         for station in stations:
             stack.enter_context(station.source)
+            if station.tap is not None:
+                stack.enter_context(station.tap)
         stack.callback(_stop_all, stations)  # at once, before any is waited for
         yield from _watch(stations, ready, stop)
     if not stop.is_set():
@@ -90,6 +96,8 @@ def watch_cameras(watches: Sequence[Watch], stop: threading.Event, crumbs: Crumb
 def _stop_all(stations: Sequence[Station]) -> None:
     for station in stations:
         station.source.stop()
+        if station.tap is not None:
+            station.tap.stop.set()
 
 
 def _watch(stations: Sequence[Station], ready: threading.Condition, stop: threading.Event) -> Iterator[WatchItem]:

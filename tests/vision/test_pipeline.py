@@ -306,3 +306,14 @@ def test_a_stop_ends_the_watch(tmp_path: Path) -> None:
     assert isinstance(next(items), FrameStats)
     stop.set()
     assert list(items) == []
+
+
+def test_a_camera_that_sends_another_size_after_reconnecting_is_judged_anew_and_keeps_its_incident() -> None:
+    """The head stands where another one stood in the small picture; its time counts from the first large picture."""
+    target = watch(head(1))
+    assert judge(target, [frame(i) for i in range(8)]) == []
+    large = [frame(i, np.ascontiguousarray(cv2.resize(frame(i).image, (1280, 720)))) for i in range(8, 30)]
+    (opened,) = judge(target, large)
+    assert isinstance(opened, ViolationOpened)
+    assert opened.at == START + timedelta(seconds=8 / 5 + 2)
+    assert judge(target, [frame(i) for i in range(30, 40)]) == []
