@@ -180,6 +180,8 @@ def _settings(task: CameraTask) -> WatchSettings:
         clip_source=camera.film_source,
         keyframes_only=camera.keyframes_only,
         hardware=camera.hardware,
+        view=camera.view,
+        sight_file=task.spool_dir.parent / "vision" / f"{camera.id}.view.npz",
         models=tuple(
             ModelUse(item.path or DEFAULT_MODEL, item.rate_fps, item.regions, item.close_look)
             for item in camera.models_used

@@ -20,7 +20,7 @@ from vision.guard import Guard
 from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened, WatchItem
 from vision.model_shelf import ModelShelf
 from vision.scene import Scene
-from vision.sight import SightCheck
+from vision.sight_memory import SightMemory
 from vision.snapshot import annotated_jpeg, raw_jpeg
 from vision.violation import Closed, Opened
 from vision.watch_settings import WatchSettings
@@ -40,7 +40,8 @@ class Watch:
         self.settings = settings
         self._masks = Masks(settings.masks)
         self._crew = Crew(settings, detectors, shelf)
-        self._sight = SightCheck()
+        self._memory = SightMemory(settings)
+        self._sight = self._memory.sight
         self._ledger = CoverageLedger(settings.camera_id, settings.coverage_interval_s)
         self.statistics = CameraStatistics(settings.camera_id)
         self._blind = settings.blind
@@ -71,6 +72,7 @@ class Watch:
             if self._blind:
                 self._blind = False
                 yield CameraStatus(self.settings.camera_id, False, "", frame.captured_at)
+            self._memory.keep(frame.monotonic_s)
             yield from self._judge_clear(frame)
             self.statistics.judged_one(begun_s, time.monotonic(), frame.monotonic_s)
         yield from self._told(frame.captured_at, frame.monotonic_s)

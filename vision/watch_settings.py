@@ -68,6 +68,7 @@ class WatchSettings:
     clip_source: str = ""  # another stream of the camera that films are cut from; empty: the same
     keyframes_only: bool = False
     hardware: str = "none"
+    view: str = "1"  # another word: the camera looks elsewhere on purpose
     sight_file: Path | None = None  # where the view is kept over a restart, see `vision.sight_memory`
 
     def __post_init__(self) -> None:

@@ -84,7 +84,7 @@ def test_the_example_in_the_documentation_can_be_loaded() -> None:
     block = re.search(r"^    cameras:\n(?:    .*\n)+", text, re.MULTILINE)
     assert block is not None
     (example,) = yaml.safe_load(block.group())["cameras"]
-    loaded = Camera.model_validate({**example, "source": "rtsp://c/1"})
+    loaded = Camera.model_validate({**example, "source": "rtsp://c/1", "sub_source": "rtsp://c/2"})
     assert [zone.id for zone in loaded.zones] == ["line", "floor"]
     assert [item.code for item in loaded.violations] == ["no_mask", "rodent"]
 
