@@ -213,6 +213,11 @@ class RtspCamera:
             return False
         return done.returncode == 0
 
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._child.pid
+
     def __enter__(self) -> RtspCamera:
         self._child = subprocess.Popen(
             [SYSTEM_PYTHON, str(RTSP_SCRIPT), str(self._port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -33,6 +33,7 @@ class PictureDecoder:
         """The whole pictures of *packet*; raises ValueError when all has been damaged for too long."""
         import av
 
+        self._whole = self._whole and not packet.is_corrupt
         try:
             pictures = self._own.decode(packet) if self._own else packet.decode()
         except av.InvalidDataError:

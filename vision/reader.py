@@ -25,6 +25,7 @@ from vision.packet_ring import PacketRing
 
 logger = logging.getLogger(__name__)
 BACKOFF_S_MAX = 3.0  # with a time-out before it and a keyframe after it: back within ten seconds
+AGE_S_MAX = 2.0  # an older picture is no longer judged
 EARLY_SHARE = 0.25  # a picture this part of an interval early still counts as due: cameras jitter
 # What PyAV and FFmpeg's decoders raise on bad input, one by one; each becomes a reason and another attempt.
 READ_ERRORS = (OSError, ValueError, LookupError, RuntimeError, TypeError, ArithmeticError, EOFError, MemoryError)
@@ -129,13 +130,20 @@ class Reader:
     def _pictures(self, container: Any, video: Any) -> Iterator[Any]:
         hardware = "none" if self._in_software else self._hardware
         decoder = PictureDecoder(video, hardware=hardware, keyframes_only=self._keyframes_only, drops=self._drops)
+        before_s = time.monotonic()
         for packet in self._packets(container, video):
+            # FFmpeg's parser knows the end of a picture when the next one begins, or when it gives up waiting for that.
+            held = self.packet_s - before_s > AGE_S_MAX and not self._keyframes_only
+            before_s = self.packet_s
             self._at_work(True)
             pictures = list(decoder.decode(packet))
             self._at_work(False)
             if decoder.damaged:
                 self.reason = "the camera sends damaged pictures"
-            yield from pictures
+            if held:
+                self._drops["stale"] += len(pictures)
+            else:
+                yield from pictures
 
     def _take_all(self, container: Any, video: Any) -> None:
         start_s = due_s = time.monotonic()

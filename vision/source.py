@@ -17,10 +17,9 @@ from types import TracebackType
 from vision.address import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 from vision.frame import Frame
 from vision.packet_ring import PacketRing
-from vision.reader import EARLY_SHARE, Reader
+from vision.reader import AGE_S_MAX, EARLY_SHARE, Reader
 
 LOST_S = 4.5
-AGE_S_MAX = 2.0  # an older picture is no longer judged
 RATE_FPS_MIN = 1.0  # below it, the pause between two pictures would look like a lost camera, unless ...
 KEYFRAME_RATE_FPS_MIN = 0.1  # ... only keyframes are taken, which come seconds apart: then packets are a sign of life
 KEYFRAME_LOST_S = 15.0
