@@ -119,13 +119,24 @@ class Reader:
 
     def _packets(self, container: Any, video: Any) -> Iterator[Any]:
         """What comes; to the ring, if there is one, on its way."""
-        if self._ring is not None:
-            self._ring.begin(video)
+        ring = self._begin_ring(video)
         for packet in container.demux(video):
             self.packet_s = time.monotonic()
-            if self._ring is not None:
-                self._ring.add(packet, self.packet_s)
+            if ring is not None:
+                ring.add(packet, self.packet_s)
             yield packet
+
+    def _begin_ring(self, video: Any) -> PacketRing | None:
+        """None where there are no films, or the camera sends what none can hold (a USB camera's raw pictures)."""
+        import av
+
+        try:
+            if self._ring is not None:
+                self._ring.begin(video)
+        except (av.FFmpegError, ValueError) as error:
+            logger.warning("camera %s: there will be no films: %s", self.shown, error)
+            self._ring = None
+        return self._ring
 
     def _pictures(self, container: Any, video: Any) -> Iterator[Any]:
         hardware = "none" if self._in_software else self._hardware

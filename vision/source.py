@@ -76,11 +76,6 @@ class VideoSource:
         """All pictures that were not given out, whatever the cause."""
         return self.drops.total()
 
-    @property
-    def shown(self) -> str:
-        """The address without its secrets."""
-        return self._reader.shown
-
     def __enter__(self) -> VideoSource:
         self._heard_s = time.monotonic()
         self._thread.start()

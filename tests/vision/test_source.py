@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
 import cv2
 import pytest
 
@@ -372,3 +373,21 @@ def test_a_usb_camera_that_is_not_there_is_lost_with_the_reason() -> None:
         lost = first(source, SourceLost, 10)
     assert isinstance(lost, SourceLost)
     assert "No such file" in lost.reason
+
+
+def test_a_camera_whose_pictures_no_film_can_hold_is_watched_without_films(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "usb.nut"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("rawvideo", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuyv422"
+        for index in range(5):
+            picture = av.VideoFrame(64, 48, "yuyv422")
+            picture.pts = index
+            container.mux(video.encode(picture))
+    ring = PacketRing()
+    with VideoSource(str(path), rate_fps=10, loop=False, ring=ring) as source:
+        assert [type(item) for item in source][:1] == [Frame]
+    assert ring.clip(0, 1e12) == b""
+    assert caplog.text.count("there will be no films") == 1
