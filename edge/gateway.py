@@ -67,7 +67,7 @@ class Gateway:
             SensingService(source, self._clock.synced, self._record_readings, self._load_driver_states)
             for source in list_sources(config)
         ]
-        cameras = [
+        self._cameras = [
             CameraDesk(
                 camera,
                 box_id=identity.box_id,
@@ -79,7 +79,6 @@ class Gateway:
             )
             for camera in config.cameras
         ]
-        self._cameras = CameraService(cameras, data_dir / "vision") if cameras else None
 
     def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:
         return [
@@ -104,8 +103,8 @@ class Gateway:
         is_open = self._cold_chain.open_flags()
         for desk in self._desks.values():
             is_open |= desk.open_flags()
-        for camera, process in zip(self._config.cameras, self._cameras, strict=True):
-            is_open |= {(camera.id, "blind" if key == "camera_blind" else "violation") for key in process.open}
+        for camera in self._cameras:
+            is_open |= {(camera.camera_id, "blind" if key == "camera_blind" else "violation") for key in camera.open}
         return is_open
 
     async def _record(
@@ -131,8 +130,7 @@ class Gateway:
         recorder = asyncio.create_task(self._recorder.run(), name="recorder")
         forwarder = asyncio.create_task(supervise("forwarder", self._forwarder.run), name="forwarder")
         producers = [asyncio.create_task(supervise(name, service), name=name) for name, service in self._services()]
-        logger.info("box %s runs: %d sensors, %d cameras", self._box_id, len(self._desks),
-                    len(self._config.cameras))  # fmt: skip
+        logger.info("box %s runs: %d sensors, %d cameras", self._box_id, len(self._desks), len(self._cameras))
         ready()
         try:
             done, _ = await asyncio.wait([recorder, forwarder, *producers], return_when=asyncio.FIRST_COMPLETED)
@@ -161,8 +159,8 @@ class Gateway:
             services.append(("metrics", self._serve_metrics))
         if self._status is not None:
             services.append(("status broker", self._status.run))
-        if self._cameras is not None:
-            services.append(("cameras", self._cameras.run))
+        if self._cameras:
+            services.append(("cameras", CameraService(self._cameras, self._config.box.data_dir / "vision").run))
         return services
 
     def _load_driver_states(self) -> dict[str, str]:
