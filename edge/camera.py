@@ -118,11 +118,11 @@ def main() -> int:
     os._exit(status)  # threads inside native libraries are not waited for
 
 
-def suspects(crumbs_file: Path, camera_ids: Sequence[str]) -> list[str]:
-    """Which cameras of a process that died were inside of native code."""
+def suspects(crumbs_file: Path, camera_ids: Sequence[str], *, judged_only: bool) -> list[str]:
+    """Which cameras of a process that died were inside of native code, or only: were being judged."""
     from vision.crumbs import read_suspects
 
-    return read_suspects(crumbs_file, camera_ids)
+    return read_suspects(crumbs_file, camera_ids, judged_only=judged_only)
 
 
 def _watch(task: WatchTask, stop: threading.Event) -> int:
@@ -148,9 +148,12 @@ def _open_watch(task: CameraTask, shelf: ModelShelf) -> Watch | None:
     """None when the camera is misconfigured, which is told; the others go on."""
     from vision.manifest import ModelError
     from vision.pipeline import Watch
+    from vision.watchroom import check_source
 
     try:
-        return Watch(_settings(task), shelf=shelf)
+        watch = Watch(_settings(task), shelf=shelf)
+        check_source(watch)
+        return watch
     except (ModelError, ValueError) as error:
         _say(CameraReport(camera=task.camera.id, type="misconfigured", reason=str(error)[:500]))
         return None

@@ -25,11 +25,12 @@ CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.
 
 
 class CameraProcessError(OSError):
-    """A camera process died or fell silent. ``crashed``: in native code, or it hangs there."""
+    """A camera process died or fell silent. ``crashed``: in native code, or it hangs there; ``failed``: in ours."""
 
-    def __init__(self, message: str, *, crashed: bool) -> None:
+    def __init__(self, message: str, *, crashed: bool, failed: bool) -> None:
         super().__init__(message)
         self.crashed = crashed
+        self.failed = failed
 
 
 class CameraProcess:
@@ -62,7 +63,9 @@ class CameraProcess:
             for desk in self._desks.values():
                 await desk.tell_blind(reason)
             crashed = isinstance(error, TimeoutError) or getattr(error, "crashed", False)
-            raise CameraProcessError(f"camera {', '.join(self._desks)}: {reason}", crashed=crashed) from error
+            failed = getattr(error, "failed", False)
+            names = ", ".join(self._desks)
+            raise CameraProcessError(f"camera {names}: {reason}", crashed=crashed, failed=failed) from error
 
     async def _watch(self) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -77,7 +80,8 @@ class CameraProcess:
                 await self._take(line)
             status = await _status(process)
             reason = self._complaint or f"its process ended with status {status}"
-            raise CameraProcessError(reason, crashed=isinstance(status, int) and -status in CRASHES)
+            ended = status if isinstance(status, int) else 0
+            raise CameraProcessError(reason, crashed=-ended in CRASHES, failed=ended > 0 and not self._complaint)
         finally:
             process.stdin.close()
             await _end(process, self._end_s)

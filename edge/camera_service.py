@@ -95,8 +95,8 @@ class CameraService:
         try:
             await self._process(together).run()
         except CameraProcessError as error:
-            if error.crashed:
-                self._blame(together)
+            if error.crashed or error.failed:
+                self._blame(together, judged_only=error.failed)
             raise
 
     def _process(self, camera_ids: Sequence[str]) -> CameraProcess:
@@ -106,10 +106,12 @@ class CameraService:
             desks, crumbs_file=self._folder / f"{name}.crumbs", misconfigured=self._set_apart, **self._options
         )
 
-    def _blame(self, together: Sequence[str]) -> None:
+    def _blame(self, together: Sequence[str], *, judged_only: bool) -> None:
         from edge.camera import suspects
 
-        found = suspects(self._folder / "together.crumbs", together)
+        found = suspects(self._folder / "together.crumbs", together, judged_only=judged_only)
+        if judged_only and not found:
+            return  # an error outside of judging, such as a full disk, is no camera's
         for name in self._suspicion.blame(found, together, asyncio.get_running_loop().time()):
             self._set_apart(name)
 

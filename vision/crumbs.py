@@ -40,11 +40,12 @@ class Crumbs:
             self._map[place : place + 1] = BUSY if busy else IDLE
 
 
-def read_suspects(path: Path, camera_ids: Sequence[str]) -> list[str]:
-    """Which of the cameras that `Crumbs` was made for, in that order, were inside of native code at the end."""
+def read_suspects(path: Path, camera_ids: Sequence[str], *, judged_only: bool = False) -> list[str]:
+    """Which of the cameras that `Crumbs` was made for, in that order, were at work at the end (or were judged)."""
     try:
         marks = path.read_bytes()
     except OSError:
         return []
-    of_each = [marks[BYTES_PER_CAMERA * i : BYTES_PER_CAMERA * (i + 1)] for i in range(len(camera_ids))]
+    first = 1 if judged_only else 0
+    of_each = [marks[BYTES_PER_CAMERA * i + first : BYTES_PER_CAMERA * (i + 1)] for i in range(len(camera_ids))]
     return [name for name, mine in zip(camera_ids, of_each, strict=True) if BUSY in mine]

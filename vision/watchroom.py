@@ -72,6 +72,11 @@ class Station:
         yield from self._watch.finish(datetime.now(UTC))
 
 
+def check_source(watch: Watch) -> None:
+    """Raises ValueError for a camera whose address, rate or hardware cannot work."""
+    Station(watch, threading.Condition(), lambda _: None, lambda _: None)
+
+
 def watch_cameras(watches: Sequence[Watch], stop: threading.Event, crumbs: Crumbs | None = None) -> Iterator[WatchItem]:
     """Items of all cameras, each with its camera's id, until *stop* is set or all films that do not loop are over."""
     ready = threading.Condition()

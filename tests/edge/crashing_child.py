@@ -1,7 +1,8 @@
 """A camera process for tests that dies of one camera: crashing_child.py FOLDER BAD HOW.
 
 All its cameras see first. Then, if BAD is among them: ``abort`` leaves a crumb of BAD and aborts, ``kill`` does the
-same by SIGKILL, ``misconfigured`` says so and goes on if there are others. Each start is noted in FOLDER/starts.
+same by SIGKILL, ``fail`` as an error while it is judged does, ``misconfigured`` says so and goes on if there are
+others. Each start is noted in FOLDER/starts.
 """
 
 import json
@@ -28,8 +29,10 @@ def main() -> None:
             sys.exit(2)
     elif bad in names:
         crumbs = bytearray(b"0" * 2 * len(names))
-        crumbs[2 * names.index(bad)] = ord("1")
+        crumbs[2 * names.index(bad) + (how == "fail")] = ord("1")
         Path(task["crumbs_file"]).write_bytes(crumbs)
+        if how == "fail":
+            sys.exit(1)
         os.kill(os.getpid(), signal.SIGABRT if how == "abort" else signal.SIGKILL)
     sys.stdin.read()
 

@@ -109,6 +109,32 @@ def test_a_camera_that_cannot_see_what_it_watches_for_says_so_and_ends_with_stat
     assert "pa55" not in said + log
 
 
+def test_a_camera_with_an_impossible_address_is_told_and_the_others_are_watched(tmp_path: Path) -> None:
+    Signer.generate().save(tmp_path / "box.key")
+    write_file(Schedule("mask:60"), tmp_path / "film.mp4", 3, fps=5, width=640, height=360)
+    tasks = [
+        CameraTask(
+            box_id="b", key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={},
+            camera=Camera(id=name, name=name, source=source), blind=True,
+        )
+        for name, source in (("bad", "rtmp://u:pa55@c/1"), ("well", str(tmp_path / "film.mp4")))
+    ]  # fmt: skip
+    process = start()
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(told(tmp_path, *tasks) + "\n")
+        process.stdin.flush()
+        said = (CameraReport.model_validate_json(line) for line in process.stdout)
+        refused = next(said)
+        assert (refused.camera, refused.type, "pa55" in str(refused.reason)) == ("bad", "misconfigured", False)
+        seeing = next(report for report in said if report.type == "camera_recovered")
+        assert seeing.camera == "well"
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_process_without_settings_ends_with_status_2() -> None:
     process = start()
     assert process.communicate("", timeout=DEADLINE_S)[0] == ""
