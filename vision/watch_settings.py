@@ -64,6 +64,7 @@ class WatchSettings:
     coverage_interval_s: float = COVERAGE_INTERVAL_S
     clip_before_s: float = 5.0
     clip_after_s: float = 5.0  # 0: no clips
+    face_model: Path | None = None  # of a face detector (YuNet), besides the models
 
     def __post_init__(self) -> None:
         ids = [zone.zone_id for zone in self.zones]
