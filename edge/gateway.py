@@ -75,6 +75,7 @@ class Gateway:
                 saved=saved.get(f"camera/{camera.id}"),
                 record=self._record_events,
                 wake=self._forwarder.wake,
+                evidence=config.evidence,
             )
             for camera in config.cameras
         ]

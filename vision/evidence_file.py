@@ -24,7 +24,8 @@ LENGTHS = struct.Struct(">II")
 SIGNATURE_BYTES = 64
 FILE_BYTES_MAX = 64 * 1024 * 1024
 SHOWN = ("evidence_id", "incident_id", "kind", "zone", "role", "box_id", "camera_id", "place", "taken_at",
-         "clock_synced", "model_sha256", "config_sha256", "description", "sha256")  # fmt: skip
+         "frames", "clock_synced", "clock_error_ms", "model_sha256", "config_sha256", "description", "box_shares",
+         "tier", "faces", "sha256", "original_sha256", "original_role", "sealed_to")  # fmt: skip
 
 
 def read_key(text: str) -> Ed25519PublicKey:

@@ -98,7 +98,9 @@ class FaceDetector:
 
     def __init__(self, model: Path) -> None:
         """Raises ModelError."""
-        cv2.setLogLevel(2)  # errors; it warns at every picture of an engine that it falls back from
+        cv2.utils.logging.setLogLevel(
+            cv2.utils.logging.LOG_LEVEL_ERROR
+        )  # errors; it warns at every picture of an engine that it falls back from
         try:
             data = model.read_bytes()
             self._yunet: Any = cv2.FaceDetectorYN.create(
