@@ -75,15 +75,18 @@ def place_of_face(sighting: Sighting) -> Floats | None:
 
 
 def pixelate(image: Image, places: Sequence[Floats]) -> Image:
-    """A copy of *image* in which each of *places* (left, top, right, bottom) is a few cells of one colour."""
+    """A copy of *image* in which each of *places* (left, top, right, bottom) is a few cells of one colour.
+
+    Of places that overlap the largest has the last word, and sees no more than the smaller ones left.
+    """
     hidden = image.copy()
     height, width = image.shape[:2]
-    for place in places:
+    for place in sorted(places, key=lambda place: float((place[2] - place[0]) * (place[3] - place[1]))):
         left, top = int(max(0, np.floor(place[0]))), int(max(0, np.floor(place[1])))
         right, bottom = int(min(width, np.ceil(place[2]))), int(min(height, np.ceil(place[3])))
         if right <= left or bottom <= top:
             continue
-        part = image[top:bottom, left:right]
+        part = hidden[top:bottom, left:right]
         scale = CELLS_MAX / max(part.shape[:2])
         cells = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
         small = cv2.resize(part, cells, interpolation=cv2.INTER_AREA)

@@ -48,6 +48,12 @@ def test_a_hidden_place_keeps_no_more_than_a_few_cells(corner: tuple[float, floa
     assert (hidden[outside] == NOISE[outside]).all()
 
 
+def test_places_that_overlap_show_no_more_than_the_largest_of_them() -> None:
+    boxes = [np.array([x, 20, x + side, 20 + side], np.float32) for x, side in ((30, 70), (40, 40), (45, 60))]
+    part = pixelate(NOISE, boxes)[20:90, 30:100].reshape(-1, 3)
+    assert len(np.unique(part, axis=0)) <= CELLS_MAX**2
+
+
 @pytest.mark.parametrize("name", ["no_mask", "Mask_Incorrect", "head", "NoMask", "face", "without mask", "口罩"])
 def test_the_whole_head_is_hidden_with_a_margin_whatever_its_class_is_called(name: str) -> None:
     place = place_of_face(seen(name, 100, 100, 140, 150))
