@@ -27,6 +27,7 @@ from telemetry.spool import drop_parts, set_aside, write_whole
 
 Why = Literal["expired", "over_cap", "disk_full"]
 HOLD_WHY_CHARACTERS_MAX = 200
+RECOVER_BYTES_MAX = 256 * 1024 * 1024
 SAME_CLOCK_S = 3_600.0  # a picture is kept soon after it was taken, by the same clock
 _INCIDENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")
 _PURGED = re.compile(r"^([0-9a-f]{64})\.purged-(expired|over_cap|disk_full)$")
@@ -144,14 +145,20 @@ class EvidenceFolder:
         return expired
 
     def recover(self, key_of: Callable[[str], PublicKey | None]) -> list[str]:
-        """After a start: finish what was being removed, set aside what is torn or changed; gives the names of those."""
+        """After a start: finish what was being removed, set aside what is torn or changed; gives the names of those.
+
+        Of the files only the newest are read, which a power cut may have hit: reading all of them would take minutes.
+        """
         drop_parts(self.folder)
         with self._locked():
             for path in self._incidents.glob("*/*.purged-*"):
                 if match := _PURGED.match(path.name):
                     self._bury(path, match[2])
-        broken = []
-        for item in self.files():
+        broken, read_bytes = [], 0
+        for item in reversed(self.files()):
+            read_bytes += item.size_bytes
+            if read_bytes > RECOVER_BYTES_MAX:
+                break
             try:
                 if open_evidence(item.path.read_bytes(), key_of).manifest.sha256 == item.path.stem:
                     continue

@@ -21,6 +21,8 @@ from edge.clock import ClockStep
 from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
+from edge.evidence_folder import EvidenceFolder
+from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 from edge.recorder import Recorder
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
@@ -31,6 +33,7 @@ from edge.timekeeping import Timekeeper
 from edge.uplink import make_forwarder, open_outbox, start_clock
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
+from telemetry.signing import PublicKey
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ class Gateway:
         self._box_id = identity.box_id
         self._status = self._make_status()
         saved = self._outbox.load_state("")
+        self._keeper = self._evidence_keeper(signer.public_key, saved.get(STATE_KEY)) if config.cameras else None
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
         self._sensing = [
@@ -79,6 +83,18 @@ class Gateway:
             )
             for camera in config.cameras
         ]
+
+    def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
+        settings = self._config.evidence
+        folder = EvidenceFolder(
+            self._config.box.data_dir / "evidence",
+            bytes_max=settings.local_bytes_max,
+            free_bytes_min=settings.free_bytes_min,
+        )
+        return EvidenceKeeper(
+            folder, self._spool, settings,
+            box_id=self._box_id, public_key=public_key, told=told, record=self._record_events,
+        )  # fmt: skip
 
     def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:
         return [
@@ -159,6 +175,8 @@ class Gateway:
             services.append(("metrics", self._serve_metrics))
         if self._status is not None:
             services.append(("status broker", self._status.run))
+        if self._keeper is not None:
+            services.append(("evidence", self._keeper.run))
         services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
         return services
 
