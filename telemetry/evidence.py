@@ -130,6 +130,14 @@ def open_evidence(data: bytes, key_of: Callable[[str], PublicKey | None]) -> Sea
     return SealedEvidence(manifest, blob, signed, signature)
 
 
+def manifest_in(signed: bytes) -> EvidenceManifest:
+    """The manifest in a file's signed part, **not verified**; raises EvidenceError for what is none."""
+    try:
+        return EvidenceManifest.model_validate_json(signed[_PREFIX_BYTES:])
+    except ValidationError as error:
+        raise EvidenceError("malformed", f"manifest: {error.errors()[0]['msg']}") from error
+
+
 def read_manifest(path: Path) -> tuple[EvidenceManifest, int]:
     """The manifest of a file as it stands there, **not verified**, and the length of its signed part in bytes.
 
@@ -140,19 +148,13 @@ def read_manifest(path: Path) -> tuple[EvidenceManifest, int]:
         if len(prefix) < _PREFIX_BYTES or not prefix.startswith(MAGIC):
             raise EvidenceError("malformed", "evidence starts with BLE1 and two lengths")
         text_bytes = _LENGTHS.unpack(prefix[len(MAGIC) :])[0]
-        text = file.read(min(text_bytes, MANIFEST_BYTES_MAX))
-    try:
-        return EvidenceManifest.model_validate_json(text), _PREFIX_BYTES + text_bytes
-    except ValidationError as error:
-        raise EvidenceError("malformed", f"manifest: {error.errors()[0]['msg']}") from error
+        signed = prefix + file.read(min(text_bytes, MANIFEST_BYTES_MAX))
+    return manifest_in(signed), len(signed)
 
 
 def verify_manifest(signed: bytes, signature: bytes, key_of: Callable[[str], PublicKey | None]) -> EvidenceManifest:
     """Check a stored manifest on its own; raises EvidenceError."""
-    try:
-        manifest = EvidenceManifest.model_validate_json(signed[_PREFIX_BYTES:])
-    except ValidationError as error:
-        raise EvidenceError("malformed", f"manifest: {error.errors()[0]['msg']}") from error
+    manifest = manifest_in(signed)
     key = key_of(manifest.box_id)
     if key is None:
         raise EvidenceError("unknown_box", f"no box {manifest.box_id} is enrolled here")
