@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from edge.evidence_sealing import read_recipients
 from telemetry.evidence import RECIPIENTS_MAX, AgeRecipient
 from telemetry.messages import Identifier
 
@@ -33,6 +34,13 @@ class EvidenceSection(BaseModel):
     local_bytes_max: Annotated[int, Field(ge=MIB)] = 8 * 1024 * MIB
     free_bytes_min: Annotated[int, Field(ge=0)] = 256 * MIB
     films: bool = True
+
+    @field_validator("sealed_to")
+    @classmethod
+    def _are_keys(cls, recipients: tuple[str, ...]) -> tuple[str, ...]:
+        if recipients:
+            read_recipients(recipients)
+        return recipients
 
     def days_for(self, kind: str, tier: Tier | None) -> float:
         """How long to keep the original of an incident of *kind*."""

@@ -144,16 +144,20 @@ class EvidenceFolder:
                 expired += 1
         return expired
 
+    def finish_removals(self) -> None:
+        """Bury what a power cut or a full disk left half removed. Raises OSError."""
+        with self._locked():
+            for path in self._incidents.glob("*/*.purged-*"):
+                if match := _PURGED.match(path.name):
+                    self._bury(path, match[2])
+
     def recover(self, key_of: Callable[[str], PublicKey | None]) -> list[str]:
         """After a start: finish what was being removed, set aside what is torn or changed; gives the names of those.
 
         Of the files only the newest are read, which a power cut may have hit: reading all of them would take minutes.
         """
         drop_parts(self.folder)
-        with self._locked():
-            for path in self._incidents.glob("*/*.purged-*"):
-                if match := _PURGED.match(path.name):
-                    self._bury(path, match[2])
+        self.finish_removals()
         broken, read_bytes = [], 0
         for item in reversed(self.files()):
             read_bytes += item.size_bytes

@@ -73,6 +73,7 @@ class EvidenceKeeper:
 
     async def clean(self) -> None:
         """Let go what is over its time, and over the cap; the clock has to be right for the first."""
+        await asyncio.to_thread(self._folder.finish_removals)
         if clock_synced():
             await asyncio.to_thread(self._folder.expire, self._days_for, datetime.now(UTC))
         await asyncio.to_thread(self._folder.make_room, 0)

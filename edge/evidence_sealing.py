@@ -6,16 +6,26 @@ Every one of the keys opens the file by itself, so a key is replaced by adding t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+
+def read_recipients(recipients: Sequence[str]) -> list[Any]:
+    """The keys of ``age1…`` texts; raises ValueError for one that is none (each has a checksum)."""
+    from pyrage import RecipientError, x25519
+
+    keys = []
+    for text in recipients:
+        try:
+            keys.append(x25519.Recipient.from_str(text))
+        except RecipientError as error:
+            raise ValueError(f"{text} is no age public key; make one with brightline-vision keygen") from error
+    return keys
 
 
 def seal_to(original: bytes, recipients: Sequence[str]) -> bytes:
     """*original* encrypted to each of *recipients* (``age1…``); raises ValueError for one that is no key, or none."""
-    from pyrage import RecipientError, encrypt, x25519
+    from pyrage import encrypt
 
     if not recipients:
         raise ValueError("there is nobody to seal it to")
-    try:
-        keys = [x25519.Recipient.from_str(text) for text in recipients]
-    except RecipientError as error:
-        raise ValueError(f"sealed_to holds something that is no age public key: {error}") from error
-    return bytes(encrypt(original, keys))
+    return bytes(encrypt(original, read_recipients(recipients)))

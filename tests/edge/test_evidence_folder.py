@@ -162,3 +162,16 @@ def test_the_command_holds_releases_and_lists(run_edge: RunEdge, enrolled: Path)
     assert run_edge("evidence", "release", "--incident", "i1", config).stdout == "i1 is released\n"
     refused = run_edge("evidence", "hold", "--incident", "../x", config)
     assert (refused.returncode, "is no incident's id" in refused.stderr) == (1, True)
+
+
+def test_a_key_with_a_typing_mistake_is_refused_by_its_line(run_edge: RunEdge, enrolled: Path) -> None:
+    config = enrolled / "box.yaml"
+    wrong = "age1epsw8x76dflrss6kza53ce60un4xu3xw0wurk5fmka3c2zac3gvq4sek46"  # the last character is another
+    config.write_text(
+        f"box: {{name: b, data_dir: {enrolled}}}\nserver: {{url: 'http://127.0.0.1:1'}}\n"
+        f"evidence: {{sealed_to: [{wrong}]}}\n"
+    )
+    refused = run_edge("check", config)
+    assert refused.returncode == 2
+    assert f"{config}:3: evidence.sealed_to: " in refused.stderr
+    assert "is no age public key; make one with brightline-vision keygen" in refused.stderr
