@@ -249,10 +249,12 @@ class Gateway:
             await asyncio.get_running_loop().create_future()
 
     async def _flush(self) -> None:
-        """Give the forwarder a bounded time to empty the outbox."""
+        """Give the forwarder a bounded time to empty the outbox, and the spool: what was announced shall be there."""
         try:
             async with asyncio.timeout(FLUSH_S):
-                while any(lane.pending_batches for lane in self._outbox.status().lanes.values()):
+                while self._spool.waiting() or any(
+                    lane.pending_batches for lane in self._outbox.status().lanes.values()
+                ):
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
