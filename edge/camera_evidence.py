@@ -187,7 +187,8 @@ class EvidenceDesk:
         try:
             self._spool.put(sealed, sha256)
         except OSError:
-            self.folder.make_room(len(sealed))  # what leaves is worth more than old originals that nobody holds
+            # What leaves is worth more than old originals that nobody holds, and than the room kept free for it.
+            self.folder.make_room(len(sealed), free_bytes_min=0)
             self._spool.put(sealed, sha256)
 
     def _manifest(

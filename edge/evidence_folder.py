@@ -64,7 +64,7 @@ class EvidenceFolder:
         """Keep an evidence file of *incident_id*, on disk when this returns. Raises StorageFull or OSError."""
         target = self._incidents / _checked(incident_id) / f"{sha256}.ble"
         with self._locked():
-            if not self._make_room(len(data)):
+            if not self._make_room(len(data), self._free_bytes_min):
                 raise StorageFull("the box's storage is full")
             target.parent.mkdir(exist_ok=True, mode=0o700)
             write_whole(target, data)
@@ -87,10 +87,17 @@ class EvidenceFolder:
         return sorted(found, key=lambda item: (item.kept_at_s, item.path.name))
 
     def hold(self, incident_id: str, why: str, at: datetime) -> None:
-        """From now on nothing removes the originals of this incident. Raises ValueError or OSError."""
+        """From now on nothing removes the originals of this incident, also on a full disk, which may cost the *why*.
+
+        Raises ValueError or OSError.
+        """
         text = json.dumps({"at": at.isoformat(), "why": why[:HOLD_WHY_CHARACTERS_MAX]}, ensure_ascii=False)
+        path = self._holds / _checked(incident_id)
         with self._locked():
-            write_whole(self._holds / _checked(incident_id), text.encode())
+            try:
+                write_whole(path, text.encode())
+            except OSError:
+                path.touch(mode=0o600)  # takes no block
 
     def release(self, incident_id: str) -> bool:
         """Let its originals go when their time is over; whether they were held."""
@@ -104,24 +111,30 @@ class EvidenceFolder:
         """The held incidents."""
         return frozenset(path.name for path in self._holds.iterdir() if _INCIDENT.match(path.name))
 
-    def make_room(self, wanted_bytes: int) -> bool:
-        """Whether so much fits within the cap and the disk, after removing the oldest that nobody holds if needed."""
-        with self._locked():
-            return self._make_room(wanted_bytes)
+    def make_room(self, wanted_bytes: int, *, free_bytes_min: int | None = None) -> bool:
+        """Whether so much fits within the cap and the disk, after removing the oldest that nobody holds if needed.
 
-    def _make_room(self, wanted_bytes: int) -> bool:
-        files = self.files()
+        Where even that would not be enough, nothing is removed: nothing goes in vain.
+        """
+        with self._locked():
+            return self._make_room(wanted_bytes, self._free_bytes_min if free_bytes_min is None else free_bytes_min)
+
+    def _make_room(self, wanted_bytes: int, free_bytes_min: int) -> bool:
+        files, held = self.files(), self.holds()
         after_bytes = sum(item.size_bytes for item in files) + wanted_bytes
-        held = self.holds()
-        removable = iter([item for item in files if item.incident_id not in held])
-        while True:
-            full = shutil.disk_usage(self.folder).free - wanted_bytes < self._free_bytes_min
+        free_bytes = shutil.disk_usage(self.folder).free - wanted_bytes
+        removable = [item for item in files if item.incident_id not in held]
+        missing_bytes = max(after_bytes - self._bytes_max, free_bytes_min - free_bytes)
+        if missing_bytes > sum(item.size_bytes for item in removable):
+            return False
+        for item in removable:
+            full = shutil.disk_usage(self.folder).free - wanted_bytes < free_bytes_min
             if not full and after_bytes <= self._bytes_max:
                 return True
-            if (oldest := next(removable, None)) is None:
-                return False
-            self._purge(oldest.path, "disk_full" if full else "over_cap")
-            after_bytes -= oldest.size_bytes
+            self._purge(item.path, "disk_full" if full else "over_cap")
+            after_bytes -= item.size_bytes
+        free_bytes = shutil.disk_usage(self.folder).free - wanted_bytes
+        return free_bytes >= free_bytes_min and after_bytes <= self._bytes_max
 
     def expire(self, days_for: Callable[[EvidenceManifest], float], now: datetime) -> int:
         """Remove what is older than its days and not held; returns how many files. The clock must be right."""

@@ -69,6 +69,26 @@ def test_held_originals_outlive_a_disk_full_of_clips_and_the_rest_goes_oldest_fi
     assert len(pictures_of_late.evidence) == 2, "what is kept free is for the pictures that are sent"
 
 
+def test_pictures_that_are_sent_push_out_old_originals_and_a_hold_needs_no_room(small_disk: Path) -> None:
+    ours = desk(small_disk)
+    for name in ("old", "case"):
+        ours.keep_clip(os.urandom(300 * KIB), FRAMES, subject(name))
+    fill_disk(small_disk)
+    ours.folder.hold("case", "a case at court", NOON)
+    kept = ours.keep_pictures(pictures(), subject("full"))
+    assert len(kept.evidence) == 2
+    assert [item.incident_id for item in ours.folder.files()] == ["case"]
+    assert [stone["why"] for stone in tombstones(ours.folder)] == ["disk_full"]
+
+
+def test_nothing_is_removed_when_that_would_not_make_room_enough(small_disk: Path) -> None:
+    ours = desk(small_disk)
+    ours.keep_clip(os.urandom(100 * KIB), FRAMES, subject("old"))
+    fill_disk(small_disk)
+    assert ours.keep_clip(os.urandom(400 * KIB), FRAMES, subject("late")).missing == ["clip: the box's storage is full"]
+    assert [item.incident_id for item in ours.folder.files()] == ["old"]
+
+
 def test_on_a_disk_that_others_filled_an_incident_is_still_told_and_says_which_pictures_are_missing(
     small_disk: Path,
 ) -> None:
