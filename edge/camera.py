@@ -10,19 +10,26 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from edge.camera_evidence import EvidenceDesk, Subject
+from edge.camera_evidence import EvidenceDesk, Pictures, Subject, Tier
 from edge.config_cameras import Camera, CameraHours
+from edge.config_evidence import EvidenceSection
+from edge.evidence_folder import EvidenceFolder
+from edge.film_desk import FilmDesk, FilmOrder, FilmTold
+from telemetry.batch import sha256_hex
+from telemetry.evidence import FrameTimes
 from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
-    from vision.happenings import ViolationOpened, WatchItem
+    from vision.happenings import ClipReady, ViolationOpened, WatchItem
     from vision.model_shelf import ModelShelf
     from vision.pipeline import Watch
     from vision.watch_settings import WatchSettings
@@ -41,6 +48,12 @@ class CameraTask(BaseModel):
     spool_dir: Path
     open_incidents: dict[str, str]
     blind: bool = False
+    evidence: EvidenceSection = EvidenceSection()
+
+    @property
+    def evidence_dir(self) -> Path:
+        """Where the originals stay."""
+        return self.spool_dir.parent / "evidence"
 
 
 class WatchTask(BaseModel):
@@ -77,6 +90,7 @@ class CameraReport(BaseModel):
         "camera_recovered",
         "coverage",
         "stats",
+        "storage",
         "misconfigured",
     ]
     at: AwareDatetime | None = None
@@ -87,6 +101,8 @@ class CameraReport(BaseModel):
     duration_s: float | None = None
     model_sha256: str | None = None
     evidence: list[str] = []
+    evidence_missing: list[str] = []
+    is_film: bool = False
     reason: str | None = None
     judged: int | None = None
     drops: dict[str, int] = {}
@@ -134,13 +150,13 @@ def _watch(task: WatchTask, stop: threading.Event) -> int:
     watches = [watch for one in task.cameras if (watch := _open_watch(one, shelf))]
     if not watches:
         return 2
-    desks = {
-        one.camera.id: EvidenceDesk(one, Signer.load(one.key_file), EvidenceSpool(one.spool_dir))
-        for one in task.cameras
-    }
+    keepers = {one.camera.id: _keeper(one) for one in task.cameras}
     crumbs = Crumbs(task.crumbs_file, [one.camera.id for one in task.cameras])
     for item in watch_cameras(watches, stop, crumbs):
-        _say(_report(item, desks[item.camera_id]))
+        keeper = keepers[item.camera_id]
+        _say(_report(item, keeper))
+        for state in keeper.desk.storage_changes():
+            _say(CameraReport(camera=item.camera_id, type="storage", reason=state))
     return 0
 
 
@@ -159,9 +175,52 @@ def _open_watch(task: CameraTask, shelf: ModelShelf) -> Watch | None:
         return None
 
 
+@dataclass(frozen=True)
+class Keeper:
+    """Where one camera's evidence goes. ``tiers``: of each kind in its catalogue."""
+
+    desk: EvidenceDesk
+    films: FilmDesk | None
+    tiers: Mapping[str, Tier]
+
+
+def _keeper(task: CameraTask) -> Keeper:
+    from vision.catalogue import DEFAULT_FOLDER, Catalogue
+    from vision.detector import DEFAULT_MODEL
+
+    settings = task.evidence
+    signer = Signer.load(task.key_file)
+    folder = EvidenceFolder(
+        task.evidence_dir, bytes_max=settings.local_bytes_max, free_bytes_min=settings.free_bytes_min
+    )
+    desk = EvidenceDesk(task, signer, EvidenceSpool(task.spool_dir), folder)
+    catalogue = Catalogue.load(task.camera.catalogue or DEFAULT_FOLDER)
+    films = None
+    if settings.films:
+        models = [item.path or DEFAULT_MODEL for item in task.camera.models_used]
+        tell = partial(_tell_film, task.camera.id)
+        films = FilmDesk(desk, task.camera.id, models, settings.face_model, signer.public_key, tell)
+        films.start()
+    return Keeper(desk, films, {code: item.tiers[0] for code, item in catalogue.violations.items()})
+
+
+_SAYING = threading.Lock()  # the film desk says things from its own thread
+
+
 def _say(report: CameraReport) -> None:
-    sys.stdout.write(report.model_dump_json(exclude_none=True) + "\n")
-    sys.stdout.flush()
+    with _SAYING:
+        sys.stdout.write(report.model_dump_json(exclude_none=True) + "\n")
+        sys.stdout.flush()
+
+
+def _tell_film(camera_id: str, told: FilmTold) -> None:
+    subject = told.subject
+    _say(
+        CameraReport(
+            camera=camera_id, type="violation_updated", at=subject.at, incident_id=subject.incident_id,
+            kind=subject.kind, zone=subject.zone, evidence=told.evidence, evidence_missing=told.missing, is_film=True,
+        )
+    )  # fmt: skip
 
 
 def _settings(task: CameraTask) -> WatchSettings:
@@ -198,22 +257,18 @@ def _settings(task: CameraTask) -> WatchSettings:
         catalogue=camera.catalogue or DEFAULT_FOLDER,
         rate_fps=camera.rate_fps,
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
+        face_model=task.evidence.face_model,
         blind=task.blind,
     )
 
 
-def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
+def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
     from vision.happenings import CameraStatus, ClipReady, FrameStats, ViolationClosed, ViolationOpened
 
     if isinstance(item, ViolationOpened):
-        return _opened(item, desk)
+        return _opened(item, keeper)
     if isinstance(item, ClipReady):
-        subject = Subject(item.incident_id, item.kind, item.at, item.model_sha256, f"film of {item.kind}", item.zone)
-        return CameraReport(
-            camera=item.camera_id, type="violation_updated", at=item.at,
-            incident_id=item.incident_id, kind=item.kind, zone=item.zone,
-            evidence=[*desk.of_incident(item.incident_id), desk.keep("clip", item.clip_mp4, subject)],
-        )  # fmt: skip
+        return _filmed(item, keeper)
     if isinstance(item, ViolationClosed):
         return CameraReport(
             camera=item.camera_id, type="violation_closed", at=item.at,
@@ -239,7 +294,22 @@ def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
     )
 
 
-def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
+def _filmed(item: ClipReady, keeper: Keeper) -> CameraReport:
+    frames = FrameTimes(first_at=item.first_at, last_at=item.last_at, count=item.frames)
+    order = FilmOrder(
+        incident_id=item.incident_id, kind=item.kind, zone=item.zone, at=item.at, model_sha256=item.model_sha256,
+        tier=keeper.tiers.get(item.kind), clip_sha256=sha256_hex(item.clip_mp4), frames=frames,
+    )  # fmt: skip
+    kept = keeper.desk.keep_clip(item.clip_mp4, frames, order.subject)
+    if keeper.films is not None and not kept.missing:
+        keeper.films.order(order)
+    return CameraReport(
+        camera=item.camera_id, type="violation_updated", at=item.at, incident_id=item.incident_id, kind=item.kind,
+        zone=item.zone, evidence=keeper.desk.of_incident(item.incident_id), evidence_missing=kept.missing,
+    )  # fmt: skip
+
+
+def _opened(item: ViolationOpened, keeper: Keeper) -> CameraReport:
     where = f" in zone {item.zone}" if item.zone else ""
     subject = Subject(
         item.incident_id,
@@ -248,7 +318,11 @@ def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
         item.model_sha256,
         f"{item.kind}{where} for {item.duration_s:.1f} s",
         item.zone,
+        keeper.tiers.get(item.kind),
+        item.box,
     )
+    pictures = Pictures(item.original_jpeg, item.snapshot_jpeg, item.annotated_jpeg, item.faces)
+    kept = keeper.desk.keep_pictures(pictures, subject)
     return CameraReport(
         camera=item.camera_id,
         type="violation_opened",
@@ -259,10 +333,8 @@ def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
         confidence=round(item.confidence, 4),
         duration_s=round(item.duration_s, 2),
         model_sha256=item.model_sha256,
-        evidence=[
-            desk.keep("annotated", item.annotated_jpeg, subject),
-            desk.keep("snapshot", item.snapshot_jpeg, subject),
-        ],
+        evidence=kept.evidence,
+        evidence_missing=kept.missing,
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edge.camera_metrics import metrics_text, write_metrics
 from edge.config_cameras import Camera
+from edge.config_evidence import EvidenceSection
 from edge.rules import new_id
 from telemetry.messages import Event, EventType, Scalar, Severity
 
@@ -40,11 +41,13 @@ class CameraDesk:
         saved: str | None,
         record: Record,
         wake: Callable[[], None],
+        evidence: EvidenceSection | None = None,
     ) -> None:
         self._camera = camera
         self._box_id = box_id
         self._key_file = key_file
         self._spool_dir = spool_dir
+        self._evidence = evidence or EvidenceSection()
         self._metrics_dir = spool_dir.parent / "metrics"
         self._mute = False  # the loss of the metrics file was told
         self._record = record
@@ -69,6 +72,7 @@ class CameraDesk:
             camera=self._camera,
             key_file=self._key_file,
             spool_dir=self._spool_dir,
+            evidence=self._evidence,
             open_incidents={key: incident for key, incident in self.open.items() if key != "camera_blind"},
             blind="camera_blind" in self.open,
         )
@@ -115,8 +119,8 @@ class CameraDesk:
         if report.type == "stats":
             self.stats = report
             return []
-        if report.type == "coverage":
-            return [self._coverage(report, at)]
+        if report.type in ("coverage", "storage"):
+            return [self._coverage(report, at) if report.type == "coverage" else self._storage(report, at)]
         if report.type.startswith("violation"):
             return [self._violation(report, at)]
         if report.type == "camera_blind":
@@ -132,9 +136,12 @@ class CameraDesk:
         assert report.incident_id is not None
         key = f"{report.kind}@{report.zone}" if report.zone else report.kind
         data: dict[str, Scalar | list[str]] = {"zone": report.zone} if report.zone else {}
+        if report.evidence_missing:
+            data["evidence_missing"] = report.evidence_missing
         if report.type == "violation_updated":
             data["evidence"] = report.evidence
-            return self._event("violation_updated", report.incident_id, report.kind, "warning", at, data)
+            event = self._event("violation_updated", report.incident_id, report.kind, "warning", at, data)
+            return event.model_copy(update={"event_id": f"{report.incident_id}.film"}) if report.is_film else event
         if report.type == "violation_closed":
             self.open.pop(key, None)
             data["reason"] = report.reason
@@ -159,6 +166,11 @@ class CameraDesk:
             ],
         }
         return self._event("coverage", new_id(), "coverage", "info", at, data)
+
+    def _storage(self, report: CameraReport, at: datetime) -> Event:
+        """Originals can no longer be kept (``storage_full``), or can again (``storage_has_room``)."""
+        logger.warning("camera %s: %s", self.camera_id, report.reason)
+        return self._event("box_status", new_id(), "storage", "warning", at, {"status": report.reason})
 
     def _blind(self, at: datetime, reason: str) -> list[Event]:
         if "camera_blind" in self.open:

@@ -13,9 +13,11 @@ import threading
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
+from edge.evidence_cli import add_evidence_commands, manage_evidence
 from edge.outbox_cli import add_outbox_commands, inspect_outbox
 
 STOP_S_MAX = 13.0  # from the signal to the end of the process, whatever hangs
+GROUPS = ("outbox", "evidence")  # commands with actions of their own
 THREADS_END_S = 2.0  # from the closed outbox to the end of the process
 
 
@@ -45,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for it (default 30)")
     read.add_argument("--json", action="store_true", help="print one JSON object")
     actions = add_outbox_commands(commands.add_parser("outbox", help="look into what waits for the centre"))
-    for command in (*(item for name, item in commands.choices.items() if name != "outbox"), *actions):
+    keeping = commands.add_parser("evidence", help="hold, release or list the originals that stay on the box")
+    actions += add_evidence_commands(keeping)
+    for command in (*(item for name, item in commands.choices.items() if name not in GROUPS), *actions):
         command.add_argument("config", type=Path, help="the box's YAML file")
     replay = commands.add_parser("replay", help="judge a CSV of readings as the box would have")
     replay.add_argument("readings", type=Path, help="wide CSV: time, then one column per sensor in °C")
@@ -65,6 +69,8 @@ def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
         return _read(config, args.sensor, args.timeout, as_json=args.json)
     if args.command == "outbox":
         return inspect_outbox(config, args)
+    if args.command == "evidence":
+        return manage_evidence(config, args)
     return _run(config)
 
 

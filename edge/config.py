@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_
 from edge.config_cameras import Camera
 from edge.config_checks import bare_secrets, cross_check
 from edge.config_coldchain import ColdChainEntry
+from edge.config_evidence import EvidenceSection
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
@@ -87,6 +88,7 @@ class EdgeConfig(Section):
     limits: tuple[Limit, ...] = ()
     cold_chain: dict[Identifier, ColdChainEntry] = {}
     cameras: tuple[Camera, ...] = ()
+    evidence: EvidenceSection = EvidenceSection()
     uplink: UplinkSection = UplinkSection()
     status_mqtt: StatusMqttSection | None = None
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -138,6 +140,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
             "box": box,
             "server": server,
             "cameras": cameras,
+            "evidence": config.evidence.located(folder),
             "sensors": sensors,
             "replays": replays,
             "brokers": brokers,

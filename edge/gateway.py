@@ -22,6 +22,8 @@ from edge.clock import ClockStep
 from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
+from edge.evidence_folder import EvidenceFolder
+from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 from edge.recorder import Recorder
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
@@ -32,6 +34,7 @@ from edge.timekeeping import Timekeeper
 from edge.uplink import make_forwarder, open_outbox, start_clock
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
+from telemetry.signing import PublicKey
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
@@ -61,6 +64,7 @@ class Gateway:
         self._box_id = identity.box_id
         self._status = self._make_status()
         saved = self._outbox.load_state("")
+        self._keeper = self._evidence_keeper(signer.public_key, saved.get(STATE_KEY)) if config.cameras else None
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
         self._sensing = [
@@ -76,9 +80,22 @@ class Gateway:
                 saved=saved.get(f"camera/{camera.id}"),
                 record=self._record_events,
                 wake=self._forwarder.wake,
+                evidence=config.evidence,
             )
             for camera in config.cameras
         ]
+
+    def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
+        settings = self._config.evidence
+        folder = EvidenceFolder(
+            self._config.box.data_dir / "evidence",
+            bytes_max=settings.local_bytes_max,
+            free_bytes_min=settings.free_bytes_min,
+        )
+        return EvidenceKeeper(
+            folder, self._spool, settings,
+            box_id=self._box_id, public_key=public_key, told=told, record=self._record_events,
+        )  # fmt: skip
 
     def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:
         return [
@@ -159,6 +176,8 @@ class Gateway:
             services.append(("metrics", self._serve_metrics))
         if self._status is not None:
             services.append(("status broker", self._status.run))
+        if self._keeper is not None:
+            services.append(("evidence", self._keeper.run))
         if self._cameras:
             services.append(("cameras", CameraService(self._cameras, self._config.box.data_dir / "vision").run))
         return services
@@ -232,10 +251,12 @@ class Gateway:
             await asyncio.get_running_loop().create_future()
 
     async def _flush(self) -> None:
-        """Give the forwarder a bounded time to empty the outbox."""
+        """Give the forwarder a bounded time to empty the outbox, and the spool: what was announced shall be there."""
         try:
             async with asyncio.timeout(FLUSH_S):
-                while any(lane.pending_batches for lane in self._outbox.status().lanes.values()):
+                while self._spool.waiting() or any(
+                    lane.pending_batches for lane in self._outbox.status().lanes.values()
+                ):
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)

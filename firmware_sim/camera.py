@@ -103,17 +103,23 @@ def stream(schedule: Schedule, sink: Sink, stop: threading.Event, *, fps: int, w
 
 
 def write_file(
-    schedule: Schedule, path: Path, seconds: float, *, fps: int, width: int, height: int, keyframe_every: int = 250
+    schedule: Schedule,
+    path: Path,
+    seconds: float,
+    *,
+    fps: int,
+    width: int,
+    height: int,
+    keyframe_every: int | None = None,
 ) -> None:
-    """Write the same pictures to a video file, as fast as they encode; a keyframe in so many pictures."""
+    """Write the same pictures to a video file, as fast as they encode; a keyframe in so many (0: each second)."""
     import av
 
     kitchen = Kitchen(width, height)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.gop_size = fps
-        video.gop_size = keyframe_every
+        video.gop_size = keyframe_every or fps
         video.options = {"preset": "ultrafast", "crf": "21"}
         for index in range(round(seconds * fps)):
             at_s = index / fps

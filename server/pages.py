@@ -30,6 +30,7 @@ from server.deps import (
     snapshot,
     transact,
 )
+from server.evidence_access import Shown
 from server.i18n import LANGUAGES, choose, translate
 from server.models import Alert, LoginSession
 from server.notification.channels import receipts_of
@@ -189,9 +190,7 @@ def _detail(
         detail=detail, receipts=receipts, chart=chart, no_chart=no_chart,
         moves=moves(state_now, session.user.role),
         error=problem.code if problem else None,
-        annotated=next((item for item in detail.evidence if item.role == "annotated"), None),
-        original=next((item for item in detail.evidence if item.role == "snapshot"), None),
-        clip=next((item for item in detail.evidence if item.role == "clip"), None),
+        shown=Shown.of(detail.evidence),
         now=datetime.now(UTC), zone=alert.site.time_zone,
         reason=said.sentence(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),
         causes=said.causes(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vision.evidence_cli import add_evidence_commands, make_regulator_key, unseal_evidence, verify_evidence
+
 if TYPE_CHECKING:
     from vision.detector import Detector
     from vision.watch_settings import WatchSettings
@@ -32,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
         "detect": _detect,
         "evaluate": _evaluate,
         "bench": _bench,
-        "verify": _verify,
+        "verify": verify_evidence,
+        "unseal": unseal_evidence,
+        "keygen": make_regulator_key,
     }
     try:
         return commands[args.command](args)
@@ -63,12 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--pictures", type=int, default=100, help="how many to time")
     bench.add_argument("--size", default="640x360", help="of the pictures (default: 640x360)")
     bench.add_argument("--threads", type=int, default=1, help="of one inference")
-    verify = commands.add_parser("verify", help="check evidence files offline, with nothing but the box's public key")
-    verify.add_argument("files", type=Path, nargs="+")
-    verify.add_argument("--public-key", required=True, help="of the box: base64, or a file that holds it")
+    checking = add_evidence_commands(commands)
     for command in (run, replay, detect, evaluate, bench):
         command.add_argument("--model", type=Path, help="ONNX model with its manifest (default: the packaged one)")
-    for command in (replay, evaluate, bench, verify):
+    for command in (replay, evaluate, bench, *checking):
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     for command in (run, replay):
         command.add_argument(
@@ -139,16 +141,6 @@ def _bench(args: argparse.Namespace) -> int:
     text = "".join(f"{name:<22} {value}\n" for name, value in report.items())
     sys.stdout.write(json.dumps(report) + "\n" if args.json else text)
     return 0
-
-
-def _verify(args: argparse.Namespace) -> int:
-    """Exit status 0 only when every file is whole and signed by this key."""
-    from vision.evidence_file import read_key, verify_files
-
-    report = verify_files(args.files, read_key(args.public_key))
-    text = "".join(f"{row['file']}: {row['problem'] or 'genuine'}\n" for row in report["files"])
-    sys.stdout.write(json.dumps(report) + "\n" if args.json else text + f"missing before them: {report['missing']}\n")
-    return 0 if report["genuine"] else 1
 
 
 def _run(args: argparse.Namespace) -> int:

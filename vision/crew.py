@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from vision.catalogue import DEFAULT_CONFIDENCE, Catalogue, Rule
 from vision.detector import Detector
+from vision.faces import FaceHider, SharedImage, tells_of_people
+from vision.frame import Frame
 from vision.guard import Guard
 from vision.judgement import least_confidence
 from vision.looker import STALE_INTERVALS, STALE_S, LoadedModel, Looker
@@ -40,11 +42,19 @@ class Crew:
         for _, rule in rules:
             settings.times.check(rule.active)
         self.lookers = _lookers(settings, models, [rule for _, rule in rules], self.thresholds)
+        self._witnesses = [looker for looker in self.lookers if tells_of_people(looker.detector.names.values())]
+        self._hider = FaceHider(checked=bool(self._witnesses), face_model=settings.face_model)
         self.guards = [
             self._guard(settings, item, rule, zone)
             for item, rule in rules
             for zone in settings.zones_for(item, catalogue.violations[item.code].zones)
         ]
+
+    def share(self, frame: Frame) -> SharedImage:
+        """*frame* with faces hidden: asks every model that knows people or heads about this very picture."""
+        return self._hider.hide(
+            frame.image, [item for looker in self._witnesses for item in looker.sightings_in(frame)]
+        )
 
     def _guard(self, settings: WatchSettings, item: Watched, rule: Rule, zone: Zone) -> Guard:
         looker = self._looker_of(item.code, rule)

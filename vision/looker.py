@@ -91,6 +91,12 @@ class Looker:
         self.sightings = tuple(item for item in sightings if item.name in self.classes)
         self.looked_s = now_s
 
+    def sightings_in(self, frame: Frame) -> tuple[Sighting, ...]:
+        """What there is in the whole of *frame*, for once: its own look when that was at this picture and no crops."""
+        if self.looked_s == frame.monotonic_s and not self._regions:
+            return self.sightings
+        return sightings_of(self.detector.detect(frame.image), self.detector.names)
+
     def forget(self) -> None:
         """The camera did not see: nothing that was seen before says anything now."""
         self.sightings, self.looked_s = (), None

@@ -21,7 +21,7 @@ from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened, Wa
 from vision.model_shelf import ModelShelf
 from vision.scene import Scene
 from vision.sight_memory import SightMemory
-from vision.snapshot import annotated_jpeg, raw_jpeg
+from vision.snapshot import annotated_jpeg, raw_jpeg, share_of_picture
 from vision.violation import Closed, Opened
 from vision.watch_settings import WatchSettings
 from vision.zones import Masks
@@ -146,6 +146,9 @@ class Watch:
             reason = "recovered" if guard.was_active else "period_over"
             return ViolationClosed(outcome.incident_id, guard.code, guard.zone_id, frame.captured_at, camera_id, reason)
         box = guard.boxes.get(outcome.track_id)
+        shared = self._crew.share(frame)
+        drawn = replace(frame, image=shared.image)
+        height, width = frame.image.shape[:2]
         return ViolationOpened(
             incident_id=outcome.incident_id,
             kind=guard.code,
@@ -155,7 +158,10 @@ class Watch:
             confidence=outcome.confidence,
             track_id=outcome.track_id,
             duration_s=outcome.duration_s,
-            snapshot_jpeg=raw_jpeg(frame),
-            annotated_jpeg=annotated_jpeg(frame, box, guard.code, outcome.confidence, camera_id),
+            original_jpeg=raw_jpeg(frame),
+            snapshot_jpeg=raw_jpeg(drawn),
+            annotated_jpeg=annotated_jpeg(drawn, box, guard.code, outcome.confidence, camera_id),
+            faces=shared.faces,
             model_sha256=self._crew.lookers[guard.looker].detector.sha256,
+            box=None if box is None else share_of_picture(box, width, height),
         )

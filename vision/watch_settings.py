@@ -65,6 +65,7 @@ class WatchSettings:
     coverage_interval_s: float = COVERAGE_INTERVAL_S
     clip_before_s: float = 5.0
     clip_after_s: float = 5.0  # 0: no clips
+    face_model: Path | None = None  # of a face detector (YuNet), besides the models
     clip_source: str = ""  # another stream of the camera that films are cut from; empty: the same
     keyframes_only: bool = False
     hardware: str = "none"

@@ -110,6 +110,29 @@ def is_alive(pid: int) -> bool:
     return False
 
 
+def test_what_could_not_be_kept_and_a_film_that_comes_late_stand_in_events_of_their_own(tmp_path: Path) -> None:
+    opened = json.dumps(
+        {**json.loads(OPENED), "evidence": [], "evidence_missing": ["snapshot: No space left on device"]}
+    )
+    updated = {"camera": "kitchen", "type": "violation_updated", "at": AT, "incident_id": "i1", "kind": "no_mask"}
+    lines = [
+        opened, json.dumps({"camera": "kitchen", "type": "storage", "reason": "storage_full"}),
+        json.dumps({**updated, "evidence": ["d1"]}),
+        json.dumps({**updated, "evidence": ["d1", "d2"], "is_film": True}),
+    ]  # fmt: skip
+
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path)
+        await bench.run_until(bench.camera(*lines, "obey"), 4)
+        return bench
+
+    told, storage, clip, film = asyncio.run(scenario()).recorder.events
+    assert told.data["evidence_missing"] == ["snapshot: No space left on device"]
+    assert (storage.type, storage.data["status"]) == ("box_status", "storage_full")
+    assert (clip.event_id, clip.data["evidence"]) == ("i1.updated", ["d1"])
+    assert (film.event_id, film.type, film.data["evidence"]) == ("i1.film", "violation_updated", ["d1", "d2"])
+
+
 def test_reports_become_events_and_the_open_incidents_are_saved_with_them(tmp_path: Path) -> None:
     async def scenario() -> Bench:
         bench = Bench(tmp_path)

@@ -225,7 +225,7 @@ class Box:
             "evidence_id": uuid.uuid4().hex, "sha256": sha256_hex(blob), "size_bytes": len(blob),
             "media_type": "image/jpeg", "role": "annotated", "incident_id": incident_id, "box_id": self.box_id,
             "camera_id": "cam-1", "place": "备餐间", "taken_at": AT, "kind": "no_mask", "model_sha256": "0" * 64,
-            "config_sha256": "0" * 64,
+            "config_sha256": "0" * 64, "faces": "blurred",
         }  # fmt: skip
         return EvidenceManifest.model_validate({**fields, **changes})
 

@@ -193,9 +193,9 @@ def test_a_parent_sees_the_blurred_picture_and_no_other(district: District, jpeg
     parent = next(who for who in district.people if who.role == "viewer")
     box = Box(cast(Centre, district), "A")
     event = box.send_event()
-    for seed, role in ((91, "annotated"), (92, "snapshot")):
+    for seed, role, faces in ((91, "annotated", "blurred"), (92, "snapshot", "not_checked"), (93, "sealed", None)):
         blob = jpeg(seed)
-        sealed = box.evidence(blob, event.incident_id, role=role)
+        sealed = box.evidence(blob, event.incident_id, role=role, faces=faces)
         assert box.send_evidence(sealed, sha256_hex(blob)).status_code == 201
         answer = district.ask(parent, "GET", f"/api/v1/evidence/{sha256_hex(blob)}")
         assert answer.status_code == (200 if role == "annotated" else 404)
