@@ -120,6 +120,21 @@ def _watch(task: CameraTask, stop: threading.Event) -> int:
     return 0
 
 
+def model_problem(camera: Camera) -> str:
+    """Why *camera* cannot be watched with its models, by their manifests; empty when it can."""
+    from vision.manifest import ModelError
+    from vision.readiness import check_models
+
+    nowhere = Path()
+    try:
+        check_models(_settings(CameraTask(
+            box_id="check", camera=camera, key_file=nowhere, spool_dir=nowhere, open_incidents={}
+        )))  # fmt: skip
+    except (ModelError, ValueError) as error:
+        return str(error)
+    return ""
+
+
 def _say(report: CameraReport) -> None:
     sys.stdout.write(report.model_dump_json(exclude_none=True) + "\n")
     sys.stdout.flush()

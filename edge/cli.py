@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
+from edge.config_file import problem_at, read_yaml
 from edge.outbox_cli import add_outbox_commands, inspect_outbox
 
 STOP_S_MAX = 13.0  # from the signal to the end of the process, whatever hangs
@@ -57,8 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
     if args.command == "check":
-        sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
-        return 0
+        return _check(config, args.config)
     if args.command == "enrol":
         return _enrol(config, args.code)
     if args.command == "read":
@@ -66,6 +66,17 @@ def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
     if args.command == "outbox":
         return inspect_outbox(config, args)
     return _run(config)
+
+
+def _check(config: EdgeConfig, path: Path) -> int:
+    from edge.camera_check import check_cameras
+
+    if problems := check_cameras(config.cameras):
+        _, lines = read_yaml(path)
+        places = [problem_at(path, lines, ("cameras", number, "models"), text) for number, text in problems]
+        raise ConfigurationError("\n".join(places))
+    sys.stdout.write(f"{path}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
+    return 0
 
 
 def _enrol(config: EdgeConfig, code: str) -> int:
