@@ -16,7 +16,7 @@ from vision.manifest import ModelManifest
 from vision.watch_settings import ModelUse, WatchSettings
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Promised:
     """What a manifest says of a detector; it cannot look."""
 
