@@ -21,7 +21,7 @@ from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
-    from vision.happenings import ViolationOpened, WatchItem
+    from vision.happenings import CameraStatus, ModelChanged, ViolationOpened, WatchItem
     from vision.watch_settings import WatchSettings
 
 END_S = 3.0  # from the end of standard input to the end of the process, whatever a camera does
@@ -64,6 +64,7 @@ class CameraReport(BaseModel):
         "coverage",
         "stats",
         "misconfigured",
+        "model_changed",
     ]
     at: AwareDatetime | None = None
     incident_id: str | None = None
@@ -144,7 +145,7 @@ def _settings(task: CameraTask) -> WatchSettings:
     from vision.catalogue import DEFAULT_FOLDER
     from vision.detector import DEFAULT_MODEL
     from vision.site_times import SiteTimes, Span
-    from vision.watch_settings import ModelUse, OpenIncident, Watched, WatchSettings
+    from vision.watch_settings import ModelUse, OpenIncident, ShadowUse, Watched, WatchSettings
     from vision.zones import Zone
 
     def spans(hours: tuple[CameraHours, ...]) -> tuple[Span, ...]:
@@ -157,7 +158,13 @@ def _settings(task: CameraTask) -> WatchSettings:
         camera_id=camera.id,
         source=camera.source,
         models=tuple(
-            ModelUse(item.path or DEFAULT_MODEL, item.rate_fps, item.regions, item.close_look)
+            ModelUse(
+                item.path or DEFAULT_MODEL,
+                item.rate_fps,
+                item.regions,
+                item.close_look,
+                ShadowUse(**dict(item.shadow)) if item.shadow else None,
+            )
             for item in camera.models_used
         ),
         violations=tuple(Watched(item.code, item.zones, camera.changes_for(item)) for item in camera.violations),
@@ -168,12 +175,13 @@ def _settings(task: CameraTask) -> WatchSettings:
         ),
         catalogue=camera.catalogue or DEFAULT_FOLDER,
         rate_fps=camera.rate_fps,
+        shadow_dir=task.spool_dir.parent / "shadow" / camera.id,
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
     )
 
 
 def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
-    from vision.happenings import CameraStatus, ClipReady, FrameStats, ViolationClosed, ViolationOpened
+    from vision.happenings import CameraStatus, ClipReady, FrameStats, ModelChanged, ViolationClosed, ViolationOpened
 
     if isinstance(item, ViolationOpened):
         return _opened(item, desk)
@@ -188,9 +196,8 @@ def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
             type="violation_closed", at=item.at, incident_id=item.incident_id, kind=item.kind, zone=item.zone,
             reason=item.reason,
         )  # fmt: skip
-    if isinstance(item, CameraStatus):
-        kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
-        return CameraReport(type=kind, at=item.at, reason=item.reason)
+    if isinstance(item, CameraStatus | ModelChanged):
+        return _changed(item)
     if isinstance(item, FrameStats):
         return CameraReport(
             type="stats", judged=item.judged, dropped=item.dropped, doubtful=item.doubtful, blind_s=item.blind_s,
@@ -198,6 +205,18 @@ def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
         )  # fmt: skip
     rows = [CoverageLine(kind=row.kind, zone=row.zone, due_s=row.due_s, judged_s=row.judged_s) for row in item.rows]
     return CameraReport(type="coverage", at=item.at, started_at=item.started_at, blind_s=item.blind_s, coverage=rows)
+
+
+def _changed(item: CameraStatus | ModelChanged) -> CameraReport:
+    from vision.happenings import ModelChanged
+
+    if isinstance(item, ModelChanged):
+        change = "promoted" if item.promoted else "rolled_back"
+        return CameraReport(
+            type="model_changed", at=item.at, kind=change, reason=item.reason, model_sha256=item.model_sha256
+        )
+    kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
+    return CameraReport(type=kind, at=item.at, reason=item.reason)
 
 
 def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:

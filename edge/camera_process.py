@@ -153,8 +153,8 @@ class CameraProcess:
         if report.type == "stats":
             self.stats = report
             return []
-        if report.type == "coverage":
-            return [self._coverage(report, at)]
+        if report.type in ("coverage", "model_changed"):
+            return [self._coverage(report, at) if report.type == "coverage" else self._model_changed(report, at)]
         if report.type.startswith("violation"):
             return [self._violation(report, at)]
         if report.type == "camera_blind":
@@ -197,6 +197,14 @@ class CameraProcess:
             ],
         }
         return self._event("coverage", new_id(), "coverage", "info", at, data)
+
+    def _model_changed(self, report: CameraReport, at: datetime) -> Event:
+        """A model was promoted or taken back: who reads verdicts later must know which model gave them."""
+        logger.warning("camera %s: its model was %s: %s", self._camera.id, report.kind, report.reason)
+        data: dict[str, Scalar | list[str]] = {
+            "change": report.kind, "model_sha256": report.model_sha256, "reason": report.reason
+        }  # fmt: skip
+        return self._event("box_status", new_id(), "model", "info", at, data)
 
     def _blind(self, at: datetime, reason: str) -> list[Event]:
         if "camera_blind" in self.open:

@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vision.shadow_cli import add_shadow_commands, run_shadow
+from vision.zones_cli import add_zones_arguments, run_zones
+
 if TYPE_CHECKING:
     from vision.detector import Detector
     from vision.watch_settings import WatchSettings
@@ -33,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         "evaluate": _evaluate,
         "bench": _bench,
         "verify": _verify,
+        "shadow": run_shadow,
+        "zones": run_zones,
     }
     try:
         return commands[args.command](args)
@@ -66,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check evidence files offline, with nothing but the box's public key")
     verify.add_argument("files", type=Path, nargs="+")
     verify.add_argument("--public-key", required=True, help="of the box: base64, or a file that holds it")
+    add_shadow_commands(commands.add_parser("shadow", help="a candidate model beside the live one: report, decide"))
+    add_zones_arguments(commands.add_parser("zones", help="draw zones and masks on a live picture, in the browser"))
     for command in (run, replay, detect, evaluate, bench):
         command.add_argument("--model", type=Path, help="ONNX model with its manifest (default: the packaged one)")
     for command in (replay, evaluate, bench, verify):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vision.crew import Crew
 from vision.detections import Detections
 from vision.frame import Image
 from vision.manifest import ModelManifest
-from vision.watch_settings import ModelUse, WatchSettings
+from vision.shadow import check_pair
+from vision.watch_settings import WatchSettings
 
 
 @dataclass
@@ -32,10 +34,14 @@ class _Promised:
 
 def check_models(settings: WatchSettings) -> None:
     """Raises ModelError or ValueError with what is wrong and what to do."""
-    Crew(settings, [_promised(use) for use in settings.models])
+    promised = [_promised(use.path) for use in settings.models]
+    Crew(settings, promised)
+    for use, live in zip(settings.models, promised, strict=True):
+        if use.shadow is not None:
+            check_pair(use, live, _promised(use.shadow.path))
 
 
-def _promised(use: ModelUse) -> _Promised:
-    manifest = ModelManifest.load(use.path)
-    manifest.checked_bytes(use.path)
+def _promised(path: Path) -> _Promised:
+    manifest = ModelManifest.load(path)
+    manifest.checked_bytes(path)
     return _Promised(manifest.names, manifest.sha256)

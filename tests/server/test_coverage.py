@@ -55,7 +55,8 @@ def test_a_day_is_summed_by_camera_kind_and_zone_and_says_its_share(box: Box, re
     assert rows_of(regulator, site_id, "2026-03-02") == [
         "备餐间 1 | No mask | 0:30 | 0:29 (99.9 %) | None seen in the 99.9 % of the due time that was judged",
         "备餐间 1 | Other alert (other code) | 0:00 | 0:00 (0.0 %) | Not due that day",
-        "备餐间 1 | Other alert (some code) · floor | 0:30 | 0:07 (25.0 %) | None seen in the 25.0 % of the due time that was judged",
+        "备餐间 1 | Other alert (some code) · floor | 0:30 | 0:07 (25.0 %)"
+        " | None seen in the 25.0 % of the due time that was judged",
         "备餐间 2 | No mask | 0:15 | 0:00 (0.0 %) | Not watched: whether there were violations is not known",
     ]
 
