@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from server.coverage import coverage_of, find_site, find_sites
 from server.access import needs
+from server.coverage import coverage_of, find_site, find_sites
 from server.deps import SessionDep, StateDep, snapshot
 from server.pages import render
 from server.policy import SITE_ROLES
