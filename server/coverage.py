@@ -1,7 +1,7 @@
 """How long a camera really watched, per day and kind: what makes "no violations" worth saying, and says when it is not.
 
-Read from the `coverage` events of the record, one a quarter of an hour. What a box sent is taken as far as it is sound:
-seconds below 0, above the report's own span or that are no numbers count for nothing.
+Read from the `coverage` events of the record, one a quarter of an hour. What a box sent is taken as far as it is
+sound: seconds below 0, above the report's own span or that are no numbers count for nothing.
 """
 
 from __future__ import annotations

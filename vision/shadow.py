@@ -1,7 +1,7 @@
 """A candidate model beside the live one: it sees a share of the same pictures, and nobody waits for it.
 
-The live thread only hands over a picture and what it saw in it. One thread of the lowest priority runs the candidate,
-one picture at a time, and rests after each until its CPU time is back under its bound; a picture that finds it busy is
+The live thread only hands over a picture and what it saw in it. One thread of low priority runs the candidate, one
+picture at a time, and rests after each until its CPU time is back under its bound; a picture that finds it busy is
 skipped and counted. After a promotion the two have changed places: the former model is the shadow, and when the two
 differ too often, the rate falls or the camera process does not live, the promotion is taken back.
 """
@@ -14,9 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import cv2
@@ -31,7 +33,7 @@ from vision.shadow_folder import Decision, ShadowFolder
 if TYPE_CHECKING:
     from vision.detector import Detector
     from vision.looker import LoadedModel
-    from vision.watch_settings import ModelUse
+    from vision.watch_settings import ModelUse, ShadowUse
 
 logger = logging.getLogger(__name__)
 LOOK_S = 2.0  # between two looks at the decision
@@ -41,6 +43,7 @@ RATE_SHARE_MIN = 0.7  # of the rate before the promotion
 STARTS_MAX = 3  # starts of the camera process in a row that did not last LASTED_S
 LASTED_S = 60.0
 CROP_PX_MAX = 640
+NICE = 5  # not the lowest: while it holds the interpreter's lock, the live thread waits for it
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def current_use(use: ModelUse, folder: Path | None, number: int) -> ModelUse:
         return use
     if decision.starts >= STARTS_MAX:
         reason = f"the camera process ended {decision.starts} times in a row"
-        kept.decide(turned(decision, "automatic", reason))
+        kept.decide(replace(turned(decision, "automatic", reason), announced=False))
         return use
     kept.decide(replace(decision, starts=decision.starts + 1), told=False)
     return replace(use, path=use.shadow.path, shadow=replace(use.shadow, path=use.path))
@@ -95,6 +98,21 @@ def check_pair(use: ModelUse, live: Detector, other: Detector) -> None:
         raise ValueError(f"{use.shadow.path}: is the same model as {use.path}; give the candidate")
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Both models and what is counted of them; replaced whole, so that the two threads need no lock."""
+
+    use: ModelUse
+    live: LoadedModel
+    other: LoadedModel
+    counts: ShadowCounts = field(default_factory=ShadowCounts)
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        return self.live.detector.sha256, self.other.detector.sha256
+
+
 class Shadow:
     """One candidate on one model of one camera.
 
@@ -112,36 +130,33 @@ class Shadow:
         look_s: float = LOOK_S,
     ) -> None:
         """*use* is the one in force. Raises ValueError unless both models have the same classes."""
-        assert use.shadow is not None
         check_pair(use, live.detector, other.detector)
-        self._use, self._live, self._other, self._folder = use, live, other, folder
-        self._swap, self._see, self._look_s = swap, see, look_s
+        pair = _Pair(use, live, other)
+        if folder.state().get("models") == list(pair.digests):
+            pair = replace(pair, counts=folder.counts())
         decision = folder.decision()
-        pair = (live.detector.sha256, other.detector.sha256)
-        known = decision is not None and {decision.live_sha256, decision.other_sha256} == set(pair)
+        known = decision is not None and {decision.live_sha256, decision.other_sha256} == set(pair.digests)
+        self._pair, self._folder, self._swap, self._see, self._look_s = pair, folder, swap, see, look_s
         self._decision = decision if known else None
-        self._counts = folder.counts() if folder.state().get("models") == list(pair) else ShadowCounts()
-        self._recent: deque[bool] = deque(maxlen=WINDOW)
+        self._refused: Decision | None = None  # whose model could not be loaded
         self._taken: deque[float] = deque(maxlen=WINDOW)
         self._owed = 0.0
         self._looked_s = self._saved_s = self._began_s = time.monotonic()
-        self._lasted = False
-        self._mute = False
-        self._refused: Decision | None = None  # whose model could not be loaded
+        self._lasted = self._mute = False
         self._slot: tuple[Frame, Detections] | None = None
-        self._free = threading.Event()
-        self._work = threading.Event()
-        self._lock = threading.Lock()  # for what both threads count
+        self._free, self._work = threading.Event(), threading.Event()
         self.news: deque[ModelChange] = deque(maxlen=16)
+        if self._decision is not None and not self._decision.announced:
+            self._announce(self._decision)
+            self._put(replace(self._decision, announced=True), told=False)
         self._free.set()
         self._failures = _failures()
         threading.Thread(target=self._run, name="shadow", daemon=True).start()
 
     def offer(self, frame: Frame, found: Detections) -> None:
         """On the live thread, after each look of the live model: never waits."""
-        assert self._use.shadow is not None
         self._taken.append(frame.monotonic_s)
-        self._owed += self._use.shadow.share
+        self._owed += self._share.share
         if self._owed >= 1:
             self._owed -= 1
             if self._free.is_set():
@@ -149,18 +164,23 @@ class Shadow:
                 self._slot = (frame, found)
                 self._work.set()
             else:
-                with self._lock:
-                    self._counts.skipped += 1
+                self._pair.counts.skipped += 1
         now_s = time.monotonic()
         if now_s - self._looked_s >= self._look_s:
             self._looked_s = now_s
             self._decide(now_s)
 
     @property
+    def _share(self) -> ShadowUse:
+        assert self._pair.use.shadow is not None
+        return self._pair.use.shadow
+
+    @property
     def rate_fps(self) -> float:
-        """Pictures that the live model judged a second, lately."""
-        lasted_s = self._taken[-1] - self._taken[0] if len(self._taken) > 1 else 0.0
-        return (len(self._taken) - 1) / lasted_s if lasted_s > 0 else 0.0
+        """Pictures that the live model judged a second, lately; by the median pause: a blind time does not count."""
+        taken = list(self._taken)
+        pauses = [later - earlier for earlier, later in pairwise(taken)]
+        return 1 / pause if pauses and (pause := median(pauses)) > 0 else 0.0
 
     def _decide(self, now_s: float) -> None:
         """Follow the decision on the disk; take a promotion back that went wrong."""
@@ -169,46 +189,40 @@ class Shadow:
             if self._decision is not None and self._decision.starts:
                 self._put(replace(self._decision, starts=0), told=False)
         found = self._folder.decision()
-        pair = (self._live.detector.sha256, self._other.detector.sha256)
-        if found is not None and (found.live_sha256, found.other_sha256) == pair[::-1] and found != self._refused:
+        wanted = (found.live_sha256, found.other_sha256) if found else ()
+        if found is not None and wanted == self._pair.digests[::-1] and found != self._refused:
             self._turn(found)
-        elif self._decision is not None and self._decision.promoted and (reason := self._wrong()):
+        elif self._decision is not None and self._decision.promoted and (reason := self._wrong(self._decision)):
             decision = turned(self._decision, "automatic", reason)
             if self._put(decision, told=True):
                 self._turn(decision)
 
-    def _wrong(self) -> str:
+    def _wrong(self, decision: Decision) -> str:
         """Why the promotion shall be taken back; empty while it stands."""
-        assert self._use.shadow is not None
-        assert self._decision is not None
-        with self._lock:
-            recent = list(self._recent)
+        recent, bound = list(self._pair.recent), self._share.disagreement_max
         differ = recent.count(False)
-        least, _ = wilson(differ, len(recent))
-        bound = self._use.shadow.disagreement_max
-        if len(recent) >= WINDOW // 4 and least > bound:
+        if len(recent) >= WINDOW // 4 and wilson(differ, len(recent))[0] > bound:
             return f"{differ} of {len(recent)} pictures differ from the former model, more than {bound:.0%}"
-        if len(self._taken) == WINDOW and self.rate_fps < RATE_SHARE_MIN * self._decision.rate_fps:
-            return f"{self.rate_fps:.2f} pictures a second instead of {self._decision.rate_fps:.2f}"
+        if len(self._taken) == WINDOW and self.rate_fps < RATE_SHARE_MIN * decision.rate_fps:
+            return f"{self.rate_fps:.2f} pictures a second instead of {decision.rate_fps:.2f}"
         return ""
 
     def _turn(self, decision: Decision) -> None:
-        shadow = self._use.shadow
-        assert shadow is not None
-        use = replace(self._use, path=shadow.path, shadow=replace(shadow, path=self._use.path))
+        use = replace(self._pair.use, path=self._share.path, shadow=replace(self._share, path=self._pair.use.path))
         try:
             live, other = self._swap(use)
         except ModelError as error:
             self._refused = decision
             logger.warning("the models do not change places: %s", error)
             return
-        with self._lock:
-            self._use, self._live, self._other, self._decision = use, live, other, decision
-            self._counts = ShadowCounts()
-            self._recent.clear()
+        self._pair, self._decision = _Pair(use, live, other), decision
         self._taken.clear()
-        self.news.append(ModelChange(decision.promoted, datetime.now(UTC), decision.reason, live.detector.sha256))
-        logger.warning("model %s is live now: %s", use.path.name, decision.reason or decision.by)
+        self._announce(decision)
+
+    def _announce(self, decision: Decision) -> None:
+        name, sha256 = self._pair.use.path.name, self._pair.live.detector.sha256
+        self.news.append(ModelChange(decision.promoted, datetime.now(UTC), decision.reason, sha256))
+        logger.warning("model %s is live now: %s", name, decision.reason or decision.by)
 
     def _put(self, decision: Decision, *, told: bool) -> bool:
         """Whether *decision* is on the disk; a full disk stops no watch."""
@@ -228,41 +242,35 @@ class Shadow:
     def _run(self) -> None:
         """The shadow's own thread, for ever."""
         if hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             self._work.wait()
             self._work.clear()
             slot = self._slot
             assert slot is not None
             used_s = self._look(*slot)
-            assert self._use.shadow is not None
-            time.sleep(used_s * (1 / self._use.shadow.cpu_share - 1))
+            time.sleep(used_s * (1 / self._share.cpu_share - 1))
             self._free.set()
 
     def _look(self, frame: Frame, found: Detections) -> float:
         """Compare one picture; the seconds of CPU that it took."""
-        with self._lock:
-            live, other, counts = self._live, self._other, self._counts
-        begun_s = time.thread_time()
+        pair, begun_s = self._pair, time.thread_time()
         try:
-            theirs = self._see(other.detector, frame.image)
+            theirs = self._see(pair.other.detector, frame.image)
         except self._failures as error:  # a candidate must not end the watch
-            counts.errors += 1
+            pair.counts.errors += 1
             logger.debug("the candidate failed on a picture: %s", error)
             return time.thread_time() - begun_s
-        result = compare(
-            Seen.of(found, live.detector.names, live.thresholds),
-            Seen.of(theirs, other.detector.names, other.thresholds),
-        )
-        used_s = time.thread_time() - begun_s
-        with self._lock:
-            counts.add(result)
-            counts.cpu_s += used_s
-            self._recent.append(result.agrees)
-        self._save(frame, result, counts, [live.detector.sha256, other.detector.sha256])
+        names = pair.live.detector.names
+        result = compare(Seen.of(found, names, pair.live.thresholds), Seen.of(theirs, names, pair.other.thresholds))
+        pair.counts.add(result)
+        pair.counts.cpu_s += time.thread_time() - begun_s
+        pair.recent.append(result.agrees)
+        self._save(frame, result, pair)
         return time.thread_time() - begun_s
 
-    def _save(self, frame: Frame, result: Comparison, counts: ShadowCounts, models: list[str]) -> None:
+    def _save(self, frame: Frame, result: Comparison, pair: _Pair) -> None:
+        counts, models = pair.counts, list(pair.digests)
         try:
             if not result.agrees:
                 said = {

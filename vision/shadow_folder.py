@@ -26,7 +26,7 @@ FILE_BYTES_MAX = 1_000_000
 @dataclass(frozen=True)
 class Decision:
     """Which of the two is live. ``starts``: of the camera process since then that did not last; ``rate_fps``: pictures
-    judged a second before it."""
+    judged a second before it. ``announced``: the centre was told."""
 
     live_sha256: str
     other_sha256: str
@@ -36,6 +36,7 @@ class Decision:
     reason: str = ""
     rate_fps: float = 0.0
     starts: int = 0
+    announced: bool = True
 
 
 class ShadowFolder:
@@ -85,6 +86,7 @@ class ShadowFolder:
         """Raises OSError."""
         self._make()
         _write(self.path / "counts.json", {**state, "counts": asdict(counts)})
+        self._forget()  # also when nothing new comes
 
     def keep(self, at: datetime, jpeg: bytes, said: dict[str, Any]) -> None:
         """One disagreement with its picture; raises OSError."""

@@ -87,8 +87,7 @@ class ZonesServer:
         self._cookie = secrets.token_urlsafe(24)
         self._lock = threading.Lock()
         self.picture = LatestPicture(source)
-        self._http = ThreadingHTTPServer((host, port), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _Http((host, port), self)
         self.hosts = {f"{name}:{self._http.server_port}" for name in (host, "127.0.0.1", "localhost")}
         self.address = f"http://{host}:{self._http.server_port}/?token={self._token}"
 
@@ -130,76 +129,80 @@ class ZonesServer:
         return {"yaml": text, "saved": self.save.name}
 
 
-def _handler(server: ZonesServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        """Answers for one *server*."""
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
 
-        timeout = REQUEST_S_MAX
-        protocol_version = "HTTP/1.1"
+    def __init__(self, address: tuple[str, int], zones: ZonesServer) -> None:
+        self.zones = zones
+        super().__init__(address, _Handler)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: a request line holds the token."""
 
-        def do_GET(self) -> None:
-            path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
-            token = query.get("token", [""])[0]
-            if path == "/" and token and self._is_ours() and (secret := server.redeem(token)):
-                cookie = f"{COOKIE}={secret}; HttpOnly; SameSite=Strict; Path=/"
-                self._answer(303, b"", "text/plain", {"location": "/", "set-cookie": cookie})
-            elif not self._may():
-                self._answer(403, b"open the address that the command printed\n", "text/plain")
-            elif path == "/":
-                self._answer(200, PAGE.read_bytes(), "text/html; charset=utf-8")
-            elif path == "/draft":
-                self._json(200, {**server.draft, "save": server.save.name if server.save else None})
-            elif path == "/picture":
-                jpeg, reason = server.picture.jpeg()
-                self._answer(200, jpeg, "image/jpeg") if jpeg else self._json(503, {"problem": reason})
-            else:
-                self._answer(404, b"", "text/plain")
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one browser."""
 
-        def do_POST(self) -> None:
-            length = self.headers.get("content-length", "")
-            origin = self.headers.get("origin", "")
-            if not self._may() or (origin and urlsplit(origin).netloc not in server.hosts):
-                self._answer(403, b"", "text/plain")
-            elif self.path not in ("/yaml", "/save"):
-                self._answer(404, b"", "text/plain")
-            elif not length.isdecimal() or int(length[:12]) > BODY_BYTES_MAX:
-                self._answer(413, b"", "text/plain")
-            else:
-                body = self.rfile.read(int(length))
-                try:
-                    self._json(200, server.take(body, save=self.path == "/save"))
-                except (ValueError, OSError, RecursionError) as error:
-                    self._json(422, {"problem": str(error)[:300]})
+    server: _Http
 
-        def _is_ours(self) -> bool:
-            return self.headers.get("host", "") in server.hosts
+    timeout = REQUEST_S_MAX
+    protocol_version = "HTTP/1.1"
 
-        def _may(self) -> bool:
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a request line holds the token."""
+
+    def do_GET(self) -> None:
+        path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        token = query.get("token", [""])[0]
+        if path == "/" and token and self._is_ours() and (secret := self.server.zones.redeem(token)):
+            cookie = f"{COOKIE}={secret}; HttpOnly; SameSite=Strict; Path=/"
+            self._answer(303, b"", "text/plain", {"location": "/", "set-cookie": cookie})
+        elif not self._may():
+            self._answer(403, b"open the address that the command printed\n", "text/plain")
+        elif path == "/":
+            self._answer(200, PAGE.read_bytes(), "text/html; charset=utf-8")
+        elif path == "/draft":
+            save = self.server.zones.save
+            self._json(200, {**self.server.zones.draft, "save": save.name if save else None})
+        elif path == "/picture":
+            jpeg, reason = self.server.zones.picture.jpeg()
+            self._answer(200, jpeg, "image/jpeg") if jpeg else self._json(503, {"problem": reason})
+        else:
+            self._answer(404, b"", "text/plain")
+
+    def do_POST(self) -> None:
+        length = self.headers.get("content-length", "")
+        origin = self.headers.get("origin", "")
+        if not self._may() or (origin and urlsplit(origin).netloc not in self.server.zones.hosts):
+            self._answer(403, b"", "text/plain")
+        elif self.path not in ("/yaml", "/save"):
+            self._answer(404, b"", "text/plain")
+        elif not length.isdecimal() or int(length[:12]) > BODY_BYTES_MAX:
+            self._answer(413, b"", "text/plain")
+        else:
+            body = self.rfile.read(int(length))
             try:
-                cookie = SimpleCookie(self.headers.get("cookie", "")).get(COOKIE)
-            except CookieError:
-                return False
-            return self._is_ours() and cookie is not None and server.knows(cookie.value)
+                self._json(200, self.server.zones.take(body, save=self.path == "/save"))
+            except (ValueError, OSError, RecursionError) as error:
+                self._json(422, {"problem": str(error)[:300]})
 
-        def _json(self, status: int, data: dict[str, Any]) -> None:
-            self._answer(status, json.dumps(data).encode(), "application/json")
+    def _is_ours(self) -> bool:
+        return self.headers.get("host", "") in self.server.zones.hosts
 
-        def _answer(self, status: int, body: bytes, kind: str, more: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in {
-                **HEADERS,
-                "content-type": kind,
-                "content-length": str(len(body)),
-                **(more or {}),
-            }.items():
-                self.send_header(name, value)
-            if status >= 400:
-                self.send_header("connection", "close")  # what was not read of a body is no next request
-                self.close_connection = True
-            self.end_headers()
-            self.wfile.write(body)
+    def _may(self) -> bool:
+        try:
+            cookie = SimpleCookie(self.headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return self._is_ours() and cookie is not None and self.server.zones.knows(cookie.value)
 
-    return Handler
+    def _json(self, status: int, data: dict[str, Any]) -> None:
+        self._answer(status, json.dumps(data).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, kind: str, more: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        own = {"content-type": kind, "content-length": str(len(body)), **(more or {})}
+        for name, value in (*HEADERS.items(), *own.items()):
+            self.send_header(name, value)
+        if status >= 400:
+            self.send_header("connection", "close")  # what was not read of a body is no next request
+            self.close_connection = True
+        self.end_headers()
+        self.wfile.write(body)

@@ -118,9 +118,9 @@ def test_agreement_is_counted_class_by_class_and_kept_over_a_restart(tmp_path: P
     assert Path(first["picture"]).read_bytes()[:2] == b"\xff\xd8"
     assert (tmp_path / "s").stat().st_mode & 0o077 == 0
     again = Stage(tmp_path / "s", Scripted("a", boxes(HEAD)), Scripted("b", boxes(HEAD)))
-    again.show_until(boxes(HEAD), lambda: again.shadow._counts.pictures > counts.pictures)
+    again.show_until(boxes(HEAD), lambda: again.shadow._pair.counts.pictures > counts.pictures)
     other = Stage(tmp_path / "s", Scripted("a", boxes(HEAD)), Scripted("c", boxes(HEAD)))
-    assert other.shadow._counts.pictures == 0, "another candidate begins anew"
+    assert other.shadow._pair.counts.pictures == 0, "another candidate begins anew"
 
 
 def test_a_candidate_that_hangs_delays_no_live_picture(tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_a_candidate_that_hangs_delays_no_live_picture(tmp_path: Path) -> None:
     for _ in range(500):
         stage.show(boxes(HEAD))
     assert time.monotonic() - begun_s < 10
-    assert stage.shadow._counts.skipped >= 498
+    assert stage.shadow._pair.counts.skipped >= 498
     gate.set()
-    stage.show_until(boxes(HEAD), lambda: stage.shadow._counts.pictures >= 2)
+    stage.show_until(boxes(HEAD), lambda: stage.shadow._pair.counts.pictures >= 2)
 
 
 def test_a_candidate_takes_no_more_cpu_than_its_share(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_share_of_the_pictures_is_shown(tmp_path: Path) -> None:
     use = replace(USE, shadow=replace(USE.shadow, share=0.25))
     stage = Stage(tmp_path / "s", Scripted("a", boxes(HEAD)), other, use)
     stage.show_until(boxes(HEAD), lambda: stage.shown >= 100)
-    wait_until(lambda: stage.shadow._counts.pictures + stage.shadow._counts.skipped == 25, within_s=30)
+    wait_until(lambda: stage.shadow._pair.counts.pictures + stage.shadow._pair.counts.skipped == 25, within_s=30)
 
 
 def test_disagreements_are_bounded_by_number_and_age(tmp_path: Path) -> None:
@@ -218,8 +218,11 @@ def test_a_promotion_stands_while_the_two_agree_and_falls_with_the_rate(tmp_path
     stage = Stage(tmp_path / "s", Scripted("b", boxes(HEAD)), Scripted("a", boxes(HEAD)))
     stage.show_until(boxes(HEAD), lambda: stage.shown > WINDOW)  # five pictures a second
     assert not stage.shadow.news
+    stage.shadow.offer(replace(frame(0), monotonic_s=1000), boxes(HEAD))  # after minutes in the dark
+    stage.show(boxes(HEAD))
+    assert not stage.shadow.news
     for number in range(WINDOW):  # two a second
-        stage.shadow.offer(replace(frame(0), monotonic_s=1000 + number / 2), boxes(HEAD))
+        stage.shadow.offer(replace(frame(0), monotonic_s=2000 + number / 2), boxes(HEAD))
     assert "pictures a second instead of 5.00" in stage.shadow.news.popleft().reason
 
 
@@ -239,6 +242,10 @@ def test_a_promoted_model_with_which_the_process_does_not_live_is_taken_back(tmp
     assert found is not None
     assert (found.promoted, found.by) == (False, "automatic")
     assert current_use(use, tmp_path / "s", 0) is use
+    stage = Stage(tmp_path / "s" / "0", Scripted("a", boxes(HEAD)), Scripted("b", boxes(HEAD)))
+    assert "ended 3 times in a row" in stage.shadow.news.popleft().reason
+    again = Stage(tmp_path / "s" / "0", Scripted("a", boxes(HEAD)), Scripted("b", boxes(HEAD)))
+    assert not again.shadow.news, "it is told once"
 
 
 def test_a_broken_decision_is_none_and_a_shadow_has_to_fit(tmp_path: Path) -> None:
