@@ -29,6 +29,7 @@ from vision.watch_settings import ModelUse, ShadowUse, WatchSettings
 
 NAMES = {0: "mask", 1: "no_mask"}
 HEAD, AWAY = (1, 10, 10, 60, 60), (1, 200, 10, 260, 60)
+PICTURE = frame(0)
 USE = ModelUse(Path("live.onnx"), shadow=ShadowUse(Path("other.onnx"), share=1.0, cpu_share=1.0))
 
 
@@ -74,7 +75,8 @@ class Stage:
 
     def show(self, found: Detections) -> None:
         self.shown += 1
-        self.shadow.offer(frame(self.shown), found)
+        at_s = self.shown / 5
+        self.shadow.offer(replace(PICTURE, monotonic_s=at_s, captured_at=START + timedelta(seconds=at_s)), found)
 
     def show_until(self, found: Detections, done: Callable[[], bool]) -> None:
         """Show one picture after another until *done*."""
@@ -218,11 +220,11 @@ def test_a_promotion_stands_while_the_two_agree_and_falls_with_the_rate(tmp_path
     stage = Stage(tmp_path / "s", Scripted("b", boxes(HEAD)), Scripted("a", boxes(HEAD)))
     stage.show_until(boxes(HEAD), lambda: stage.shown > WINDOW)  # five pictures a second
     assert not stage.shadow.news
-    stage.shadow.offer(replace(frame(0), monotonic_s=1000), boxes(HEAD))  # after minutes in the dark
+    stage.shadow.offer(replace(PICTURE, monotonic_s=1000), boxes(HEAD))  # after minutes in the dark
     stage.show(boxes(HEAD))
     assert not stage.shadow.news
     for number in range(WINDOW):  # two a second
-        stage.shadow.offer(replace(frame(0), monotonic_s=2000 + number / 2), boxes(HEAD))
+        stage.shadow.offer(replace(PICTURE, monotonic_s=2000 + number / 2), boxes(HEAD))
     assert "pictures a second instead of 5.00" in stage.shadow.news.popleft().reason
 
 
