@@ -184,11 +184,11 @@ class Shadow:
 
     def _decide(self, now_s: float) -> None:
         """Follow the decision on the disk; take a promotion back that went wrong."""
+        found = self._folder.decision()
         if not self._lasted and now_s - self._began_s >= LASTED_S:
             self._lasted = True
-            if self._decision is not None and self._decision.starts:
-                self._put(replace(self._decision, starts=0), told=False)
-        found = self._folder.decision()
+            if found is not None and found.starts:
+                self._put(replace(found, starts=0), told=False)
         wanted = (found.live_sha256, found.other_sha256) if found else ()
         if found is not None and wanted == self._pair.digests[::-1] and found != self._refused:
             self._turn(found)
