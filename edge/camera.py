@@ -29,7 +29,7 @@ from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
-    from vision.happenings import ClipReady, ViolationOpened, WatchItem
+    from vision.happenings import CameraStatus, ClipReady, ModelChanged, ViolationOpened, WatchItem
     from vision.model_shelf import ModelShelf
     from vision.pipeline import Watch
     from vision.watch_settings import WatchSettings
@@ -92,6 +92,7 @@ class CameraReport(BaseModel):
         "stats",
         "storage",
         "misconfigured",
+        "model_changed",
     ]
     at: AwareDatetime | None = None
     incident_id: str | None = None
@@ -175,6 +176,21 @@ def _open_watch(task: CameraTask, shelf: ModelShelf) -> Watch | None:
         return None
 
 
+def model_problem(camera: Camera) -> str:
+    """Why *camera* cannot be watched with its models, by their manifests; empty when it can."""
+    from vision.manifest import ModelError
+    from vision.readiness import check_models
+
+    nowhere = Path()
+    try:
+        check_models(_settings(CameraTask(
+            box_id="check", camera=camera, key_file=nowhere, spool_dir=nowhere, open_incidents={}
+        )))  # fmt: skip
+    except (ModelError, ValueError) as error:
+        return str(error)
+    return ""
+
+
 @dataclass(frozen=True)
 class Keeper:
     """Where one camera's evidence goes. ``tiers``: of each kind in its catalogue."""
@@ -227,7 +243,7 @@ def _settings(task: CameraTask) -> WatchSettings:
     from vision.catalogue import DEFAULT_FOLDER
     from vision.detector import DEFAULT_MODEL
     from vision.site_times import SiteTimes, Span
-    from vision.watch_settings import ModelUse, OpenIncident, Watched, WatchSettings
+    from vision.watch_settings import ModelUse, OpenIncident, ShadowUse, Watched, WatchSettings
     from vision.zones import Zone
 
     def spans(hours: tuple[CameraHours, ...]) -> tuple[Span, ...]:
@@ -245,7 +261,13 @@ def _settings(task: CameraTask) -> WatchSettings:
         view=camera.view,
         sight_file=task.spool_dir.parent / "vision" / f"{camera.id}.view.npz",
         models=tuple(
-            ModelUse(item.path or DEFAULT_MODEL, item.rate_fps, item.regions, item.close_look)
+            ModelUse(
+                item.path or DEFAULT_MODEL,
+                item.rate_fps,
+                item.regions,
+                item.close_look,
+                ShadowUse(**dict(item.shadow)) if item.shadow else None,
+            )
             for item in camera.models_used
         ),
         violations=tuple(Watched(item.code, item.zones, camera.changes_for(item)) for item in camera.violations),
@@ -256,6 +278,7 @@ def _settings(task: CameraTask) -> WatchSettings:
         ),
         catalogue=camera.catalogue or DEFAULT_FOLDER,
         rate_fps=camera.rate_fps,
+        shadow_dir=task.spool_dir.parent / "shadow" / camera.id,
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
         face_model=task.evidence.face_model,
         blind=task.blind,
@@ -263,7 +286,7 @@ def _settings(task: CameraTask) -> WatchSettings:
 
 
 def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
-    from vision.happenings import CameraStatus, ClipReady, FrameStats, ViolationClosed, ViolationOpened
+    from vision.happenings import CameraStatus, ClipReady, FrameStats, ModelChanged, ViolationClosed, ViolationOpened
 
     if isinstance(item, ViolationOpened):
         return _opened(item, keeper)
@@ -275,9 +298,8 @@ def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
             incident_id=item.incident_id, kind=item.kind, zone=item.zone,
             reason=item.reason,
         )  # fmt: skip
-    if isinstance(item, CameraStatus):
-        kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
-        return CameraReport(camera=item.camera_id, type=kind, at=item.at, reason=item.reason)
+    if isinstance(item, CameraStatus | ModelChanged):
+        return _changed(item)
     if isinstance(item, FrameStats):
         return CameraReport(
             camera=item.camera_id, type="stats", judged=item.judged, drops=dict(item.drops), blind_s=item.blind_s,
@@ -307,6 +329,19 @@ def _filmed(item: ClipReady, keeper: Keeper) -> CameraReport:
         camera=item.camera_id, type="violation_updated", at=item.at, incident_id=item.incident_id, kind=item.kind,
         zone=item.zone, evidence=keeper.desk.of_incident(item.incident_id), evidence_missing=kept.missing,
     )  # fmt: skip
+
+
+def _changed(item: CameraStatus | ModelChanged) -> CameraReport:
+    from vision.happenings import ModelChanged
+
+    if isinstance(item, ModelChanged):
+        change = "promoted" if item.promoted else "rolled_back"
+        return CameraReport(
+            camera=item.camera_id, type="model_changed", at=item.at, kind=change, reason=item.reason,
+            model_sha256=item.model_sha256,
+        )  # fmt: skip
+    kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
+    return CameraReport(camera=item.camera_id, type=kind, at=item.at, reason=item.reason)
 
 
 def _opened(item: ViolationOpened, keeper: Keeper) -> CameraReport:

@@ -119,8 +119,9 @@ class CameraDesk:
         if report.type == "stats":
             self.stats = report
             return []
-        if report.type in ("coverage", "storage"):
-            return [self._coverage(report, at) if report.type == "coverage" else self._storage(report, at)]
+        told = {"coverage": self._coverage, "storage": self._storage, "model_changed": self._model_changed}
+        if report.type in told:
+            return [told[report.type](report, at)]
         if report.type.startswith("violation"):
             return [self._violation(report, at)]
         if report.type == "camera_blind":
@@ -171,6 +172,14 @@ class CameraDesk:
         """Originals can no longer be kept (``storage_full``), or can again (``storage_has_room``)."""
         logger.warning("camera %s: %s", self.camera_id, report.reason)
         return self._event("box_status", new_id(), "storage", "warning", at, {"status": report.reason})
+
+    def _model_changed(self, report: CameraReport, at: datetime) -> Event:
+        """A model was promoted or taken back: who reads verdicts later must know which model gave them."""
+        logger.warning("camera %s: its model was %s: %s", self.camera_id, report.kind, report.reason)
+        data: dict[str, Scalar | list[str]] = {
+            "change": report.kind, "model_sha256": report.model_sha256, "reason": report.reason
+        }  # fmt: skip
+        return self._event("box_status", new_id(), "model", "info", at, data)
 
     def _blind(self, at: datetime, reason: str) -> list[Event]:
         if "camera_blind" in self.open:

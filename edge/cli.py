@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
+from edge.config_file import problem_at, read_yaml
 from edge.evidence_cli import add_evidence_commands, manage_evidence
 from edge.outbox_cli import add_outbox_commands, inspect_outbox
 
@@ -61,8 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
     if args.command == "check":
-        sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
-        return 0
+        return _check(config, args.config)
     if args.command == "enrol":
         return _enrol(config, args.code)
     if args.command == "read":
@@ -72,6 +72,17 @@ def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
     if args.command == "evidence":
         return manage_evidence(config, args)
     return _run(config)
+
+
+def _check(config: EdgeConfig, path: Path) -> int:
+    from edge.camera_check import check_cameras
+
+    if problems := check_cameras(config.cameras):
+        _, lines = read_yaml(path)
+        places = [problem_at(path, lines, ("cameras", number, "models"), text) for number, text in problems]
+        raise ConfigurationError("\n".join(places))
+    sys.stdout.write(f"{path}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
+    return 0
 
 
 def _enrol(config: EdgeConfig, code: str) -> int:

@@ -19,6 +19,7 @@ from edge.config_evidence import EvidenceSection
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
+from edge.config_site import SiteSection, inherit
 from edge.config_status import StatusMqttSection
 from edge.config_uplink import UplinkSection
 from edge.section import Section
@@ -87,6 +88,7 @@ class EdgeConfig(Section):
     sensors: tuple[AnySensor, ...] = ()
     limits: tuple[Limit, ...] = ()
     cold_chain: dict[Identifier, ColdChainEntry] = {}
+    site: SiteSection = SiteSection()
     cameras: tuple[Camera, ...] = ()
     evidence: EvidenceSection = EvidenceSection()
     uplink: UplinkSection = UplinkSection()
@@ -126,7 +128,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
     server = config.server
     if server.ca_file is not None:
         server = server.model_copy(update={"ca_file": folder / server.ca_file})
-    cameras = tuple(camera.located(folder) for camera in config.cameras)
+    cameras = tuple(inherit(camera.located(folder), config.site, config.box.time_zone) for camera in config.cameras)
     sensors = tuple(
         sensor.model_copy(update={"plausible": sensor.plausible or config.plausible.get(sensor.quantity)})
         for sensor in config.sensors

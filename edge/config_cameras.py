@@ -38,6 +38,19 @@ class CameraZone(_Part):
     anchor: Literal["centre", "bottom", "top", "any"] = "centre"
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class CameraShadow(_Part):
+    """A candidate that sees ``share`` of the model's pictures with at most ``cpu_share`` of one core."""
+
+    path: Path
+    share: Share = 0.1
+    cpu_share: Share = 0.1
+    disagreement_max: Share = 0.3
+    keep_days: Annotated[float, Field(gt=0, le=365)] = 14.0
+
+
 class CameraModel(_Part):
     """A model with its manifest beside it; ``path`` left out: the packaged one. ``regions``: zones seen as crops."""
 
@@ -45,6 +58,12 @@ class CameraModel(_Part):
     rate_fps: Rate | None = None
     regions: tuple[Identifier, ...] = ()
     close_look: bool | None = None
+    shadow: CameraShadow | None = None
+
+    def located(self, folder: Path) -> CameraModel:
+        """The same with paths from *folder*."""
+        shadow = self.shadow and self.shadow.model_copy(update={"path": folder / self.shadow.path})
+        return self.model_copy(update={"path": self.path and folder / self.path, "shadow": shadow})
 
 
 class CameraViolation(_Part):
@@ -161,9 +180,7 @@ class Camera(_Part):
 
     def located(self, folder: Path) -> Camera:
         """The same with paths from *folder*."""
-        models = tuple(
-            item if item.path is None else item.model_copy(update={"path": folder / item.path}) for item in self.models
-        )
+        models = tuple(item.located(folder) for item in self.models)
         paths = {"model": self.model, "catalogue": self.catalogue}
         found = {name: folder / path for name, path in paths.items() if path is not None}
         return self.model_copy(update={"models": models, **found})

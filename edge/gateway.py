@@ -242,12 +242,15 @@ class Gateway:
         return changed
 
     async def _serve_metrics(self) -> None:
+        from edge.camera_collector import CameraCollector
         from edge.metrics import BoxCollector, serving_metrics
 
         collector = BoxCollector(
             self._outbox, self._recorder, self._forwarder, self._spool, self._clock, self._sensing, self._status
         )
-        with serving_metrics(collector, self._config.uplink.metrics_port or 0, _tell_metrics_port):
+        cameras = CameraCollector(self._config.box.data_dir / "metrics", [item.id for item in self._config.cameras])
+        port = self._config.uplink.metrics_port or 0
+        with serving_metrics(collector, port, _tell_metrics_port, also=[cameras]):
             await asyncio.get_running_loop().create_future()
 
     async def _flush(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from server import api, audit_pages, box_api, pages, problems, report_api, report_pages
+from server import api, audit_pages, box_api, coverage_pages, pages, problems, report_api, report_pages
 from server.access import NotAllowed
 from server.accounts import warm_up
 from server.blobs import FolderBlobStore
@@ -101,6 +101,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(notification_api.router)
     app.include_router(notification_pages.router)
     app.include_router(vendors_api.router)
+    app.include_router(coverage_pages.router)
     app.include_router(report_api.router)
     app.include_router(report_pages.router)
     app.include_router(audit_pages.router)

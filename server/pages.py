@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from server import api, queries, said
+from server import api, coverage, queries, said
 from server.access import needs, open_to
 from server.accounts import log_out
 from server.alert_state import STATES, State, moves
@@ -72,7 +72,13 @@ def moment(value: object) -> datetime | None:
     return read if read is not None and read.tzinfo is not None and 1970 <= read.year < 9000 else None
 
 
+def minutes(value_s: float) -> str:
+    """A length of time as hours:minutes, rounded down."""
+    return f"{int(value_s) // 3600}:{int(value_s) // 60 % 60:02d}"
+
+
 _templates.filters["local"] = local_time
+_templates.filters["minutes"] = minutes
 _templates.filters["moment"] = moment
 _templates.filters["number"] = number
 
@@ -179,6 +185,7 @@ def _detail(
         if detail is None:
             return render(request, "error.html", status=404, session=session, error="unknown_alert")
         receipts = receipts_of(db, alert_id) if may(session.user, "evidence.view") else []
+        watched = coverage.of_alert(db, detail.alert)
     alert = detail.alert
     try:
         chart, no_chart = _chart(state.series, alert), "no_series"
@@ -187,7 +194,7 @@ def _detail(
     state_now: State = alert.state  # type: ignore[assignment]
     return render(
         request, "detail.html", status=problem.status if problem else 200, session=session, alert=alert,
-        detail=detail, receipts=receipts, chart=chart, no_chart=no_chart,
+        detail=detail, receipts=receipts, watched=watched, chart=chart, no_chart=no_chart,
         moves=moves(state_now, session.user.role),
         error=problem.code if problem else None,
         shown=Shown.of(detail.evidence),

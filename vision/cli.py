@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vision.evidence_cli import add_evidence_commands, make_regulator_key, unseal_evidence, verify_evidence
+from vision.shadow_cli import add_shadow_commands, run_shadow
+from vision.zones_cli import add_zones_arguments, run_zones
 
 if TYPE_CHECKING:
     from vision.detector import Detector
@@ -37,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         "verify": verify_evidence,
         "unseal": unseal_evidence,
         "keygen": make_regulator_key,
+        "shadow": run_shadow,
+        "zones": run_zones,
     }
     try:
         return commands[args.command](args)
@@ -68,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--size", default="640x360", help="of the pictures (default: 640x360)")
     bench.add_argument("--threads", type=int, default=1, help="of one inference")
     checking = add_evidence_commands(commands)
+    add_shadow_commands(commands.add_parser("shadow", help="a candidate model beside the live one: report, decide"))
+    add_zones_arguments(commands.add_parser("zones", help="draw zones and masks on a live picture, in the browser"))
     for command in (run, replay, detect, evaluate, bench):
         command.add_argument("--model", type=Path, help="ONNX model with its manifest (default: the packaged one)")
     for command in (replay, evaluate, bench, *checking):

@@ -111,7 +111,7 @@ class OnnxDetector:
         found = []
         for index, (image, (_, scale, pad)) in enumerate(zip(images, placed, strict=True)):
             boxes = self._decode(output[index])
-            xyxy = (boxes.xyxy - np.array([*pad, *pad], np.float32)) / scale
+            xyxy = (boxes.xyxy - np.array([*pad, *pad], np.float32)) / np.array([*scale, *scale], np.float32)
             limit = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
             found.append(Detections.of(np.clip(xyxy, 0, limit), boxes.confidence, boxes.class_id))
         return found

@@ -86,4 +86,15 @@ class FrameStats:
     inference_ms_mean: float = 0.0  # all that a picture costs: models, tracks, rules
 
 
-WatchItem = ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport
+@dataclass(frozen=True)
+class ModelChanged:
+    """A candidate became the live model (``promoted``), or the former one is it again."""
+
+    camera_id: str
+    promoted: bool
+    at: datetime
+    reason: str
+    model_sha256: str
+
+
+WatchItem = ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport | ModelChanged

@@ -17,7 +17,7 @@ from vision.crew import Crew
 from vision.detector import Detector
 from vision.frame import Frame
 from vision.guard import Guard
-from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened, WatchItem
+from vision.happenings import CameraStatus, ModelChanged, ViolationClosed, ViolationOpened, WatchItem
 from vision.model_shelf import ModelShelf
 from vision.scene import Scene
 from vision.sight_memory import SightMemory
@@ -90,6 +90,8 @@ class Watch:
     def _told(self, at: datetime, now_s: float) -> Iterator[WatchItem]:
         if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s)):
             yield report
+        for news in self._crew.news():
+            yield ModelChanged(self.settings.camera_id, news.promoted, news.at, news.reason, news.live_sha256)
 
     def _step(self, at: datetime, now_s: float) -> float:
         """Seconds since the moment before; none may be counted twice or backwards."""

@@ -48,6 +48,7 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/alerts/{alert_id}/rectifications": _said(PHOTO),
     "POST /alerts/{alert_id}/submit": _said(PHOTO),
     "POST /alerts/{alert_id}/{kind}": _said(NOTE),
+    "GET /coverage": lambda place: {"params": {"site": place.site_id}},
     "GET /reports/temperature": _days,
     "GET /reports/haccp": _days,
     "GET /api/v1/reports/drafts/{kind}/{format}": lambda place: {"params": wanted(place)},
@@ -65,7 +66,7 @@ ASKS: dict[str, Permission] = {
 }
 # objects that are named in the query or body instead of the path
 NAMED_INSIDE = {
-    "GET /reports/temperature", "GET /reports/haccp", "GET /api/v1/reports/drafts/{kind}/{format}",
+    "GET /coverage", "GET /reports/temperature", "GET /reports/haccp", "GET /api/v1/reports/drafts/{kind}/{format}",
     "POST /api/v1/reports/drafts/{kind}/sign",
 }  # fmt: skip
 
