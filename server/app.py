@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from server import api, audit_pages, box_api, coverage_pages, pages, problems, report_api, report_pages
 from server.access import NotAllowed
 from server.accounts import warm_up
-from server.blobs import FolderBlobStore
+from server.blobs import open_blobs
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
@@ -27,7 +27,7 @@ from server.notification.channels import open_notices
 from server.notification.worker import Worker
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
-from server.settings import Settings
+from server.settings import PostgresRecord, Settings
 from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
@@ -63,11 +63,18 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         series = open_store(settings.series, engine)
         ready(engine, settings.series, series)
         notices = open_notices(settings.notification, settings.data_dir)
-        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series, notices)
+        blobs = open_blobs(settings)
+        broadcaster = Broadcaster(relayed=isinstance(settings.database, PostgresRecord))
+        state = AppState(settings, engine, blobs, broadcaster, series, notices)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
             stack.callback(series.close)
+            stack.callback(blobs.close)
+            if isinstance(settings.database, PostgresRecord):
+                from server.relay import Relay
+
+                await stack.enter_async_context(Relay(settings.database, broadcaster).running())
             if not settings.series.in_record:
                 await stack.enter_async_context(Carrier(engine, series).running())
             stack.callback(notices.egress.close)

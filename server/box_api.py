@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from server.access import open_to
 from server.audit import Actor, note
-from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact, transaction
+from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact
+from server.dialects import lock_box
 from server.gaps import find_missing
 from server.ingest import (
     EnrolmentRefused,
@@ -65,11 +66,14 @@ class ReceiptsAnswer(BaseModel):
 @router.post("/enrol", status_code=201, dependencies=[open_to("box")])
 def enrol(request: EnrolRequest, state: StateDep, remote: RemoteDep) -> EnrolAnswer:
     """Make a box known with a one-time code."""
+
+    def work(db: Session) -> EnrolAnswer:
+        box = enrol_box(db, request.code, request.public_key, request.name)
+        note(db, Actor("box", box.id, box.name, remote), "box.enrol", ("box", box.id), site_id=box.site_id)
+        return EnrolAnswer(box_id=box.id, site=box.site.name, time_zone=box.site.time_zone)
+
     try:
-        with transaction(state) as db:
-            box = enrol_box(db, request.code, request.public_key, request.name)
-            note(db, Actor("box", box.id, box.name, remote), "box.enrol", ("box", box.id), site_id=box.site_id)
-            return EnrolAnswer(box_id=box.id, site=box.site.name, time_zone=box.site.time_zone)
+        return transact(state, work)
     except EnrolmentRefused as error:
         raise Problem(
             403, "enrolment_code", "the code is unknown, used or too old; ask the operator for one"
@@ -114,12 +118,19 @@ def _store(state: AppState, body: bytes, *, ask_missing: bool = False) -> _Taken
     try:
         frames = look_up(state, check)  # strangers never get as far as the lock of those who write
         series_here = state.settings.series.in_record
-        receipts, changes = transact(state, lambda db: _take(db, frames, series_here))
+        receipts, changes = transact(state, lambda db: _take(db, frames, series_here), beside=True)
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     boxes = {receipt.box_id for receipt in receipts} if ask_missing else set()
-    missing = [item for box_id in sorted(boxes) for item in transact(state, partial(find_missing, box_id=box_id))]
+    missing = [
+        item for box_id in sorted(boxes) for item in transact(state, partial(_missing, box_id=box_id), beside=True)
+    ]
     return _Taken(receipts, changes, missing)
+
+
+def _missing(db: Session, box_id: str) -> list[SeqRange]:
+    lock_box(db, box_id)
+    return find_missing(db, box_id)
 
 
 def _take(db: Session, frames: list[bytes], series_here: bool) -> tuple[list[Receipt], list[Change]]:
@@ -154,13 +165,14 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
         raise Problem(400, "digest", "the address names another picture than the manifest")
 
     def store(db: Session) -> Change | None:
-        check_evidence(db, sealed)
-        state.blobs.put(sealed.blob)  # on disk before the record names it
+        check_evidence(db, sealed)  # again: another may have come since
         alert = take_evidence(db, sealed)
         return Change.of(alert) if alert else None
 
     try:
-        return transact(state, store)
+        look_up(state, lambda db: check_evidence(db, sealed))
+        state.blobs.put(sealed.blob)  # kept before the record names it, and without holding up those who write
+        return transact(state, store, beside=True)
     except EvidenceConflict as error:
         raise Problem(409, "conflict", "the same picture is on record under another manifest") from error
 

@@ -11,7 +11,9 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -19,8 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
 from server.backfill import Backfill
-from server.blobs import FolderBlobStore
-from server.database import writing
+from server.blob_port import BlobStore
+from server.database import clashed, writing
 from server.live import Broadcaster
 from server.models import LoginSession, User
 from server.notification.channels import Notices
@@ -29,6 +31,7 @@ from server.series.port import SeriesStore
 from server.settings import Settings
 
 COOKIE = "bl_session"
+TRIES_MAX = 5
 Result = TypeVar("Result")
 
 
@@ -38,7 +41,7 @@ class AppState:
 
     settings: Settings
     engine: Engine
-    blobs: FolderBlobStore
+    blobs: BlobStore
     broadcaster: Broadcaster
     series: SeriesStore
     notices: Notices
@@ -74,10 +77,20 @@ def look_up(state: AppState, work: Callable[[Session], Result]) -> Result:
         return work(db)
 
 
-def transact(state: AppState, work: Callable[[Session], Result]) -> Result:
-    """Run *work* in one writing transaction."""
-    with transaction(state) as db:
-        return work(db)
+def transact(state: AppState, work: Callable[[Session], Result], *, beside: bool = False) -> Result:
+    """Run *work* in one writing transaction, and again if another transaction was faster at the same thing.
+
+    *beside*: it locks by itself what it relies on and need not wait for others that do (see server.database).
+    """
+    engine = writing(state.engine, beside=beside)
+    for left in reversed(range(TRIES_MAX)):
+        try:
+            with Session(engine, expire_on_commit=False) as db, db.begin():
+                return work(db)
+        except (DBAPIError, StaleDataError) as error:
+            if not left or not clashed(error):
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def session_of(request: Request, state: StateDep) -> LoginSession:

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
 from server.clock_repair import correct, repaired
+from server.dialects import lock_box
 from server.gaps import note_lane
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
 from server.notification.outbox import queue_notices
 from server.reports.sources import index_batch
-from server.series.sqlite import insert_readings
+from server.series.record import insert_readings
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
@@ -125,6 +125,7 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     Unless the series is *here*, in the record, its points are carried to their store from the journal, later.
     """
     header = batch.header
+    lock_box(db, header.box_id)
     near = _neighbours(db, header)
     if header.seq in near:
         if near[header.seq].sha256 == batch.sha256:
@@ -272,6 +273,7 @@ def check_evidence(db: Session, evidence: SealedEvidence) -> None:
 def take_evidence(db: Session, evidence: SealedEvidence) -> Alert | None:
     """Store a verified picture's manifest (its blob is in the blob store already); gives its alert."""
     manifest = evidence.manifest
+    lock_box(db, manifest.box_id)
     if db.get(Evidence, manifest.sha256) is None:
         db.add(
             Evidence(

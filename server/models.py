@@ -12,6 +12,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     String,
     Text,
@@ -41,7 +42,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """Base of all tables."""
 
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
+    type_annotation_map = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON,
+        bytes: LargeBinary,
+        int: BigInteger().with_variant(Integer, "sqlite"),  # SQLite's integers have 64 bits, and count up only as such
+    }
 
 
 class Region(Base):
@@ -172,13 +178,18 @@ class Alert(Base):
     """What somebody has to see to; one per incident."""
 
     __tablename__ = "alert"
+    __table_args__ = (
+        Index("ix_alert_site_id_id", "site_id", "id"),
+        Index("ix_alert_site_state_id", "site_id", "state", "id"),
+        Index("ix_alert_state_id", "state", "id"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     incident_id: Mapped[str] = mapped_column(String(64), unique=True)
-    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"), index=True)
+    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     kind: Mapped[str] = mapped_column(String(40))
     tier: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16), index=True)
+    state: Mapped[str] = mapped_column(String(16))
     source_id: Mapped[str] = mapped_column(String(64))
     source_name: Mapped[str] = mapped_column(String(80))
     place: Mapped[str] = mapped_column(String(80))

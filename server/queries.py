@@ -100,7 +100,7 @@ def box_stats(db: Session, box_id: str) -> dict[str, int]:
                 StoredBatch.box_id == box_id, StoredBatch.lane == lane
             )
         ).one()
-        stats[f"{lane}_batches"], stats[lane] = row[0], row[1]
+        stats[f"{lane}_batches"], stats[lane] = row[0], int(row[1])  # PostgreSQL sums to a decimal
     for name, table in (("alerts", Alert), ("evidence", Evidence)):
         stats[name] = db.scalar(select(func.count()).select_from(table).where(table.box_id == box_id)) or 0
     return stats

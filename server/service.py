@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from server.alert_state import Move, State, next_state
 from server.audit import note as note_audit
 from server.audit import person
-from server.blobs import FolderBlobStore
+from server.blob_port import BlobStore
 from server.models import Alert, AlertMove, Rectification, User
 from server.notification.outbox import queue_notices
 from server.photo import Photo
@@ -40,7 +40,7 @@ def check_move(db: Session, user: User, alert_id: int, move: Move) -> None:
 
 
 def submit_rectification(
-    db: Session, user: User, alert_id: int, note: str, photo: Photo, blobs: FolderBlobStore, remote_addr: str
+    db: Session, user: User, alert_id: int, note: str, photo: Photo, blobs: BlobStore, remote_addr: str
 ) -> Alert:
     """Claim that it is repaired, with a photo; raises UnknownAlert or MoveRefused, and then keeps no picture."""
     alert = _move(db, user, alert_id, "submit", note, remote_addr)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from server.audit import note, person
-from server.blobs import FolderBlobStore
+from server.blob_port import BlobDamaged, BlobStore
 from server.models import Site, User
 from server.policy import Permission, may
 from server.reports import sensors
@@ -127,7 +127,7 @@ def _celsius(text: str) -> float | None:
 
 
 def store_edition(
-    db: Session, blobs: FolderBlobStore, site: Site, user: User, document: Document, files: Files, remote_addr: str
+    db: Session, blobs: BlobStore, site: Site, user: User, document: Document, files: Files, remote_addr: str
 ) -> SignedReport:
     """Put the newest edition and its files on record; raises ActRefused when somebody was quicker."""
     report = db.scalar(select(SignedReport).where(SignedReport.number == document.number))
@@ -182,7 +182,7 @@ class DocumentLost(Exception):
     """A signed report whose file is missing or changed; the message says which."""
 
 
-def load_document(db: Session, blobs: FolderBlobStore, report: SignedReport, edition: int | None = None) -> Document:
+def load_document(db: Session, blobs: BlobStore, report: SignedReport, edition: int | None = None) -> Document:
     """An edition, the newest by default, from its JSON file; raises DocumentLost."""
     query = select(ReportFile).where(ReportFile.report_id == report.id, ReportFile.format == "json")
     if edition is not None:
@@ -193,16 +193,15 @@ def load_document(db: Session, blobs: FolderBlobStore, report: SignedReport, edi
     return read_document(read_file(blobs, report, file))
 
 
-def read_file(blobs: FolderBlobStore, report: SignedReport, file: ReportFile) -> bytes:
+def read_file(blobs: BlobStore, report: SignedReport, file: ReportFile) -> bytes:
     """The bytes of a file as they were signed; raises DocumentLost."""
     name = f"report {report.number} edition {file.edition} {file.format} {file.language}".rstrip()
     try:
-        data = blobs.get(file.sha256)
+        return blobs.get(file.sha256)
     except KeyError:
         raise DocumentLost(f"{name}: its bytes are missing") from None
-    if sha256(data).hexdigest() != file.sha256:
-        raise DocumentLost(f"{name}: its bytes were changed")
-    return data
+    except BlobDamaged:
+        raise DocumentLost(f"{name}: its bytes were changed") from None
 
 
 def read_document(data: bytes) -> Document:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from server.database import make_engine, migrate
 from server.series.port import PIECE_MS, POINTS_PER_WRITE_MAX, Extent, Point, SeriesKey, SeriesStore
-from server.series.settings import Influx1Series, Influx2Series, SqliteSeries
+from server.series.settings import Influx1Series, Influx2Series, RecordSeries
 from server.series.stores import open_store
 from server.settings import Settings
 from tests.series_servers import DATABASE, PASSWORD, USER, InfluxServer, V2Front
@@ -48,7 +48,7 @@ def front(influxd: InfluxServer) -> Iterator[V2Front]:
 
 @pytest.fixture(scope="module", params=["sqlite", "influxdb1", "influxdb2"])
 def store(request: pytest.FixtureRequest, engine: Engine) -> Iterator[SeriesStore]:
-    chosen: SqliteSeries | Influx1Series | Influx2Series = SqliteSeries()
+    chosen: RecordSeries | Influx1Series | Influx2Series = RecordSeries()
     if request.param == "influxdb1":
         url = request.getfixturevalue("influxd").url
         chosen = Influx1Series(

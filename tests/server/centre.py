@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from server.accounts import add_user, ensure_site, make_enrolment_code
 from server.database import make_engine, writing
-from server.settings import Settings
+from server.settings import Settings, load_settings
 from telemetry.batch import FIRST_PREVIOUS, BatchHeader, Record, seal_batch, sha256_hex
 from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.messages import Event, Lane, Reading
@@ -48,10 +48,13 @@ def run_cli(*args: str, text: str = "", check: bool = True) -> subprocess.Comple
 
 
 class Centre:
-    """`brightline-server serve` on a free port."""
+    """`brightline-server serve` on a free port; *settings* is what stands in its centre.yaml, if anything does."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, settings: str = "") -> None:
         self.data = data
+        if settings:
+            data.mkdir(parents=True, exist_ok=True)
+            (data / "centre.yaml").write_text(settings, "utf-8")
         self.people: list[Person] = []
         self._start()
 
@@ -98,10 +101,15 @@ class Centre:
     @contextmanager
     def _database(self) -> Iterator[Session]:
         """The record beside the running centre, as its administrator's commands see it."""
-        engine = make_engine(Settings(data_dir=self.data))
+        engine = make_engine(self.settings)
         with Session(writing(engine)) as db, db.begin():
             yield db
         engine.dispose()
+
+    @property
+    def settings(self) -> Settings:
+        file = load_settings(None, self.data)
+        return Settings(data_dir=self.data, mode=file.mode, database=file.database, blobs=file.blobs)
 
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=WAIT_S, headers=headers)

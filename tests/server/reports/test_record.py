@@ -67,7 +67,7 @@ def test_a_record_from_before_the_reports_gets_its_index_by_migration(data: Path
     before = rows(data, "SELECT * FROM batch_source ORDER BY batch_id, source_id")
     config = Config()
     config.set_main_option("script_location", str(ROOT / "server" / "migrations"))
-    config.attributes["url"] = Settings(data_dir=data).database_url
+    config.attributes["settings"] = Settings(data_dir=data)
     command.downgrade(config, "0002")
     assert rows(data, "SELECT name FROM sqlite_master WHERE name = 'batch_source'") == []
     with pytest.raises(AssertionError, match=r"the record is of version 0002, .*; run brightline-server migrate"):

@@ -13,7 +13,7 @@ import certifi
 import pytest
 
 from server.database import migrate
-from server.series.settings import Influx1Series, Influx2Series, SqliteSeries, load_series
+from server.series.settings import Influx1Series, Influx2Series, RecordSeries, load_series
 from server.settings import Settings
 from tests.server.centre import ROOT, run_cli
 
@@ -21,7 +21,7 @@ SECRET = "s3cret-value"
 GOOD = "type: influxdb1\nurl: http://127.0.0.1:8086\ndatabase: brightline\n"
 
 
-def load(folder: Path, text: str) -> SqliteSeries | Influx1Series | Influx2Series:
+def load(folder: Path, text: str) -> RecordSeries | Influx1Series | Influx2Series:
     (folder / "series.yaml").write_text(text, "utf-8")
     return load_series(None, folder)
 
@@ -123,4 +123,4 @@ def test_verify_reads_a_record_from_before_there_were_other_stores_and_changes_n
     with sqlite3.connect(data / "record.sqlite") as db:
         assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
     db.close()
-    assert run_cli("series", "status", "--data", str(data)).stdout.startswith("sqlite: 0 batches")
+    assert run_cli("series", "status", "--data", str(data)).stdout.startswith("record: 0 batches")
