@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from server.database import make_engine
 from server.models import SeriesPoint, StoredBatch
+from telemetry.batch import sha256_hex
 from tests.postgres_server import PostgresServer, settings_of
 from tests.server.centre import Centre, reading, run_cli
 from tests.server.test_stream import listening, next_alert
@@ -39,10 +40,15 @@ def test_a_page_on_one_replica_hears_what_the_other_takes_and_decides(replicas: 
     here, there = a.person("staff", "Canteen A"), b.person("regulator")
     with listening(here) as lines:
         b.box("Canteen B").send_event()
-        alert_id = b.box("Canteen A").raise_alert(there)
+        box = b.box("Canteen A")
+        alert_id = box.raise_alert(there, incident_id="seen-by-a-camera")
         assert next_alert(lines) == {"id": alert_id, "state": "open"}, "once, and nothing of another site"
         assert there.move(alert_id, "acknowledge").status_code == 200
         assert next_alert(lines) == {"id": alert_id, "state": "acknowledged"}
+        assert (
+            box.send_evidence(box.evidence(b"picture", "seen-by-a-camera"), sha256_hex(b"picture")).status_code == 201
+        )
+        assert next_alert(lines) == {"id": alert_id, "state": "acknowledged"}, "and of its picture"
         assert here.move(a.box("Canteen A").raise_alert(there), "acknowledge").status_code == 200
         assert [next_alert(lines)["state"] for _ in range(2)] == ["open", "acknowledged"], "its own once as well"
 

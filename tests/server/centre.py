@@ -29,6 +29,7 @@ from telemetry.signing import Signer
 ROOT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WAIT_S = 30.0
+START_S = 60.0  # two that start at once on a busy machine
 PASSWORD = "a long enough password"
 
 
@@ -75,7 +76,9 @@ class Centre:
             cwd=ROOT,
         )
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], WAIT_S)
+        ready, _, _ = select.select([self.process.stdout], [], [], START_S)
+        if not ready:
+            self.kill()
         assert ready, "the centre did not say that it serves"
         self.url = json.loads(self.process.stdout.readline())["url"]
 

@@ -19,20 +19,34 @@ INDEXES = {
     "ix_alert_state_id": ["state", "id"],
 }
 FORMER_INDEXES = {"ix_alert_site_id": ["site_id"], "ix_alert_state": ["state"]}
-# in the transaction that changes the alert, so that a killed replica has told the others or has changed nothing
-NOTICE = """
+# in the transaction that changes an alert or adds a picture to it, so that a killed replica has told it or done nothing
+NOTICES = (
+    """
+CREATE FUNCTION brightline_tell(told alert) RETURNS void LANGUAGE sql AS $$
+  SELECT pg_notify('brightline_alert',
+    json_build_object('alert_id', told.id, 'site_id', told.site_id, 'state', told.state, 'region_path', coalesce(
+      (SELECT region.path FROM site JOIN region ON region.id = site.region_id WHERE site.id = told.site_id), ''))::text)
+$$
+""",
+    """
 CREATE FUNCTION brightline_alert_notice() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('brightline_alert',
-    json_build_object('alert_id', NEW.id, 'site_id', NEW.site_id, 'state', NEW.state, 'region_path', coalesce(
-      (SELECT region.path FROM site JOIN region ON region.id = site.region_id WHERE site.id = NEW.site_id), ''))::text);
+  PERFORM brightline_tell(NEW);
   RETURN NULL;
 END $$
-"""
-TRIGGER = """
-CREATE TRIGGER alert_notice AFTER INSERT OR UPDATE ON alert
-FOR EACH ROW EXECUTE FUNCTION brightline_alert_notice()
-"""
+""",
+    """
+CREATE FUNCTION brightline_evidence_notice() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM brightline_tell(alert) FROM alert WHERE incident_id = NEW.incident_id AND box_id = NEW.box_id;
+  RETURN NULL;
+END $$
+""",
+    "CREATE TRIGGER alert_notice AFTER INSERT OR UPDATE ON alert "
+    "FOR EACH ROW EXECUTE FUNCTION brightline_alert_notice()",
+    "CREATE TRIGGER evidence_notice AFTER INSERT ON evidence "
+    "FOR EACH ROW EXECUTE FUNCTION brightline_evidence_notice()",
+)
 # what 0005 made for SQLite: the audit log is only added to (TRUNCATE has no rows, so it has a trigger of its own)
 GUARDS = (
     """
@@ -68,7 +82,7 @@ def upgrade() -> None:
         op.execute(f"UPDATE {table} SET store = 'record' WHERE store = 'sqlite'")  # noqa: S608
     if op.get_bind().dialect.name == "postgresql":
         _widen_integers()
-        for statement in (NOTICE, TRIGGER, *GUARDS):
+        for statement in (*NOTICES, *GUARDS):
             op.execute(statement)
 
 
@@ -85,8 +99,10 @@ def _widen_integers() -> None:
 
 def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
-        op.execute("DROP TRIGGER alert_notice ON alert")
-        op.execute("DROP FUNCTION brightline_alert_notice()")
+        for name in ("alert", "evidence"):
+            op.execute(f"DROP TRIGGER {name}_notice ON {name}")
+            op.execute(f"DROP FUNCTION brightline_{name}_notice()")
+        op.execute("DROP FUNCTION brightline_tell(alert)")
         for name in ("audit_entry_guard", "audit_entry_truncate", "audit_head_guard", "audit_head_truncate"):
             op.execute(f"DROP TRIGGER {name} ON {name.rpartition('_')[0]}")
         op.execute("DROP FUNCTION brightline_audit_guard()")
