@@ -211,10 +211,8 @@ async def rectify(state: AppState, user: User, alert_id: int, note: str, photo: 
 
     def submit() -> Alert:
         look_up(state, lambda db: service.check_move(db, user, alert_id, "submit"))
-        picture = read_photo(data)
-        return transact(
-            state, lambda db: service.submit_rectification(db, user, alert_id, note, picture, state.blobs, remote)
-        )
+        kept = service.keep_photo(state.blobs, read_photo(data))
+        return transact(state, lambda db: service.submit_rectification(db, user, alert_id, note, kept, remote))
 
     return await in_thread(lambda: guarded(state, submit))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
@@ -39,18 +40,30 @@ def check_move(db: Session, user: User, alert_id: int, move: Move) -> None:
     next_state(cast(State, alert.state), move, user.role)
 
 
+@dataclass(frozen=True)
+class KeptPhoto:
+    """The digests of a photo's two pictures in the blob store."""
+
+    original_sha256: str
+    photo_sha256: str
+
+
+def keep_photo(blobs: BlobStore, photo: Photo) -> KeptPhoto:
+    """Keep both pictures before the transaction that names them: the store may be far, and writers wait."""
+    return KeptPhoto(blobs.put(photo.original), blobs.put(photo.shown))
+
+
 def submit_rectification(
-    db: Session, user: User, alert_id: int, note: str, photo: Photo, blobs: BlobStore, remote_addr: str
+    db: Session, user: User, alert_id: int, note: str, photo: KeptPhoto, remote_addr: str
 ) -> Alert:
-    """Claim that it is repaired, with a photo; raises UnknownAlert or MoveRefused, and then keeps no picture."""
+    """Claim that it is repaired, with a photo; raises UnknownAlert or MoveRefused."""
     alert = _move(db, user, alert_id, "submit", note, remote_addr)
-    original_sha256, photo_sha256 = blobs.put(photo.original), blobs.put(photo.shown)
     db.add(
         Rectification(
             alert_id=alert.id,
             note=note[:NOTE_CHARACTERS_MAX],
-            original_sha256=original_sha256,
-            photo_sha256=photo_sha256,
+            original_sha256=photo.original_sha256,
+            photo_sha256=photo.photo_sha256,
             submitted_by_id=user.id,
             submitted_at=datetime.now(UTC),
         )

@@ -35,6 +35,7 @@ from server.reports.models import ReportEntry, ReportFile, SignedReport
 
 Move = Literal["sign", "review", "correct"]
 Files = Mapping[tuple[str, str], bytes]  # (format, language; "" where it has none) → bytes
+KeptFiles = Mapping[tuple[str, str], tuple[str, int]]  # the same → SHA-256 and size in bytes
 DONE: dict[Move, EntryMove] = {"sign": "signed", "review": "reviewed", "correct": "corrected"}
 MAY: dict[Move, Permission] = {"sign": "report.sign", "review": "report.review", "correct": "report.correct"}
 FOLLOWS: dict[Move, frozenset[str]] = {
@@ -126,10 +127,15 @@ def _celsius(text: str) -> float | None:
     return value if -273.15 <= value <= 1000 else None
 
 
+def keep_files(blobs: BlobStore, files: Files) -> KeptFiles:
+    """Keep the files before the transaction that names them: the store may be far, and writers wait."""
+    return {key: (blobs.put(data), len(data)) for key, data in files.items()}
+
+
 def store_edition(
-    db: Session, blobs: BlobStore, site: Site, user: User, document: Document, files: Files, remote_addr: str
+    db: Session, site: Site, user: User, document: Document, files: KeptFiles, remote_addr: str
 ) -> SignedReport:
-    """Put the newest edition and its files on record; raises ActRefused when somebody was quicker."""
+    """Put the newest edition and its kept files on record; raises ActRefused when somebody was quicker."""
     report = db.scalar(select(SignedReport).where(SignedReport.number == document.number))
     if document.edition == 1:
         if report is not None:
@@ -150,12 +156,11 @@ def store_edition(
         db.flush()
     except IntegrityError as error:
         raise ActRefused("changed") from error
-    for (format_, language), data in sorted(files.items()):
-        digest = blobs.put(data)
+    for (format_, language), (digest, size_bytes) in sorted(files.items()):
         db.add(
             ReportFile(
                 report_id=report.id, edition=entry.edition, format=format_, language=language, sha256=digest,
-                size_bytes=len(data),
+                size_bytes=size_bytes,
             )
         )  # fmt: skip
     actor = person(user, remote_addr)
