@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from server.database import make_engine, migrate
 from server.reports.builder import READINGS_MAX, ReportRefused, read_points, read_refs
 from server.reports.sources import BatchRef, batch_lines, digest_of
-from server.series.settings import SqliteSeries
+from server.series.settings import RecordSeries
 from server.series.stores import open_store
 from server.settings import Settings
 from tests.server.centre import Centre, reading, run_cli
@@ -39,7 +39,7 @@ def db(engine: Engine) -> Iterator[Session]:
 
 
 def test_more_readings_than_a_report_takes_are_refused(kitchen: Kitchen, engine: Engine) -> None:
-    series = open_store(SqliteSeries(), engine)
+    series = open_store(RecordSeries(), engine)
     assert len(read_points(series, kitchen.box.box_id, "cold-1", START, END)) <= READINGS_MAX
     with pytest.raises(ReportRefused, match="shorten the period"):
         read_points(series, kitchen.box.box_id, "cold-1", START, END, points_max=100)
