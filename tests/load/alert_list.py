@@ -42,7 +42,7 @@ MANY = """
 INSERT INTO alert (incident_id, site_id, box_id, kind, tier, state, source_id, source_name, place, opened_at,
                    deadline_at, data, version)
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :alerts)
-SELECT 'incident-' || i, (i * 7919) % :sites + 1, 'box-' || ((i * 7919) % :sites + 1), 'temperature_excursion', 1,
+SELECT 'incident-' || i, (i * 319) % :sites + 1, 'box-' || ((i * 319) % :sites + 1), 'temperature_excursion', 1,
        CASE WHEN (i / 400 * 31) % 100 < 94 THEN 'accepted' WHEN (i / 400 * 31) % 100 < 97 THEN 'open'
             WHEN (i / 400 * 31) % 100 < 99 THEN 'acknowledged' ELSE 'submitted' END,
        'cold-1', '冷藏库', '冷藏库 1', '2026-01-01 00:00:00', '2026-01-01 02:00:00',
