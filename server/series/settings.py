@@ -93,7 +93,7 @@ def load_series(given: Path | None, data_dir: Path) -> RecordSeries | Influx1Ser
         raise ValueError(f"{path}: must hold a type and its settings")
     for key in ("password", "token"):
         if data.get(key) is not None:
-            data[key] = readread_secret(data[key], path, key)
+            data[key] = read_secret(data[key], path, key)
     if data.get("ca_file"):
         data["ca_file"] = path.parent / str(data["ca_file"])
     try:
