@@ -6,10 +6,13 @@ before it writes, and two writers wait for each other instead of failing half-wa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.orm import Session
 
 from server.settings import Settings
 
@@ -44,6 +47,18 @@ def make_engine(settings: Settings) -> Engine:
 def writing(engine: Engine) -> Engine:
     """The same engine for transactions that write."""
     return engine.execution_options(**{WRITES: True})
+
+
+def insertion(table: Table) -> str:
+    """An INSERT of whole rows, their columns in the table's order, that leaves a row as it is whose key is there."""
+    return str(sqlite.insert(table).on_conflict_do_nothing().compile(dialect=sqlite.dialect()))
+
+
+def write_rows(db: Session | Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Many rows with one statement of `insertion`: made into dictionaries first they cost more than the database."""
+    if rows:
+        connection = db.connection() if isinstance(db, Session) else db
+        connection.exec_driver_sql(statement, list(rows))
 
 
 def migrate(settings: Settings) -> None:

@@ -27,6 +27,7 @@ from server.notification.channels import Notices
 from server.problems import LoginNeeded, Problem, problem_response
 from server.series.port import SeriesStore
 from server.settings import Settings
+from server.turns import Haste, Turns
 
 COOKIE = "bl_session"
 Result = TypeVar("Result")
@@ -43,6 +44,7 @@ class AppState:
     series: SeriesStore
     notices: Notices
     backfill: Backfill = field(default_factory=Backfill)
+    turns: Turns = field(default_factory=Turns)
 
 
 def app_state(request: Request) -> AppState:
@@ -55,9 +57,9 @@ StateDep = Annotated[AppState, Depends(app_state)]
 
 
 @contextmanager
-def transaction(state: AppState) -> Iterator[Session]:
+def transaction(state: AppState, haste: Haste = Haste.USUAL) -> Iterator[Session]:
     """A transaction that may write: commit at the end, roll back on an error. Others wait until it ends."""
-    with Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
+    with state.turns.taken(haste), Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
         yield db
 
 
@@ -74,9 +76,9 @@ def look_up(state: AppState, work: Callable[[Session], Result]) -> Result:
         return work(db)
 
 
-def transact(state: AppState, work: Callable[[Session], Result]) -> Result:
+def transact(state: AppState, work: Callable[[Session], Result], haste: Haste = Haste.USUAL) -> Result:
     """Run *work* in one writing transaction."""
-    with transaction(state) as db:
+    with transaction(state, haste) as db:
         return work(db)
 
 

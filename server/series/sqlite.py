@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from typing import cast
 
 from sqlalchemy import Connection, Select, Table, delete, func, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.clock_repair import write_unsynced
+from server.database import insertion, write_rows
 from server.models import SeriesPoint
 from server.series.points import points_of
 from server.series.port import POINTS_PER_WRITE_MAX, Extent, Point, Refused, SeriesKey
@@ -18,15 +18,12 @@ from telemetry.messages import Reading
 
 ROWS_PER_PIECE = 10_000
 NAME = "sqlite"
-_TABLE = cast(Table, SeriesPoint.__table__)  # mapped objects would cost more than the database
-_COLUMNS = ("box_id", "sensor_id", "quantity", "observed_at_ms", "value", "quality")
+_INSERT = insertion(cast(Table, SeriesPoint.__table__))  # the columns are those of `Point`, in its order
 
 
 def insert_points(db: Session | Connection, points: Sequence[Point]) -> None:
     """Write within the caller's transaction; a point that is there already stays as it is."""
-    if points:
-        rows = [dict(zip(_COLUMNS, point, strict=True)) for point in points]
-        db.execute(insert(_TABLE).on_conflict_do_nothing(), rows)
+    write_rows(db, _INSERT, points)
 
 
 def insert_readings(db: Session, box_id: str, boot_id: str, readings: Sequence[Reading]) -> None:
