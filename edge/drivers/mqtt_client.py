@@ -30,7 +30,7 @@ from edge.drivers.mqtt_socket import ThriftyClient
 from edge.drivers.port_counts import PortCounts
 
 logger = logging.getLogger(__name__)
-RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.5, 30.0
+RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.1, 30.0  # soon: what comes while the box is away, only the broker has
 CONNECT_TIMEOUT_S = 5.0
 GREETING_S_MAX = 10.0  # from CONNECT to CONNACK
 MISC_INTERVAL_S = 1.0
