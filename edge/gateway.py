@@ -194,7 +194,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             for asset in self._cold_chain.assets_of(readings):
                 await stack.enter_async_context(asset.lock)
-            await self._judge_and_record([self._clock.restamp(reading) for reading in readings], state)
+            await self._judge_and_record(self._clock.restamp(readings), state)
 
     async def _judge_and_record(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
         desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in readings}

@@ -171,10 +171,14 @@ class MqttSession:
             self._ended.set()
 
     def _read(self) -> None:
+        began = self._received
         for _ in range(READ_PACKETS_MAX):
             if not self._reading:
                 return
             before = self._received
+            if before - began >= READ_PACKETS_MAX:
+                asyncio.get_running_loop().call_soon(self._read)
+                break
             try:
                 result = self._client.loop_read()
             except _MALFORMED as error:
