@@ -83,12 +83,6 @@ class Chain:
         last = f" {topic_of(self.sensors - 1)}\n"
         wait_for("the box has subscribed", lambda: last in self._broker_log()[self._since :], 60)
 
-    def wait_for_saved_session(self) -> None:
-        """Until the broker has the box's subscriptions on its disk: killed before, it would acknowledge what nobody
-        has asked for."""
-        path, last = self.folder / "broker" / "mosquitto.db", topic_of(self.sensors - 1).encode()
-        wait_for("the broker has saved the session", lambda: path.exists() and last in path.read_bytes(), 60)
-
     def _broker_log(self) -> str:
         path = self.folder / "broker" / "mosquitto.log"
         return path.read_text("utf-8") if path.exists() else ""

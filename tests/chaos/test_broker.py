@@ -22,7 +22,7 @@ never = threading.Event()
 def kill_while_connected(chain: Chain, kills: int) -> None:
     """At random moments at which the box has its session, the publisher sending."""
     chance = seeded("broker")
-    chain.wait_for_saved_session()
+    chain.broker.wait_for_save()
     for _ in range(kills):
         chain.wait_for_subscription()
         never.wait(chance.uniform(0.2, 1.5))
@@ -49,7 +49,7 @@ def test_kills_of_the_broker_with_the_shipped_settings_lose_nothing_while_the_bo
 def test_a_broker_killed_while_the_box_is_away_loses_at_most_its_last_seconds(tmp_path: Path) -> None:
     with running_chain(tmp_path, sensors=SENSORS, timed=True) as chain:
         publisher = NumberedPublisher(chain.broker.port, sensors=SENSORS, timed=True, rate_per_s=120)
-        chain.wait_for_saved_session()
+        chain.broker.wait_for_save()
         chain.programs.kill("box")
         saved: set[int] = set()
         with publishing(publisher):

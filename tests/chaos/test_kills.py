@@ -45,7 +45,7 @@ class Killer:
 
     def kill(self, victims: tuple[str, ...], kills: int) -> None:
         """*kills* of *victims*, each started again at once; box and centre also while they are still starting."""
-        self._chain.wait_for_saved_session()
+        self._chain.broker.wait_for_save()  # killed before, it would know no session and keep nothing for it
         for _ in range(kills):
             never.wait(self._chance.uniform(*BETWEEN_S))
             victim = self._chance.choice(victims)

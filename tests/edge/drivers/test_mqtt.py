@@ -183,7 +183,7 @@ def test_a_broker_killed_twice_loses_nothing_that_it_acknowledged(
         async def restart() -> None:
             for _ in range(2):
                 await feed(50)
-                await asyncio.sleep(1.5)  # the broker writes its sessions once a second; what is younger may be lost
+                await asyncio.to_thread(server.wait_for_save)  # a session younger than that would be forgotten
                 await asyncio.to_thread(server.kill)
                 await asyncio.to_thread(server.start)
             await feed(50)
