@@ -59,7 +59,10 @@ class Gateway:
         self._spool = EvidenceSpool(data_dir / "spool")
         self._forwarder = make_forwarder(config, self._outbox, self._spool)
         self._recorder = Recorder(
-            self._outbox, self._forwarder.wake, delay_s=config.uplink.commit_delay_s, synced=self._clock.synced
+            self._outbox,
+            self._forwarder.wake_for_records,
+            delay_s=config.uplink.commit_delay_s,
+            synced=self._clock.synced,
         )
         self._box_id = identity.box_id
         self._status = self._make_status()

@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 
 class Forwarder:
-    """Run `run()` as a task; call `wake()` after each commit."""
+    """Run `run()` as a task; call `wake_for_records()` after each commit, `wake()` for new evidence."""
 
     def __init__(
         self,
@@ -86,9 +86,14 @@ class Forwarder:
         return self._reach.failures_ever
 
     def wake(self) -> None:
-        """Say that there is something new to send."""
+        """Say that there is something new to send, whatever it is."""
         for work in self._work.values():
             work.set()
+
+    def wake_for_records(self) -> None:
+        """Say that records were committed: the other two senders need not look each time, of which a box has many."""
+        self._work["events"].set()
+        self._work["live"].set()
 
     async def run(self) -> None:
         """Forward until cancelled."""
@@ -133,6 +138,8 @@ class Forwarder:
                 await _wait_for(work, IDLE_S)
 
     async def _send_events(self, uplink: Uplink) -> bool:
+        if not self._outbox.has_waiting("events"):
+            return False
         return await self._send_some(uplink, await self._pending("events"), urgent=True) > 0
 
     async def _send_live(self, uplink: Uplink) -> bool:
@@ -150,7 +157,7 @@ class Forwarder:
         return sent > 0
 
     async def _send_backfill(self, uplink: Uplink) -> bool:
-        batches = await self._pending("readings", seal=False)
+        batches = await self._pending("readings", seal=False) if self._outbox.has_waiting("readings") else []
         batches = [batch for batch in batches if batch.id <= self._live_after_id]
         self._backlog_empty = not batches
         started_s = time.monotonic()

@@ -111,7 +111,9 @@ class ThriftyClient(Client):
         if sock is not None and self._in_packet["command"] == 0:  # between two packets
             try:
                 taken = take_publishes(sock.look_ahead(), self._on_plain, is_v5=self._protocol == MQTTv5)
-            except OSError:  # nothing there, or the end: paho tells which
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
+            except OSError:  # the end: paho tells why
                 taken = 0
             if taken:
                 sock.skip(taken)
