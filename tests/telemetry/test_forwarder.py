@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from telemetry.forwarder import Forwarder
-from telemetry.outbox import Outbox
+from telemetry.messages import Lane
+from telemetry.outbox import Outbox, Pending
 from telemetry.server_url import check_server_url
 from telemetry.spool import EvidenceSpool
 from telemetry.uplink import HttpsUplink, UplinkSettings, UplinkUnavailable
@@ -91,3 +93,32 @@ def test_an_address_that_would_leak_is_refused(url: str) -> None:
 
 def test_plain_http_is_allowed_to_this_machine() -> None:
     assert check_server_url("http://127.0.0.1:8000/") == "http://127.0.0.1:8000"
+
+
+def test_readings_wake_nobody_who_has_nothing_to_send(tmp_path: Path) -> None:
+    centre = Centre()
+    certificate = write_certificate(tmp_path)
+    asked: list[str] = []
+    with filled(tmp_path) as outbox, serving(centre, certificate) as url:
+        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate, live_interval_s=0)
+        forward_until(forwarder, lambda: is_empty(outbox))
+        assert not outbox.has_waiting("events")
+        pending = outbox.pending
+
+        def counted(lane: Lane, **options: Any) -> list[Pending]:
+            asked.append(f"{lane} {'live' if options['seal'] else 'backfill'}")
+            return pending(lane, **options)
+
+        outbox.pending = counted  # type: ignore[method-assign]
+        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate, live_interval_s=0)
+
+        def one_more() -> bool:
+            if not outbox.has_waiting("readings"):
+                outbox.commit([reading(10 + len(asked))], [])
+                forwarder.wake_for_records()
+            return len(centre.stored) >= 10
+
+        forward_until(forwarder, one_more)
+    assert asked.count("readings live") >= 5
+    assert asked.count("readings backfill") <= 1  # it looks once at the start
+    assert not any(name.startswith("events") for name in asked)
