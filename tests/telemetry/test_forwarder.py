@@ -95,30 +95,25 @@ def test_plain_http_is_allowed_to_this_machine() -> None:
     assert check_server_url("http://127.0.0.1:8000/") == "http://127.0.0.1:8000"
 
 
-def test_readings_wake_nobody_who_has_nothing_to_send(tmp_path: Path) -> None:
+def test_records_wake_only_the_senders_of_records_and_no_event_is_looked_for_where_none_waits(tmp_path: Path) -> None:
     centre = Centre()
     certificate = write_certificate(tmp_path)
-    asked: list[str] = []
+    asked: list[Lane] = []
     with filled(tmp_path) as outbox, serving(centre, certificate) as url:
-        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate, live_interval_s=0)
+        assert outbox.has_waiting("events")
+        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate)
         forward_until(forwarder, lambda: is_empty(outbox))
         assert not outbox.has_waiting("events")
         pending = outbox.pending
 
         def counted(lane: Lane, **options: Any) -> list[Pending]:
-            asked.append(f"{lane} {'live' if options['seal'] else 'backfill'}")
+            asked.append(lane)
             return pending(lane, **options)
 
         outbox.pending = counted  # type: ignore[method-assign]
-        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate, live_interval_s=0)
-
-        def one_more() -> bool:
-            if not outbox.has_waiting("readings"):
-                outbox.commit([reading(10 + len(asked))], [])
-                forwarder.wake_for_records()
-            return len(centre.stored) >= 10
-
-        forward_until(forwarder, one_more)
-    assert asked.count("readings live") >= 5
-    assert asked.count("readings backfill") <= 1  # it looks once at the start
-    assert not any(name.startswith("events") for name in asked)
+        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate)
+        forwarder.wake_for_records()
+        assert {name for name, work in forwarder._work.items() if work.is_set()} == {"events", "live"}
+        outbox.commit([reading(10)], [])
+        forward_until(forwarder, lambda: ("readings", 4) in centre.stored)
+    assert set(asked) == {"readings"}
