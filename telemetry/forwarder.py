@@ -41,6 +41,7 @@ RECORDS_MAX = 2_500  # the centre stores them in one transaction, which others w
 BACKOFF_S_MAX = 30.0
 IDLE_S = 5.0  # how long new work may wait if a wake-up was missed
 LIVE_INTERVAL_S = 0.9  # readings of so long share a request: most of what an idle box costs
+LIVE_INTERVAL_S_BUSY = 0.5  # beside a backlog each request takes longer, and the box is not idle anyway
 BACKFILL_SHARE = 0.8  # of the time; the rest is the centre's and the line's to breathe
 ASK_MISSING_S = 600.0
 Result = TypeVar("Result")
@@ -153,7 +154,10 @@ class Forwarder:
             batches = await self._pending("readings", after_id=newest)
         sent = await self._send_some(uplink, batches)
         if sent:
-            await asyncio.sleep(max(0.0, self._live_interval_s - (time.monotonic() - started_s)))
+            interval_s = self._live_interval_s
+            if not self._backlog_empty:
+                interval_s = min(interval_s, LIVE_INTERVAL_S_BUSY)
+            await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - started_s)))
         return sent > 0
 
     async def _send_backfill(self, uplink: Uplink) -> bool:

@@ -64,7 +64,9 @@ def test_what_was_told_to_be_saved_is_what_the_desk_holds_after_each_reading() -
     readings += [item.model_copy(update={"value": 3.0}) for item in readings[:1]]
     readings += [item.model_copy(update={"value": None, "quality": "bad", "reason": "x"}) for item in readings * 2]
     for reading in readings:
-        saved |= {key: str(value) for key, value in watched.judge(reading)[1].items()}
+        before = watched.state()
+        watched.feed(reading)
+        saved |= {key: str(value) for key, value in watched.changes(before).items()}
         assert dict(desk(saved).state()) == saved == dict(watched.state())
     watched.go_back(desk().state())
     assert watched.state() == desk().state()
