@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
@@ -29,6 +29,7 @@ from server.notification.channels import Notices
 from server.problems import LoginNeeded, Problem, problem_response
 from server.series.port import SeriesStore
 from server.settings import Settings
+from server.turns import Haste, Turns
 
 COOKIE = "bl_session"
 TRIES_MAX = 5
@@ -46,6 +47,7 @@ class AppState:
     series: SeriesStore
     notices: Notices
     backfill: Backfill = field(default_factory=Backfill)
+    turns: Turns = field(default_factory=Turns)
 
 
 def app_state(request: Request) -> AppState:
@@ -58,9 +60,9 @@ StateDep = Annotated[AppState, Depends(app_state)]
 
 
 @contextmanager
-def transaction(state: AppState) -> Iterator[Session]:
+def transaction(state: AppState, haste: Haste = Haste.USUAL) -> Iterator[Session]:
     """A transaction that may write: commit at the end, roll back on an error. Others wait until it ends."""
-    with Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
+    with state.turns.taken(haste), Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
         yield db
 
 
@@ -77,15 +79,22 @@ def look_up(state: AppState, work: Callable[[Session], Result]) -> Result:
         return work(db)
 
 
-def transact(state: AppState, work: Callable[[Session], Result], *, beside: bool = False) -> Result:
+def transact(
+    state: AppState, work: Callable[[Session], Result], haste: Haste = Haste.USUAL, *, beside: bool = False
+) -> Result:
     """Run *work* in one writing transaction, and again if another transaction was faster at the same thing.
 
     *beside*: it locks by itself what it relies on and need not wait for others that do (see server.database).
     """
     engine = writing(state.engine, beside=beside)
+    alone = engine.dialect.name == "sqlite" or not beside
     for left in reversed(range(TRIES_MAX)):
         try:
-            with Session(engine, expire_on_commit=False) as db, db.begin():
+            with (
+                state.turns.taken(haste) if alone else nullcontext(),
+                Session(engine, expire_on_commit=False) as db,
+                db.begin(),
+            ):
                 return work(db)
         except (DBAPIError, StaleDataError) as error:
             if not left or not clashed(error):

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, Table, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from server.clock_repair import write_unsynced
-from server.dialects import insert_new
+from server.dialects import write_rows
 from server.models import SeriesPoint
 from server.series.points import points_of
 from server.series.port import POINTS_PER_WRITE_MAX, Extent, Point, Refused, SeriesKey
@@ -18,15 +18,12 @@ from telemetry.messages import Reading
 
 ROWS_PER_PIECE = 10_000
 NAME = "record"
-_TABLE = cast(Table, SeriesPoint.__table__)  # mapped objects would cost more than the database
-_COLUMNS = ("box_id", "sensor_id", "quantity", "observed_at_ms", "value", "quality")
+_TABLE = cast(Table, SeriesPoint.__table__)  # its columns are those of `Point`, in its order
 
 
 def insert_points(db: Session | Connection, points: Sequence[Point]) -> None:
     """Write within the caller's transaction; a point that is there already stays as it is."""
-    if points:
-        rows = [dict(zip(_COLUMNS, point, strict=True)) for point in points]
-        insert_new(db, _TABLE, rows)
+    write_rows(db, _TABLE, points)
 
 
 def insert_readings(db: Session, box_id: str, boot_id: str, readings: Sequence[Reading]) -> None:
