@@ -20,6 +20,10 @@ from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
 from server.i18n import catalogue
+from server.life_cycle import api as life_cycle_api
+from server.life_cycle import pages as life_cycle_pages
+from server.life_cycle.clockwork import Clockwork
+from server.life_cycle.rules import default_rules
 from server.live import Broadcaster
 from server.notification import api as notification_api
 from server.notification import pages as notification_pages
@@ -32,6 +36,10 @@ from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
+PARTS = (
+    box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
+    life_cycle_pages, report_api, report_pages, audit_pages,
+)  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
@@ -80,6 +88,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             stack.callback(notices.egress.close)
             worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
             await stack.enter_async_context(worker.running())
+            clockwork = Clockwork(engine, default_rules(), series, state.broadcaster)
+            await stack.enter_async_context(clockwork.running())
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker
@@ -102,16 +112,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     )
     problems.install(app)
     app.add_exception_handler(NotAllowed, _refuse)
-    app.include_router(box_api.router)
-    app.include_router(api.router)
-    app.include_router(pages.router)
-    app.include_router(notification_api.router)
-    app.include_router(notification_pages.router)
-    app.include_router(vendors_api.router)
-    app.include_router(coverage_pages.router)
-    app.include_router(report_api.router)
-    app.include_router(report_pages.router)
-    app.include_router(audit_pages.router)
+    for part in PARTS:
+        app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)

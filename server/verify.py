@@ -16,7 +16,8 @@ from server.audit import verify_audit
 from server.blob_port import BlobDamaged, BlobStore
 from server.clock_repair import offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES, key_of
-from server.models import Alert, AlertMove, Evidence, Rectification, StoredBatch, StoredEvent
+from server.models import Alert, AlertMove, Evidence, StoredBatch, StoredEvent
+from server.models_life_cycle import RectificationPhoto
 from server.reports.verification import verify_reports
 from server.series.journal import read_portions
 from server.series.models import SeriesProblem
@@ -252,7 +253,7 @@ def _verify_pictures(db: Session, blobs: BlobStore, found: Verification, seen: _
         f"picture {follows[digest]}: the evidence before it in its chain is not here"
         for digest in sorted(follows.keys() - known)
     ]
-    for original, shown in db.execute(select(Rectification.original_sha256, Rectification.photo_sha256)):
+    for original, shown in db.execute(select(RectificationPhoto.original_sha256, RectificationPhoto.photo_sha256)):
         _verify_blob(blobs, original, found)
         _verify_blob(blobs, shown, found)
 

@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 import server.models_audit
+import server.models_life_cycle
 import server.models_notification
 import server.series.models
 import server.work  # noqa: F401 - their tables belong to the metadata
