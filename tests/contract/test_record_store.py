@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,6 @@ from typing import TypeVar
 
 import httpx
 import pytest
-from PIL import Image
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -19,7 +17,7 @@ from server.database import make_engine, writing
 from telemetry.batch import sha256_hex
 from telemetry.signing import Signer
 from tests.postgres_server import PostgresServer, settings_of
-from tests.server.centre import AT, PASSWORD, Box, Centre, Person, reading, run_cli
+from tests.server.centre import AT, PASSWORD, Box, Centre, Person, picture, reading, run_cli
 from tests.server.reports.kitchen import MAKING_S, furnish
 
 Result = TypeVar("Result")
@@ -168,9 +166,7 @@ def test_a_move_beside_news_of_the_same_alert_loses_neither(centre: Centre, regu
 
 def test_a_picture_sent_at_once_by_many_is_kept_once(centre: Centre, regulator: Person) -> None:
     box = centre.box()
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8), (1, 2, 3)).save(out, "JPEG")
-    blob = out.getvalue()
+    blob = picture()
     event = box.send_event("violation_opened", data={"kind": "no_mask"})
     sealed = box.evidence(blob, event.incident_id)
     found = at_once([lambda: box.send_evidence(sealed, sha256_hex(blob)).status_code] * 4)
@@ -198,14 +194,8 @@ def test_who_logs_out_is_out_and_guesses_at_once_lock_an_account(centre: Centre)
         assert client.post("/api/v1/login", data=nobody).status_code == 403
 
 
-def jpeg(seed: int = 0) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (64, 48), (seed * 7 % 256, 99, seed % 256)).save(out, "JPEG")
-    return out.getvalue()
-
-
 def test_a_report_is_signed_once_and_the_record_verifies(centre: Centre) -> None:
-    kitchen = furnish(centre, jpeg)
+    kitchen = furnish(centre, picture)
     period = {"end": "2026-01-02T03:30:00Z"}
     seen = kitchen.draft(**period).json()["content_sha256"]
     codes = at_once([lambda: kitchen.sign(digest=seen, **period).status_code] * 2)

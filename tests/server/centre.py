@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import select
 import signal
 import sqlite3
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 from sqlalchemy.orm import Session
 
 from server.accounts import add_user, ensure_site, make_enrolment_code
@@ -252,6 +255,14 @@ def reading(value: float | None = 4.0, at_s: float = 0.0, sensor_id: str = "cold
         {"sensor_id": sensor_id, "quantity": "temperature", "value": value, "unit": "°C", "observed_at": at,
          "quality": quality}
     )  # fmt: skip
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A small photo as JPEG; *seed* makes it another one, which looks like no other."""
+    out = io.BytesIO()
+    blotches = Image.frombytes("RGB", (8, 6), random.Random(seed).randbytes(8 * 6 * 3))
+    blotches.resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
+    return out.getvalue()
 
 
 def proof() -> dict[str, str]:

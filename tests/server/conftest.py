@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server.centre import Centre, Person
+from tests.server.centre import Centre, Person, picture
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +30,7 @@ def staff(centre: Centre) -> Person:
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
     """Makes a small photo; *seed* makes it another one, which looks like no other."""
-    from PIL import Image
-
-    def make(seed: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
-        out = io.BytesIO()
-        blotches = Image.frombytes("RGB", (8, 6), random.Random(seed).randbytes(8 * 6 * 3))
-        blotches.resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
-        return out.getvalue()
-
-    return make
+    return picture
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from PIL import Image
 from sqlalchemy import select
 
 from server import service
@@ -25,6 +22,7 @@ from server.models import AlertMove, Rectification
 from server.models_life_cycle import Card, Dismissal, OverdueStep, Recheck
 from server.policy import ROLES, role_may
 from server.settings import Settings
+from tests.server.centre import picture
 from tests.server.life_cycle.record import Desk
 
 PEOPLE = ("staff", "regulator", "viewer", "auditor", "administrator")
@@ -56,13 +54,6 @@ def test_only_an_accepted_rectification_and_a_dismissal_end_an_alert() -> None:
 def test_every_state_can_be_reached_and_left() -> None:
     assert set(TABLE.values()) | {"open"} == set(STATES)
     assert {state for (state, move), after in TABLE.items() if after != state} == set(STATES)
-
-
-def picture(seed: int) -> bytes:
-    out = io.BytesIO()
-    blotches = Image.frombytes("RGB", (8, 6), random.Random(seed).randbytes(8 * 6 * 3))
-    blotches.resize((64, 48), Image.Resampling.BICUBIC).save(out, "JPEG")
-    return out.getvalue()
 
 
 @contextmanager
