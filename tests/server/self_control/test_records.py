@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -30,12 +31,18 @@ def test_a_daily_draft_holds_what_the_boxes_saw_and_answers_only_what_they_can_j
     assert [alert["kind"] for alert in seen["alerts"]] == ["temperature_excursion"]
     answers = {answer["code"]: answer["result"] for answer in document["content"]["form"]["answers"]}
     assert (answers["D04"], answers["D02"], answers["D09"]) == ("fault", "ok", "")
-    assert [finding["alert_id"] for finding in document["content"]["form"]["findings"]] == [seen["alerts"][0]["alert_id"]]
+    assert [finding["alert_id"] for finding in document["content"]["form"]["findings"]] == [
+        seen["alerts"][0]["alert_id"]
+    ]
 
 
 def test_a_second_start_finds_the_same_draft_and_tomorrow_cannot_be_started(canteen: Canteen) -> None:
     assert canteen.start("daily", DAY) == canteen.start("daily", DAY)
-    wanted = {"site": canteen.site_id, "kind": "daily", "day": (datetime.now(UTC) + timedelta(days=2)).date().isoformat()}
+    wanted = {
+        "site": canteen.site_id,
+        "kind": "daily",
+        "day": (datetime.now(UTC) + timedelta(days=2)).date().isoformat(),
+    }
     answer = canteen.ask("staff", "POST", f"{API}/records", json=wanted)
     assert (answer.status_code, answer.json()["code"]) == (422, "sc_day_wrong")
 
@@ -55,9 +62,9 @@ def test_nothing_is_signed_that_is_incomplete_changed_or_of_another_role(canteen
 
 
 def test_today_is_signed_only_when_it_is_late_enough(canteen: Canteen) -> None:
+    number = canteen.start("monthly", datetime.now(UTC).date())
+    head = canteen.district.user(canteen.people["site_head"])
     with canteen.district.database() as db:
-        number = canteen.start("monthly", datetime.now(UTC).date())
-        head = canteen.district.user(canteen.people["site_head"])
         row = ledger.visible_record(db, head, number)
         assert row is not None
         digest = ledger.draft_in(row).content_sha256
@@ -91,7 +98,9 @@ def test_a_correction_keeps_the_original_legible_with_who_when_and_why(canteen: 
     said = {"target": "item.D04.action", "corrected": "更换门封", "reason": "写错"}
     path = f"{API}/records/{number}/corrections"
     assert canteen.ask("site_head", "POST", path, data=said).json()["code"] == "sc_wrong_signer"
-    assert canteen.ask("safety_officer", "POST", path, data={**said, "reason": " "}).json()["code"] == "sc_reason_missing"
+    assert (
+        canteen.ask("safety_officer", "POST", path, data={**said, "reason": " "}).json()["code"] == "sc_reason_missing"
+    )
     assert canteen.ask("safety_officer", "POST", path, data=said).status_code == 201
     document = canteen.get(number)["document"]
     entry = document["entries"][1]
@@ -142,11 +151,13 @@ def test_a_record_is_handed_out_as_pdf_and_csv_that_no_spreadsheet_runs(canteen:
 def test_missing_records_are_listed_until_somebody_signs(canteen: Canteen) -> None:
     number = canteen.signed("daily", QUIET_DAY)
     now = datetime(2026, 1, 9, 1, tzinfo=UTC)
+    regulator = canteen.district.user(canteen.people["regulator"])
+    other = canteen.district.user(canteen.district.somebody("regulator", "B"))
     with canteen.district.database() as db:
         db.execute(text("UPDATE box SET enrolled_at = '2026-01-04 20:00:00.000000'"))
-        found = owed(db, canteen.district.user(canteen.people["regulator"]), now)
+        found = owed(db, regulator, now)
         daily = [(item.period.first, item.stage) for item in found if item.period.kind == "daily"]
-        stranger = owed(db, canteen.district.user(canteen.district.somebody("regulator", "B")), now)
+        stranger = owed(db, other, now)
         db.rollback()
     assert canteen.get(number)["edition"] == 1
     assert QUIET_DAY not in [day for day, _ in daily]
@@ -159,16 +170,27 @@ def test_the_pages_lead_from_the_list_to_the_signature(canteen: Canteen) -> None
     day = date(2026, 1, 6)
     csrf = canteen.people["staff"].csrf
     started = canteen.ask(
-        "staff", "POST", "/records", data={"site": canteen.site_id, "kind": "daily", "day": day.isoformat(), "csrf": csrf}
+        "staff",
+        "POST",
+        "/records",
+        data={"site": canteen.site_id, "kind": "daily", "day": day.isoformat(), "csrf": csrf},
     )
     assert started.status_code == 303
     page = canteen.ask("staff", "GET", started.headers["location"])
     assert 'name="item.D01.result"' in page.text
     number = int(started.headers["location"].rsplit("/", 1)[1])
     fields = {
-        f"item.{answer['code']}.result": "ok" for answer in canteen.get(number)["document"]["content"]["form"]["answers"]
+        f"item.{answer['code']}.result": "ok"
+        for answer in canteen.get(number)["document"]["content"]["form"]["answers"]
     }
-    said = {**fields, "operating": "yes", "version": "0", "do": "review", "csrf": csrf, "item.D01.nonconformity": "<b>x</b>"}
+    said = {
+        **fields,
+        "operating": "yes",
+        "version": "1",
+        "do": "review",
+        "csrf": csrf,
+        "item.D01.nonconformity": "<b>x</b>",
+    }
     saved = canteen.ask("staff", "POST", f"/records/{number}/form", data=said)
     assert (saved.status_code, saved.headers["location"]) == (303, f"/records/{number}?review=1")
     review = canteen.ask("safety_officer", "GET", saved.headers["location"]).text
@@ -190,12 +212,8 @@ def test_a_parent_reads_no_records(canteen: Canteen) -> None:
 
 
 def test_every_refusal_has_its_sentence_in_both_languages() -> None:
-    import re
-    from pathlib import Path
-
     source = "".join(path.read_text("utf-8") for path in Path(ledger.__file__).parent.glob("*.py"))
     codes = set(re.findall(r'Refused\(\s*"(\w+)"', source))
     assert len(codes) > 15
     for code in codes:
         assert all(catalogue()[f"sc_{code}"][language] for language in LANGUAGES), code
-    assert json.dumps(sorted(codes))
