@@ -171,9 +171,18 @@ def end_sample(
     """Say that a sample was taken out or entered by mistake; raises Problem."""
 
     def work(db: Session) -> None:
-        sample = samples.visible_sample(db, user, sample_id)
-        if sample is None:
-            raise unknown()
-        samples.end_sample(db, user, sample, how, reason, datetime.now(UTC), remote)
+        samples.end_sample(db, user, _sample(db, user, sample_id), how, reason, datetime.now(UTC), remote)
 
     transact(state, work)
+
+
+def sample_of(state: AppState, user: User, sample_id: int) -> RetainedSample:
+    """A sample that this person may see; raises Refused."""
+    return look_up(state, lambda db: _sample(db, user, sample_id))
+
+
+def _sample(db: Session, user: User, sample_id: int) -> RetainedSample:
+    sample = samples.visible_sample(db, user, sample_id)
+    if sample is None:
+        raise unknown()
+    return sample

@@ -168,17 +168,20 @@ def end_sample(
     state: StateDep,
     session: SessionDep,
     remote: RemoteDep,
-    site: SiteQuery = None,
     reason: Field = "",
     csrf: Field = "",
 ) -> Response:
     """Take a sample out, or make it void."""
     try:
+        site_id = desk.sample_of(state, session.user, sample_id).site_id
+    except Refused:
+        return _unknown(request, session)
+    try:
         check_csrf(session, csrf)
         desk.end_sample(state, session.user, sample_id, how, reason, remote)
     except Problem as problem:
-        return _unknown(request, session) if problem.status == 404 else _samples(request, state, session, site, problem)
-    return RedirectResponse(f"/records/samples?site={site}" if site else "/records/samples", 303)
+        return _samples(request, state, session, site_id, problem)
+    return RedirectResponse(f"/records/samples?site={site_id}", 303)
 
 
 @router.get("/{record_id}", dependencies=[needs("selfcontrol.read")])

@@ -58,19 +58,18 @@ def figure(line: Line, name: str) -> Value:
 
 def rows_of(overview: Overview, by: By, language: str) -> list[list[Value]]:
     """The head and the lines of a table, the sum of all first."""
-    risk = by == "site"
     head: list[Value] = [translate(language, f"st_by_{by}"), *(translate(language, f"st_{name}") for name in FIGURES)]
     total: list[Value] = [translate(language, "st_total"), *(figure(overview.total, name) for name in FIGURES)]
-    lines: list[list[Value]] = [
-        [
-            f"{'　' * line.depth}{name_of(line, by, language)}", *(figure(line, name) for name in FIGURES),
-            *([line.risk.score, reasons(line, language)] if line.risk else []),
-        ]
-        for line in overview.tables[by]
-    ]  # fmt: skip
-    if not risk:
+    lines = [_row(line, by, language) for line in overview.tables[by]]
+    if by != "site":
         return [head, total, *lines]
     return [[*head, translate(language, "st_risk"), translate(language, "st_reasons")], [*total, None, None], *lines]
+
+
+def _row(line: Line, by: By, language: str) -> list[Value]:
+    name = f"{'　' * line.depth}{name_of(line, by, language)}"
+    row: list[Value] = [name, *(figure(line, item) for item in FIGURES)]
+    return [*row, line.risk.score, reasons(line, language)] if line.risk else row
 
 
 def reasons(line: Line, language: str) -> str:
