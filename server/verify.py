@@ -19,6 +19,7 @@ from server.ingest import CLOSES, OPENS, UPDATES, key_of
 from server.models import Alert, AlertMove, Evidence, StoredBatch, StoredEvent
 from server.models_life_cycle import RectificationPhoto
 from server.reports.verification import verify_reports
+from server.self_control.ledger import verify_records
 from server.series.journal import read_portions
 from server.series.models import SeriesProblem
 from server.series.points import points_of_batch
@@ -40,6 +41,7 @@ class Verification:
     pictures: int = 0
     reports: int = 0
     audit_entries: int = 0
+    self_control: int = 0
     alerts_by_kind: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
@@ -58,6 +60,8 @@ def verify(db: Session, blobs: BlobStore, series: SeriesStore) -> Verification:
     found.gaps += reports.gaps
     found.audit_entries, audit_problems = verify_audit(db)
     found.problems += audit_problems
+    found.self_control, record_problems = verify_records(db)
+    found.problems += record_problems
     _verify_points(db, series, found, seen)
     return found
 

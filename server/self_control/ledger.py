@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 
+from pydantic import ValidationError
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session
 
@@ -236,6 +237,15 @@ def _note(
     note(db, person(user, remote), action, ("record", record.id), said, site_id=record.site_id)
 
 
+def _follows(row: SelfControlEdition, before: int, previous_sha256: str) -> bool:
+    try:
+        document = Record.model_validate_json(row.document)
+    except ValidationError:
+        return False
+    in_order = document.edition == row.edition == before + 1 == len(document.entries)
+    return in_order and document.entries[-1].previous_sha256 == previous_sha256
+
+
 def verify_records(db: Session) -> tuple[int, list[str]]:
     """How many editions there are, and what is wrong: bytes, chain, or a record that is not its newest edition."""
     if not inspect(db.connection()).has_table(SelfControlEdition.__tablename__):
@@ -249,11 +259,8 @@ def verify_records(db: Session) -> tuple[int, list[str]]:
         previous = previous if row.record_id in newest else FIRST_PREVIOUS
         if sha256(row.document).hexdigest() != row.sha256:
             problems.append(f"{name}: its bytes are not those of its digest")
-        else:
-            document = Record.model_validate_json(row.document)
-            in_order = (document.edition, newest.get(row.record_id, 0) + 1) == (row.edition, row.edition)
-            if not in_order or document.entries[-1].previous_sha256 != previous:
-                problems.append(f"{name}: does not follow the edition before it")
+        elif not _follows(row, newest.get(row.record_id, 0), previous):
+            problems.append(f"{name}: does not follow the edition before it")
         newest[row.record_id], previous = row.edition, row.sha256
     for record in db.scalars(select(SelfControlRecord).where(SelfControlRecord.edition > 0)):
         if newest.get(record.id) != record.edition:

@@ -146,8 +146,8 @@ def add_sample(
 ) -> Response:
     """Enter a sample; its time is local to the site."""
     try:
-        check_csrf(session, csrf)
         zone = ZoneInfo(desk.site_of(state, session.user, site).time_zone)
+        check_csrf(session, csrf)
         box_id, _, sensor_id = sensor.partition("/")
         fields = {"meal": meal, "dish": dish.strip(), "weight_g": weight_g, "taken_by": taken_by.strip()}
         at = datetime.fromisoformat(taken_at).replace(tzinfo=zone)

@@ -30,6 +30,28 @@ GUARDS = {
         f"CREATE TRIGGER self_control_record_delete BEFORE DELETE ON self_control_record WHEN {SIGNED} "
         "BEGIN SELECT RAISE(ABORT, 'a signed record stays'); END",
     ),
+    "postgresql": (
+        """
+CREATE FUNCTION brightline_self_control_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_TABLE_NAME = 'self_control_record' AND TG_OP <> 'TRUNCATE' THEN
+    IF OLD.edition = 0 THEN RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END; END IF;
+    IF TG_OP = 'UPDATE' AND NEW.edition > OLD.edition AND NEW.site_id = OLD.site_id AND NEW.kind = OLD.kind
+      AND NEW.first_day = OLD.first_day AND NEW.form::text = OLD.form::text AND NEW.seen::text = OLD.seen::text
+      AND NEW.zero_risk = OLD.zero_risk THEN RETURN NEW; END IF;
+  END IF;
+  RAISE EXCEPTION '% stands still', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
+END $$
+""",
+        *(
+            f"CREATE TRIGGER {table}_{name} BEFORE {what} EXECUTE FUNCTION brightline_self_control_guard()"
+            for table in (*ONLY_ADDED, "self_control_record")
+            for name, what in (
+                ("guard", f"UPDATE OR DELETE ON {table} FOR EACH ROW"),
+                ("truncate", f"TRUNCATE ON {table}"),
+            )
+        ),
+    ),
 }
 
 
@@ -124,3 +146,5 @@ def downgrade() -> None:
         "sample_removal", "retained_sample", "self_control_reminder", "self_control_edition", "self_control_record",
     ):  # fmt: skip
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION brightline_self_control_guard()")

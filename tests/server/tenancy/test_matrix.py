@@ -85,9 +85,9 @@ ASKS: dict[str, Permission] = {
 }
 # objects that are named in the query or body instead of the path
 NAMED_INSIDE = {
-    "GET /coverage", "GET /records/samples", "POST /api/v1/self-control/records", "GET /api/v1/self-control/samples",
-    "POST /api/v1/self-control/samples", "GET /reports/temperature", "GET /reports/haccp", "GET /api/v1/reports/drafts/{kind}/{format}",
-    "POST /api/v1/reports/drafts/{kind}/sign",
+    "GET /coverage", "GET /records/samples", "POST /records/samples", "GET /reports/temperature", "GET /reports/haccp",
+    "GET /api/v1/self-control/samples", "POST /api/v1/self-control/samples", "POST /api/v1/self-control/records",
+    "GET /api/v1/reports/drafts/{kind}/{format}", "POST /api/v1/reports/drafts/{kind}/sign",
 }  # fmt: skip
 
 
