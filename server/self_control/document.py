@@ -25,7 +25,7 @@ FINDINGS_MAX = 200
 
 
 class SeenAlert(Message):
-    """An alert of the period, as it stood then. ``outcome``: pending, closed or dismissed."""
+    """An alert opened in the period or lasting into it, as it stood then; ``outcome``: pending, closed or dismissed."""
 
     alert_id: int
     kind: str

@@ -84,6 +84,8 @@ def zero_risk_lacks(sheet: Sheet, seen: Seen, form: Form) -> list[str]:
         lacks.append("not_operating")
     if findings_of(seen) or any(answer.result == "fault" for answer in form.answers):
         lacks.append("findings")
+    if seen.standing:
+        lacks.append("standing")
     if not seen.cameras and not seen.sensors:
         lacks.append("nothing_watched")
     if seen.cameras and not cameras_watched(seen, sheet.zero_risk):

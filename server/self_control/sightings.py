@@ -73,8 +73,12 @@ def _samples(series: SeriesStore, rows: _Rows, now: datetime) -> list[SeenSample
 
 
 def _rows(db: Session, site: Site, period: Period, start: datetime, until: datetime) -> _Rows:
-    opened = _with_closing().where(Alert.site_id == site.id, Alert.opened_at >= start, Alert.opened_at < until)
-    alerts = [_seen(*row) for row in db.execute(opened.order_by(Alert.opened_at, Alert.id).limit(FINDINGS_MAX))]
+    # what began before and lasted into the period is a finding of it, too
+    lasting = or_(Alert.ended_at >= start, and_(Alert.ended_at.is_(None), Alert.state.not_in(FINAL)))
+    touching = _with_closing().where(
+        Alert.site_id == site.id, Alert.opened_at < until, or_(Alert.opened_at >= start, lasting)
+    )
+    alerts = [_seen(*row) for row in db.execute(touching.order_by(Alert.opened_at, Alert.id).limit(FINDINGS_MAX))]
     closing = _closing()
     done = (
         select(Alert, closing.c.at)

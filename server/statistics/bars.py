@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from server.statistics.tables import Line
 
-WIDTH, HEIGHT, FOOT = 720.0, 200.0, 24.0
+WIDTH, HEIGHT, FOOT, HEAD = 720.0, 220.0, 32.0, 30.0
 GAP_SHARE = 0.35
 
 
@@ -30,7 +30,7 @@ def make_bars(lines: Sequence[Line]) -> list[Bar]:
     """A bar for each month; the highest takes the whole height, none is drawn where there was no alert."""
     highest = max((line.measures.confirmed for line in lines), default=0) or 1
     step = WIDTH / max(len(lines), 1)
-    room = HEIGHT - FOOT - 18
+    room = HEIGHT - FOOT - HEAD
     found = []
     for number, line in enumerate(lines):
         height = room * line.measures.confirmed / highest

@@ -14,7 +14,7 @@ from tests.server.tenancy.district import District, Somebody
 
 DAY = date(2026, 1, 2)
 DAY_START = AT.replace(day=1, hour=16, minute=0, second=0)  # midnight in Shanghai
-QUIET_DAY = date(2026, 1, 5)
+QUIET_DAY = date(2025, 12, 30)  # before anything was ever found
 API = "/api/v1/self-control"
 
 
@@ -34,7 +34,7 @@ class Canteen:
             site_id = ensure_site(db, "A").id
         roles = ("staff", "safety_officer", "safety_director", "site_head", "regulator", "viewer")
         made = cls(district, box, site_id, {role: district.somebody(role, "A") for role in roles})
-        for day in (0, 3):
+        for day in (0, -3):
             made.send_day(day)
         box.send_event(at=AT, incident_id="warm", data={"sensor_name": "冷藏库"})
         box.send_event("excursion_closed", at=AT + timedelta(minutes=30), incident_id="warm")

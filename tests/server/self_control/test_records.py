@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from server.i18n import LANGUAGES, catalogue
 from server.self_control import ledger
 from server.self_control.missing import owed
-from tests.server.self_control.canteen import API, DAY, QUIET_DAY, Canteen
+from tests.server.self_control.canteen import API, DAY, DAY_START, QUIET_DAY, Canteen
 
 
 def test_a_daily_draft_holds_what_the_boxes_saw_and_answers_only_what_they_can_judge(canteen: Canteen) -> None:
@@ -88,9 +88,19 @@ def test_each_kind_is_signed_by_its_role_and_stands_still_from_then_on(canteen: 
 
 def test_a_day_without_findings_is_a_zero_risk_report_only_when_it_was_watched(canteen: Canteen) -> None:
     assert canteen.get(canteen.signed("daily", QUIET_DAY))["zero_risk"] is True
-    dark = canteen.get(canteen.signed("daily", date(2026, 1, 7)))
+    dark = canteen.get(canteen.signed("daily", date(2025, 12, 20)))
     assert dark["zero_risk"] is False
     assert dark["document"]["content"]["zero_risk_lacks"] == ["sensors"]  # no camera spoke at all, sensors were silent
+
+
+def test_what_began_before_and_lasted_into_a_day_is_a_finding_of_it(canteen: Canteen) -> None:
+    began = DAY_START + timedelta(days=19, hours=23)
+    canteen.box.send_event(at=began, incident_id="overnight")
+    over = {"at": began + timedelta(hours=2), "incident_id": "overnight"}
+    canteen.box.send_event("excursion_closed", **over)
+    for day, found in ((date(2026, 1, 21), 1), (date(2026, 1, 22), 1), (date(2026, 1, 23), 0)):
+        seen = canteen.get(canteen.start("daily", day))["document"]["content"]["seen"]
+        assert len(seen["alerts"]) == found, day
 
 
 def test_a_correction_keeps_the_original_legible_with_who_when_and_why(canteen: Canteen) -> None:
@@ -149,7 +159,8 @@ def test_a_record_is_handed_out_as_pdf_and_csv_that_no_spreadsheet_runs(canteen:
 
 
 def test_missing_records_are_listed_until_somebody_signs(canteen: Canteen) -> None:
-    number = canteen.signed("daily", QUIET_DAY)
+    signed = date(2026, 1, 5)
+    number = canteen.signed("daily", signed)
     now = datetime(2026, 1, 9, 1, tzinfo=UTC)
     regulator = canteen.district.user(canteen.people["regulator"])
     other = canteen.district.user(canteen.district.somebody("regulator", "B"))
@@ -160,7 +171,7 @@ def test_missing_records_are_listed_until_somebody_signs(canteen: Canteen) -> No
         stranger = owed(db, other, now)
         db.rollback()
     assert canteen.get(number)["edition"] == 1
-    assert QUIET_DAY not in [day for day, _ in daily]
+    assert signed not in [day for day, _ in daily]
     assert (date(2026, 1, 6), "missing") in daily
     assert (date(2026, 1, 9), "open") in daily
     assert stranger == []

@@ -107,6 +107,7 @@ def test_looking_again_overwrites_nothing_that_a_person_wrote() -> None:
         ({"cameras": [CAMERA.model_copy(update={"share_pct": 10.0})]}, ["cameras"]),
         ({"uncounted_sensors": 1}, ["sensors"]),
         ({"cameras": []}, []),
+        ({"standing": 1}, ["standing"]),
     ],
 )
 def test_no_findings_is_a_zero_risk_report_only_together_with_coverage(changes: Any, lacks: list[str]) -> None:
