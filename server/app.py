@@ -29,22 +29,31 @@ from server.notification import api as notification_api
 from server.notification import pages as notification_pages
 from server.notification.channels import open_notices
 from server.notification.worker import Worker
+from server.self_control import api as self_control_api
+from server.self_control import pages as self_control_pages
+from server.self_control.catalogue import sample_rules, sheets
+from server.self_control.reminders import Reminders
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
 from server.settings import PostgresRecord, Settings
+from server.statistics import api as statistics_api
+from server.statistics import pages as statistics_pages
+from server.statistics.risk import risk_rules
 from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
 PARTS = (
     box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
-    life_cycle_pages, report_api, report_pages, audit_pages,
+    life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
+    audit_pages,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
     r"/api/v1/batches": FRAME_BYTES_MAX,
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
+    r"/records/\d+/form|/api/v1/self-control/records/\d+/form": 1024 * 1024,
     r"(?s:.*)": 64 * 1024,
 }
 
@@ -65,7 +74,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         warm_up()
-        catalogue()  # a broken text stops the start, not the first page
+        catalogue()  # a broken text or rule stops the start, not the first page
+        sheets(), sample_rules(), risk_rules()
         migrate(settings)
         engine = make_engine(settings)
         series = open_store(settings.series, engine)
@@ -88,6 +98,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             stack.callback(notices.egress.close)
             worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
             await stack.enter_async_context(worker.running())
+            await stack.enter_async_context(Reminders(engine).running())
             clockwork = Clockwork(engine, default_rules(), series, state.broadcaster)
             await stack.enter_async_context(clockwork.running())
             stack.callback(state.broadcaster.close)

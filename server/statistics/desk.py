@@ -9,7 +9,7 @@ from server.deps import AppState, look_up
 from server.models import User
 from server.problems import Problem
 from server.statistics.facts import Wanted, check_months, next_month, read_facts
-from server.statistics.risk import default_rules
+from server.statistics.risk import risk_rules
 from server.statistics.tables import Overview, Rank, arrange
 
 DEFAULT_MONTHS = 3
@@ -18,9 +18,8 @@ DEFAULT_ZONE = "Asia/Shanghai"  # only for which month it is now, where nobody n
 
 def make_overview(state: AppState, user: User, wanted: Wanted, rank: Rank = "risk") -> Overview:
     """Every table that this person may see of what is wanted; raises Problem."""
-    now, rules = datetime.now(UTC), default_rules()
-    within = timedelta(days=rules.repeat_within_d)
-    facts = look_up(state, lambda db: read_facts(db, user, wanted, within, now))
+    now, rules = datetime.now(UTC), risk_rules()
+    facts = look_up(state, lambda db: read_facts(db, user, wanted, now))
     return arrange(facts, rules, months_of(wanted), now, rank)
 
 

@@ -5,9 +5,10 @@ Only sites within the viewer's reach are read; months are those of each site's o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, func, select
@@ -18,7 +19,7 @@ from server.models import Alert, AlertMove, Box, Region, Site, StoredEvent, User
 from server.problems import Problem
 from server.scope import within
 from server.self_control.missing import owed
-from server.statistics.measures import AlertFact, repeats_of
+from server.statistics.measures import AlertFact
 from server.statistics.outcome import CLOSED, outcome_of
 
 ALERTS_MAX = 500_000
@@ -67,12 +68,12 @@ def check_months(first: date, last: date) -> None:
         raise Problem(422, "st_period", f"choose 1 to {MONTHS_MAX} months")
 
 
-def read_facts(db: Session, viewer: User, wanted: Wanted, repeat_within: timedelta, now: datetime) -> Facts:
+def read_facts(db: Session, viewer: User, wanted: Wanted, now: datetime) -> Facts:
     """Everything of the wanted months; raises Problem when there are too many alerts."""
     check_months(wanted.first, wanted.last)
     condition = _sites_where(viewer, wanted)
     sites, regions = _sites(db, condition)
-    facts = Facts(_alerts(db, condition, sites, wanted, repeat_within), sites, regions)
+    facts = Facts(_alerts(db, condition, sites, wanted), sites, regions)
     _read_coverage(db, condition, facts, wanted)
     for item in owed(db, viewer, now, wanted.site_id):
         if item.stage == "missing" and item.site.id in sites:
@@ -117,52 +118,44 @@ def next_month(first: date) -> date:
     return (first.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
-@cache
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
 def month_of(at: datetime, zone: str) -> str:
     """YYYY-MM by the clock of the zone."""
-    return at.astimezone(_zone(zone)).strftime("%Y-%m")
+    return at.astimezone(ZoneInfo(zone)).strftime("%Y-%m")
 
 
-def _alerts(
-    db: Session, condition: ColumnElement[bool], sites: dict[int, SiteFact], wanted: Wanted, repeat_within: timedelta
-) -> list[AlertFact]:
-    """The alerts of the months; those of the time before are read too, for repeats, and left out again."""
+def _alerts(db: Session, condition: ColumnElement[bool], sites: dict[int, SiteFact], wanted: Wanted) -> list[AlertFact]:
     start, end = bounds(wanted)
     closing = (
         select(AlertMove.alert_id.label("alert_id"), func.max(AlertMove.at).label("at"))
-        .where(AlertMove.new_state == CLOSED, AlertMove.at >= start - repeat_within)
+        .where(AlertMove.new_state == CLOSED, AlertMove.at >= start)
         .group_by(AlertMove.alert_id)
         .subquery()
     )
     query = (
-        select(Alert.id, Alert.site_id, Alert.kind, Alert.tier, Alert.box_id, Alert.source_id, Alert.state,
-               Alert.opened_at, Alert.deadline_at, closing.c.at)
+        select(Alert.id, Alert.site_id, Alert.kind, Alert.tier, Alert.state, Alert.opened_at, Alert.deadline_at,
+               closing.c.at, Alert.repeat_of_id)
         .join(Site, Site.id == Alert.site_id)
         .join(closing, closing.c.alert_id == Alert.id, isouter=True)
-        .where(condition, Alert.opened_at >= start - repeat_within, Alert.opened_at < end)
+        .where(condition, Alert.opened_at >= start, Alert.opened_at < end)
         .order_by(Alert.id)
         .limit(ALERTS_MAX + 1)
     )  # fmt: skip
     if wanted.kind:
         query = query.where(Alert.kind == wanted.kind)
-    found = []
-    for row in db.execute(query):
-        outcome = outcome_of(row[6])
-        zone = sites[row[1]].zone
-        closed_at = row[9] if outcome == "closed" else None
-        found.append(
-            AlertFact(row[0], row[1], row[2], row[3], (row[4], row[5]), month_of(row[7], zone), outcome, row[7], row[8],
-                      closed_at)
-        )  # fmt: skip
+    found = [_fact(row, sites) for row in db.execute(query)]
     if len(found) > ALERTS_MAX:
         raise Problem(422, "st_too_many", f"more than {ALERTS_MAX} alerts: choose fewer months or one site")
-    again = repeats_of(found, repeat_within)
     first, last = f"{wanted.first:%Y-%m}", f"{wanted.last:%Y-%m}"
-    return [replace(fact, repeat=fact.alert_id in again) for fact in found if first <= fact.month <= last]
+    return [fact for fact in found if first <= fact.month <= last]
+
+
+def _fact(row: Sequence[Any], sites: dict[int, SiteFact]) -> AlertFact:
+    alert_id, site_id, kind, tier, state, opened_at, deadline_at, closed_at, repeat_of_id = row
+    outcome = outcome_of(state)
+    return AlertFact(
+        alert_id, site_id, kind, tier, month_of(opened_at, sites[site_id].zone), outcome, opened_at, deadline_at,
+        closed_at if outcome == "closed" else None, repeat_of_id is not None,
+    )  # fmt: skip
 
 
 def _read_coverage(db: Session, condition: ColumnElement[bool], facts: Facts, wanted: Wanted) -> None:

@@ -6,9 +6,9 @@ divide by: no alert is not the same as none closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from statistics import median
 from typing import TypeVar
 
@@ -19,13 +19,13 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class AlertFact:
-    """What is counted of an alert. ``month`` is YYYY-MM by its site's clock; ``closed_at`` only when it is closed."""
+    """What is counted of an alert. ``month`` is YYYY-MM by its site's clock; ``closed_at`` only when it is closed;
+    ``repeat``: the life cycle found that it came again."""
 
     alert_id: int
     site_id: int
     kind: str
     tier: int
-    source: tuple[str, str]  # box and device
     month: str
     outcome: Outcome
     opened_at: datetime
@@ -99,19 +99,4 @@ def grouped(facts: Iterable[AlertFact], key: Callable[[AlertFact], Key]) -> dict
     found: dict[Key, list[AlertFact]] = {}
     for fact in facts:
         found.setdefault(key(fact), []).append(fact)
-    return found
-
-
-def repeats_of(facts: Sequence[AlertFact], within: timedelta) -> set[int]:
-    """The alerts that came again: same site, kind and device, opened within the time after a confirmed one before."""
-    last: dict[tuple[int, str, tuple[str, str]], datetime] = {}
-    found = set()
-    for fact in sorted(facts, key=lambda item: (item.opened_at, item.alert_id)):
-        if fact.outcome == "dismissed":
-            continue
-        name = (fact.site_id, fact.kind, fact.source)
-        before = last.get(name)
-        if before is not None and fact.opened_at - before <= within:
-            found.add(fact.alert_id)
-        last[name] = fact.opened_at
     return found

@@ -36,10 +36,9 @@ class Term(_Section):
 
 
 class RiskRules(_Section):
-    """The terms, what a repeat is (days), and the coverage (%) that is asked for."""
+    """The terms, and the coverage (%) that is asked for."""
 
     docs: Annotated[str, Field(min_length=3, max_length=400)]
-    repeat_within_d: Annotated[int, Field(gt=0, le=366)]
     coverage_pct_goal: Annotated[float, Field(ge=0, le=100)]
     terms: Annotated[list[Term], Field(min_length=1)]
 
@@ -79,7 +78,7 @@ def load_rules(path: Path) -> RiskRules:
 
 
 @cache
-def default_rules() -> RiskRules:
+def risk_rules() -> RiskRules:
     """The rules that come with the product."""
     return load_rules(DEFAULT)
 

@@ -198,7 +198,7 @@ def test_the_number_of_queries_does_not_grow_with_alerts_or_sites(district: Dist
             if number:
                 db.flush()
         with counting(engine) as said, Session(engine) as db:
-            facts = read_facts(db, viewer, wanted, timedelta(days=30), NOW)
+            facts = read_facts(db, viewer, wanted, NOW)
         counts.append(len(said))
     engine.dispose()
     assert len(facts.sites) >= 33

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.statistics.measures import AlertFact, measure, repeats_of
+from server.statistics.measures import AlertFact, measure
 from server.statistics.outcome import outcome_of
-from server.statistics.risk import DEFAULT, TERMS, default_rules, load_rules, score, values_of
+from server.statistics.risk import DEFAULT, TERMS, load_rules, risk_rules, score, values_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=20)
@@ -19,7 +19,7 @@ NOW = START + timedelta(days=20)
 
 def fact(alert_id: int, closed_after_h: float | None = None, **changes: Any) -> AlertFact:
     fields: dict[str, Any] = {
-        "alert_id": alert_id, "site_id": 1, "kind": "no_mask", "tier": 2, "source": ("box", "cam"), "month": "2026-01",
+        "alert_id": alert_id, "site_id": 1, "kind": "no_mask", "tier": 2, "month": "2026-01",
         "outcome": "pending" if closed_after_h is None else "closed", "opened_at": START,
         "deadline_at": START + timedelta(hours=24),
         "closed_at": None if closed_after_h is None else START + timedelta(hours=closed_after_h),
@@ -45,23 +45,6 @@ def test_nothing_to_divide_by_is_no_figure_and_not_zero() -> None:
     assert measure([fact(1, outcome="dismissed")], NOW).rectified is None
 
 
-def test_a_repeat_is_the_same_fault_again_within_the_days() -> None:
-    days = [0, 3, 40, 60]
-    facts = [fact(number, opened_at=START + timedelta(days=day)) for number, day in enumerate(days)]
-    facts.append(fact(10, opened_at=START + timedelta(days=1), source=("box", "other camera")))
-    facts.append(fact(11, opened_at=START + timedelta(days=1), site_id=2))
-    facts.append(fact(12, opened_at=START + timedelta(days=1), kind="no_hat"))
-    assert repeats_of(facts, timedelta(days=30)) == {1, 3}
-
-
-def test_a_false_alarm_neither_repeats_nor_makes_another_a_repeat() -> None:
-    facts = [
-        fact(1, outcome="dismissed"), fact(2, opened_at=START + timedelta(days=1)),
-        fact(3, opened_at=START + timedelta(days=2), outcome="dismissed"),
-    ]  # fmt: skip
-    assert repeats_of(facts, timedelta(days=30)) == set()
-
-
 @pytest.mark.parametrize(
     ("state", "outcome"),
     [("open", "pending"), ("rectifying", "pending"), ("rejected", "pending"), ("submitted", "pending"),
@@ -72,7 +55,7 @@ def test_each_state_counts_as_one_outcome(state: str, outcome: str) -> None:
 
 
 def test_the_risk_score_is_the_sum_of_capped_terms_and_names_each() -> None:
-    rules = default_rules()
+    rules = risk_rules()
     facts = [
         fact(1, tier=1, deadline_at=NOW + timedelta(days=1)),  # unfinished tier I
         fact(2), fact(3),  # two overdue
@@ -94,13 +77,13 @@ def test_the_risk_score_is_the_sum_of_capped_terms_and_names_each() -> None:
 
 
 def test_a_site_without_anything_has_no_risk_and_no_reason() -> None:
-    risk = score(values_of([], None, 0, default_rules(), NOW), default_rules())
+    risk = score(values_of([], None, 0, risk_rules(), NOW), risk_rules())
     assert (risk.score, risk.reasons) == (0.0, [])
 
 
 @given(st.dictionaries(st.sampled_from(TERMS), st.floats(0, 1e6), min_size=len(TERMS)))
 def test_no_score_exceeds_the_sum_of_the_caps_and_the_reasons_add_up(values: dict[Any, float]) -> None:
-    rules = default_rules()
+    rules = risk_rules()
     risk = score(values, rules)
     assert 0 <= risk.score <= sum(term.cap for term in rules.terms)
     assert risk.score == pytest.approx(sum(reason.points for reason in risk.reasons), abs=0.051)

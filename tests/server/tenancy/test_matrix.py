@@ -110,10 +110,9 @@ class Door:
     def ask(self, district: District, who: Somebody | None, place: Place) -> httpx.Response:
         words = {
             "alert_id": place.alert_id, "sha256": place.picture, "box_id": place.box_id, "sensor_id": "cold-1",
-            "number": place.number, "interview_id": place.interview_id, "edition": 1, "format": "json",
+            "number": place.number, "interview_id": place.interview_id, "record_id": place.record_id,
+            "sample_id": place.sample_id, "how": "removed", "by": "site", "edition": 1, "format": "json",
             "language": "en",
-            "number": place.number, "edition": 1, "record_id": place.record_id, "sample_id": place.sample_id,
-            "how": "removed", "by": "site", "format": "json", "language": "en",
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
             else "acknowledge", "channel_id": 1, "act": "try", "source": "kitchen-vision",
         }  # fmt: skip
