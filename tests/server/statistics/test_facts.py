@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from anyio.from_thread import start_blocking_portal
 from openpyxl import load_workbook
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
 from server.accounts import ensure_site
@@ -74,6 +74,8 @@ def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
                 add_alert(db, a, number, state, after_h)
             add_alert(db, b, 0, opened_at=LOCAL_FEBRUARY, tier=1, kind="rodent")
             add_alert(db, n, 0, "closed", 3.0)
+            first, *_, last = db.scalars(select(Alert).where(Alert.site_id == a).order_by(Alert.id))
+            last.repeat_of_id = first.id
             began = datetime(2026, 1, 10, tzinfo=UTC)
             rows = ["no_mask - 900 450", "no_hat - 900 900", "nonsense"]
             db.add(
@@ -106,6 +108,7 @@ def test_a_regulators_figures_are_those_of_the_subtree(district: District) -> No
     total = of_a["total"]
     assert (total["confirmed"], total["rectified"], total["rectified_on_time"]) == (3, 66.7, 33.3)
     assert (total["false_alarm_rate"], total["median_h"], total["coverage"]) == (33.3, 21.0, 75.0)
+    assert (total["repeats"], total["repeat_rate"], total["overdue"]) == (1, 33.3, 1)
     assert ask(district, "staff", "B")["total"]["alerts"] == 1
 
 

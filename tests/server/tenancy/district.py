@@ -99,9 +99,11 @@ class District:
     @contextmanager
     def database(self) -> Iterator[Session]:
         engine = make_engine(self.settings)
-        with Session(writing(engine), expire_on_commit=False) as db, db.begin():
-            yield db
-        engine.dispose()
+        try:
+            with Session(writing(engine), expire_on_commit=False) as db, db.begin():
+                yield db
+        finally:
+            engine.dispose()
 
     @contextmanager
     def client(self) -> Iterator[InProcess]:
