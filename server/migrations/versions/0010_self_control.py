@@ -114,7 +114,7 @@ def _create_samples() -> None:
         sa.Column("site_id", sa.Integer(), nullable=False),
         sa.Column("meal", sa.String(length=16), nullable=False),
         sa.Column("dish", sa.String(length=80), nullable=False),
-        sa.Column("weight_g", sa.Float(), nullable=False),
+        sa.Column("weight_g", sa.Double(), nullable=False),
         sa.Column("taken_at", UtcDateTime(), nullable=False),
         sa.Column("taken_by", sa.String(length=80), nullable=False),
         sa.Column("box_id", sa.String(length=64), nullable=True),
