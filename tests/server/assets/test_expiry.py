@@ -26,7 +26,7 @@ from server.models_notification import AlertChange
 from server.notification.outbox import fan_out, thread_of
 from server.notification.rules import default_rules
 from server.said import sentence
-from server.service import acknowledge
+from server.service import Hand, make_move
 from server.work import hold_duty, leave_duty
 from tests.server.assets.conftest import Changing, session_of, user
 
@@ -146,7 +146,7 @@ def test_a_warning_is_seen_to_like_any_alert(changing: Changing) -> None:
     with changing() as db:
         add_certificate(db)
         alert = settle(db, WARNED_FROM)[0]
-        assert acknowledge(db, user(db, "officer"), alert.id, "").state == "acknowledged"
+        assert make_move(db, Hand(user(db, "officer"), ""), alert.id, "acknowledge").state == "acknowledged"
         assert settle(db, WARNED_FROM) == []
 
 
