@@ -12,9 +12,23 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from server import api, audit_pages, box_api, coverage_pages, pages, problems, report_api, report_pages
+from server import (
+    api,
+    asset_api,
+    asset_pages,
+    audit_pages,
+    box_api,
+    coverage_pages,
+    pages,
+    problems,
+    public_page,
+    report_api,
+    report_pages,
+)
 from server.access import NotAllowed
 from server.accounts import warm_up
+from server.assets.table_file import FILE_BYTES_MAX
+from server.assets.watch import ExpiryWatch
 from server.blobs import open_blobs
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
@@ -46,7 +60,7 @@ STATIC = Path(__file__).with_name("static")
 PARTS = (
     box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
     life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
-    audit_pages,
+    audit_pages, asset_api, asset_pages, public_page,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
@@ -54,6 +68,7 @@ BODY_BYTES_MAX = {
     r"/api/v1/batches": FRAME_BYTES_MAX,
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
     r"/records/\d+/form|/api/v1/self-control/records/\d+/form": 1024 * 1024,
+    r"/assets/import|/api/v1/assets/import": FILE_BYTES_MAX + 64 * 1024,  # the file and what its form adds
     r"(?s:.*)": 64 * 1024,
 }
 
@@ -101,6 +116,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             await stack.enter_async_context(Reminders(engine).running())
             clockwork = Clockwork(engine, default_rules(), series, state.broadcaster)
             await stack.enter_async_context(clockwork.running())
+            await stack.enter_async_context(ExpiryWatch(engine, state.broadcaster).running())
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker

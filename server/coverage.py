@@ -96,7 +96,9 @@ def coverage_of(db: Session, site: Site, day: date, *, box_id: str = "", camera_
 
 
 def of_alert(db: Session, alert: Alert) -> list[CoverageRow]:
-    """The rows of the alert's own camera on the day in which it opened; none for a sensor's alert."""
+    """The rows of the alert's own camera on the day in which it opened; none for a sensor's alert or the centre's."""
+    if alert.box_id is None:
+        return []
     day = alert.opened_at.astimezone(ZoneInfo(alert.site.time_zone)).date()
     return coverage_of(db, alert.site, day, box_id=alert.box_id, camera_id=alert.source_id)
 
@@ -157,5 +159,6 @@ def _counted(rows: object, span_s: float) -> Iterator[_Counted]:
 def _violations(db: Session, site: Site, start: datetime, end: datetime) -> Counter[tuple[str, str, str, str]]:
     query = select(Alert).where(Alert.site_id == site.id, Alert.opened_at >= start, Alert.opened_at < end)
     return Counter(
-        (alert.box_id, alert.source_id, alert.kind, str(alert.data.get("zone") or "")) for alert in db.scalars(query)
+        (alert.box_id or "", alert.source_id, alert.kind, str(alert.data.get("zone") or ""))
+        for alert in db.scalars(query)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine
 
+import server.models_assets
 import server.models_audit
 import server.models_life_cycle
 import server.models_notification

@@ -74,6 +74,10 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/reports/drafts/{kind}/sign": lambda place: {"params": wanted(place), **UNSEEN},
     "POST /api/v1/reports/sensors/{box_id}/{sensor_id}/cards": _said(CARD),
     "POST /api/v1/reports/{number}/corrections": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
+    "PUT /api/v1/sites/{site_id}/assets/{table}": _said({"json": {"name": "一号库"}}),
+    "POST /sites/{site_id}/assets/{table}": _said({"data": {"name": "一号库"}}),
+    "POST /api/v1/assets/import": _said({"content": b"site,name\n"}),
+    "POST /assets/import": _said({"files": {"file": ("a.csv", b"site,name\n", "text/csv")}}),
     "POST /reports/{number}/{kind}": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
 }
 # routes with a rule of several permissions: which one the sample asks for
@@ -114,7 +118,8 @@ class Door:
             "sample_id": place.sample_id, "how": "removed", "by": "site", "edition": 1, "format": "json",
             "language": "en",
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
-            else "acknowledge", "channel_id": 1, "act": "try", "source": "kitchen-vision",
+            else "acknowledge", "site_id": place.site_id, "table": "cold_rooms", "asset_id": 1, "token": "x" * 22,
+            "channel_id": 1, "act": "try", "source": "kitchen-vision",
         }  # fmt: skip
         path = self.path.format(**words)
         return district.ask(who, self.method, path, **SAMPLES.get(self.name, _nothing)(place))
