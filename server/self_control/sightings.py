@@ -162,6 +162,8 @@ def _excursions(db: Session, site: Site, start: datetime, until: datetime) -> di
     )
     found: dict[tuple[str, str], tuple[int, float]] = {}
     for alert in db.scalars(touching):
+        if alert.box_id is None:  # no sensor saw it
+            continue
         inside_s = (min(alert.ended_at or until, until) - max(alert.opened_at, start)).total_seconds()
         count, length_s = found.get((alert.box_id, alert.source_id), (0, 0.0))
         found[alert.box_id, alert.source_id] = (count + 1, length_s + max(0.0, inside_s))
