@@ -105,6 +105,8 @@ def _verified(settings: Settings, args: argparse.Namespace) -> Verification | Re
     from server.series.stores import open_store
     from server.verify import verify
 
+    if args.data is None:
+        raise ValueError("--data DIR: the folder of the record")
     need_record(settings)
     with (
         closing(open_blobs(settings)) as blobs,
