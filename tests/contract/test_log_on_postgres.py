@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from server.backup.making import make_backup
 from server.backup.restoring import NotEmpty, restore
-from server.database import make_engine, migrate
+from server.database import _alembic, make_engine, migrate
 from server.merkle.models import LogLeaf
 from server.merkle.settings import LogSettings
 from server.merkle.worker import LogWorker
@@ -99,3 +100,14 @@ def test_a_backup_is_restored_into_an_empty_database_and_an_old_record_is_purged
     with Session(engine) as db:
         assert db.execute(text("SELECT max(length(raw)) FROM batch WHERE lane = 'readings'")).scalar_one() == 0
     engine.dispose()
+
+
+def test_the_log_can_be_taken_out_and_made_again(postgres: PostgresServer, tmp_path: Path) -> None:
+    old = make_record(tmp_path / "old", picture, postgres.new_record())
+    config = _alembic()
+    config.attributes["settings"] = old.settings
+    command.downgrade(config, "0007")
+    migrate(old.settings)
+    assert old.verify().gaps == ["log: 17 rows wait for their leaf"]
+    old.grow()
+    assert old.verify().problems == []

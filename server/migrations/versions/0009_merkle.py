@@ -14,18 +14,6 @@ depends_on = None
 TIME = server.models.UtcDateTime()
 # counted by the database; SQLite counts only what it calls INTEGER
 SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-KINDS = (
-    "batch",
-    "evidence",
-    "alert",
-    "move",
-    "rectification",
-    "decision",
-    "report",
-    "report_file",
-    "audit",
-    "tombstone",
-)
 # kind → table, key, when it was taken
 TAKEN = (
     ("batch", "batch", "id", "received_at"),
@@ -135,12 +123,15 @@ def _note_what_is_there() -> None:
 
 
 def downgrade() -> None:
-    dialect = op.get_bind().dialect.name
-    if dialect == "postgresql":
-        for name in KINDS:
-            op.execute(f"DROP FUNCTION IF EXISTS brightline_log_{name}() CASCADE")
+    """The triggers are made after the migrations, for whichever kinds there are: all of them go."""
+    bind = op.get_bind()
+    if bind.dialect.name == "postgresql":
+        names = "SELECT proname FROM pg_proc WHERE proname LIKE 'brightline\\_log\\_%'"
+        drop = "DROP FUNCTION {}() CASCADE"
     else:
-        for name in KINDS:
-            op.execute(f"DROP TRIGGER IF EXISTS log_{name}")
+        names = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'log\\_%' ESCAPE '\\'"
+        drop = "DROP TRIGGER {}"
+    for name in bind.execute(sa.text(names)).scalars().all():
+        op.execute(drop.format(name))
     for table in ("tombstone", "legal_hold", "log_key", "log_head", "log_node", "log_leaf", "log_pending"):
         op.drop_table(table)
