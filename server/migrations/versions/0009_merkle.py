@@ -12,8 +12,8 @@ down_revision = "0012"
 branch_labels = None
 depends_on = None
 TIME = server.models.UtcDateTime()
-# counted by the database; SQLite counts only what it calls INTEGER
-SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+# 64 bits on either: SQLite counts keys only in what it calls INTEGER
+WIDE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 # kind → table, key, when it was taken
 TAKEN = (
     ("batch", "batch", "id", "received_at"),
@@ -30,7 +30,7 @@ TAKEN = (
 def upgrade() -> None:
     op.create_table(
         "log_pending",
-        sa.Column("id", SERIAL, primary_key=True),
+        sa.Column("id", WIDE, primary_key=True),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("ref", sa.String(length=64), nullable=False),
     )
@@ -50,7 +50,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "log_head",
-        sa.Column("id", SERIAL, primary_key=True),
+        sa.Column("id", WIDE, primary_key=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
@@ -70,9 +70,9 @@ def upgrade() -> None:
 def _create_retention() -> None:
     op.create_table(
         "legal_hold",
-        sa.Column("id", SERIAL, primary_key=True),
-        sa.Column("site_id", sa.BigInteger(), sa.ForeignKey("site.id"), nullable=False),
-        sa.Column("alert_id", sa.BigInteger(), sa.ForeignKey("alert.id"), nullable=True),
+        sa.Column("id", WIDE, primary_key=True),
+        sa.Column("site_id", WIDE, sa.ForeignKey("site.id"), nullable=False),
+        sa.Column("alert_id", WIDE, sa.ForeignKey("alert.id"), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("placed_by", sa.String(length=80), nullable=False),
         sa.Column("placed_at", TIME, nullable=False),
@@ -85,11 +85,11 @@ def _create_retention() -> None:
     op.create_index("ix_legal_hold_alert_id", "legal_hold", ["alert_id"])
     op.create_table(
         "tombstone",
-        sa.Column("id", SERIAL, primary_key=True),
+        sa.Column("id", WIDE, primary_key=True),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("ref", sa.String(length=64), nullable=False),
         sa.Column("rule", sa.String(length=80), nullable=False),
-        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("size_bytes", WIDE, nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("signature", sa.LargeBinary(length=64), nullable=False),
