@@ -39,6 +39,7 @@ from server.life_cycle import pages as life_cycle_pages
 from server.life_cycle.clockwork import Clockwork
 from server.life_cycle.rules import default_rules
 from server.live import Broadcaster
+from server.merkle import api as log_api
 from server.notification import api as notification_api
 from server.notification import pages as notification_pages
 from server.notification.channels import open_notices
@@ -53,6 +54,7 @@ from server.settings import PostgresRecord, Settings
 from server.statistics import api as statistics_api
 from server.statistics import pages as statistics_pages
 from server.statistics.risk import risk_rules
+from server.upkeep import upkeep
 from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
@@ -60,7 +62,7 @@ STATIC = Path(__file__).with_name("static")
 PARTS = (
     box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
     life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
-    audit_pages, asset_api, asset_pages, public_page,
+    audit_pages, log_api, asset_api, asset_pages, public_page,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
@@ -111,12 +113,12 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             if not settings.series.in_record:
                 await stack.enter_async_context(Carrier(engine, series).running())
             stack.callback(notices.egress.close)
-            worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
-            await stack.enter_async_context(worker.running())
+            notifiers = set(notices.notifiers.values())
+            await stack.enter_async_context(Worker(engine, settings.notification, notifiers, notices.egress).running())
             await stack.enter_async_context(Reminders(engine).running())
-            clockwork = Clockwork(engine, default_rules(), series, state.broadcaster)
-            await stack.enter_async_context(clockwork.running())
+            await stack.enter_async_context(Clockwork(engine, default_rules(), series, broadcaster).running())
             await stack.enter_async_context(ExpiryWatch(engine, state.broadcaster).running())
+            await stack.enter_async_context(upkeep(state))
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker

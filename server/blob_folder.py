@@ -48,6 +48,12 @@ class FolderBlobStore:
             raise KeyError(sha256) from error
         return checked_blob(sha256, data)
 
+    def delete(self, sha256: str) -> None:
+        path = self._path(sha256)
+        if path.exists():
+            path.unlink()
+            _sync_folder(path.parent)
+
     def close(self) -> None:
         """A folder has no connections."""
 

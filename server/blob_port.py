@@ -29,6 +29,9 @@ class BlobStore(Protocol):
     def get(self, sha256: str) -> bytes:
         """The blob; raises KeyError when there is none (or that is no digest), BlobDamaged when it was changed."""
 
+    def delete(self, sha256: str) -> None:
+        """Forget the blob, for the retention only; nothing happens when there is none."""
+
     def close(self) -> None:
         """End its connections."""
 

@@ -1,7 +1,7 @@
 """Blobs in a bucket of an S3 service: sent with their checksum, written only where nothing is, checked when read.
 
 A key is a fixed prefix and the digest; neither host, bucket nor key ever comes from a request. Needs
-``s3:GetObject`` and ``s3:PutObject`` on the prefix, nothing else.
+``s3:GetObject``, ``s3:PutObject`` and (for the retention) ``s3:DeleteObject`` on the prefix, nothing else.
 """
 
 from __future__ import annotations
@@ -85,6 +85,12 @@ class S3BlobStore:
         except BotoCoreError as error:
             raise self._unavailable(error) from None
         return checked_blob(sha256, data)
+
+    def delete(self, sha256: str) -> None:
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(sha256))
+        except (ClientError, BotoCoreError) as error:
+            raise self._unavailable(error) from None
 
     def close(self) -> None:
         self._client.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from server.commands import assets, notification, people, record, series, service
+from server.commands import assets, backup, log, notification, people, record, retention, series, service
 
-GROUPS = (service, people, assets, record, series, notification)
+GROUPS = (service, people, assets, record, series, notification, log, retention, backup)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,22 +22,25 @@ def main(argv: list[str] | None = None) -> int:
     from server.series.port import SeriesUnavailable
     from server.series.settings import RecordSeries, load_series
     from server.settings import Settings, load_settings
+    from telemetry.signing import KeyFileError
 
     try:
-        data_dir = args.data.resolve()
+        data_dir = (args.data or Path("no-record")).resolve()
         file = load_settings(args.settings, data_dir)
         settings = Settings(
             data_dir=data_dir,
             mode=file.mode,
             database=file.database,
             blobs=file.blobs,
+            log=file.log,
+            retention=file.retention,
             secure_cookies=not getattr(args, "insecure_cookies", False),
             series=load_series(args.series, data_dir) if hasattr(args, "series") else RecordSeries(),
             notification=load_notification(data_dir),
         )
         status: int = args.run(settings, args)
         return status
-    except (AccountError, ValueError) as error:
+    except (AccountError, KeyFileError, ValueError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 2
     except (SeriesUnavailable, BlobsUnavailable) as error:

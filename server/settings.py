@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from server.merkle.settings import LogSettings
 from server.notification.settings import NotificationSettings
+from server.retention.settings import RetentionSettings
 from server.series.settings import Influx1Series, Influx2Series, RecordSeries
 from server.settings_file import FilePath, Secret, read_yaml
 from telemetry.server_url import check_server_url
@@ -110,6 +112,8 @@ class CentreFile(_Section):
     mode: Mode = "development"
     database: Record = SqliteRecord()
     blobs: Blobs = FolderBlobs()
+    log: LogSettings = LogSettings()
+    retention: RetentionSettings = RetentionSettings()
 
 
 class Settings(BaseModel):
@@ -124,6 +128,8 @@ class Settings(BaseModel):
     mode: Mode = "development"
     database: Record = SqliteRecord()
     blobs: Blobs = FolderBlobs()
+    log: LogSettings = LogSettings()
+    retention: RetentionSettings = RetentionSettings()
     notification: NotificationSettings = Field(default_factory=NotificationSettings)
 
     @property

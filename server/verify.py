@@ -1,4 +1,8 @@
-"""Walks the record and proves it: signatures, chains, pictures, alerts, reports, audit log. Trusts no derived table."""
+"""Walks the record and proves it: signatures, chains, pictures, alerts, reports, audit log, Merkle log, series.
+
+Trusts no derived table. What the journal says is kept on disk meanwhile (`server.verify_scratch`), so that the memory
+that it takes does not grow with the record.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import groupby
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,18 +22,23 @@ from server.audit import verify_audit
 from server.blob_port import BlobDamaged, BlobStore
 from server.clock_repair import offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES, key_of
+from server.merkle.verification import HeldOutside, verify_log
 from server.models import Alert, AlertMove, Evidence, StoredBatch, StoredEvent
 from server.models_life_cycle import RectificationPhoto
 from server.reports.verification import verify_reports
+from server.retention.purged import Purged, verify_tombstones
 from server.self_control.ledger import verify_records
-from server.series.journal import read_portions
-from server.series.models import SeriesProblem
 from server.series.points import points_of_batch
-from server.series.port import Point, SeriesStore
-from server.series.upkeep import carried_to, has_cursors
+from server.series.port import SeriesStore
+from server.series.upkeep import carried_to
+from server.verify_scratch import Scratch, scratch
+from server.verify_series import Journal, verify_series
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, open_batch
 from telemetry.evidence import EvidenceError, verify_manifest
 from telemetry.messages import Event
+
+ROWS_AT_ONCE = 500
+BATCHES_AT_ONCE = 20  # of up to 8 MiB
 
 
 @dataclass
@@ -43,49 +53,47 @@ class Verification:
     reports: int = 0
     audit_entries: int = 0
     self_control: int = 0
+    log_leaves: int = 0
+    log_heads: int = 0
+    purged: int = 0
     alerts_by_kind: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
 
 
-def verify(db: Session, blobs: BlobStore, series: SeriesStore) -> Verification:
-    """Check the whole record, and the series against it. Raises SeriesUnavailable."""
+def verify(db: Session, blobs: BlobStore, series: SeriesStore, held: HeldOutside | None = None) -> Verification:
+    """Check the whole record, and the series against it. Raises SeriesUnavailable.
+
+    *held* is what the caller has from elsewhere to check the Merkle log with.
+    """
     found = Verification()
+    held = held or HeldOutside()
+    purged, tombstone_problems = verify_tombstones(db, held.keys)
+    found.problems += tombstone_problems
+    found.purged = len(purged.refs)
     position = carried_to(db, series.name)
-    seen = _verify_journal(db, found, position)
-    _verify_derived(db, found, seen)
-    _verify_pictures(db, blobs, found, seen)
-    reports = verify_reports(db, blobs)
-    found.reports = reports.reports
-    found.problems += reports.problems
-    found.gaps += reports.gaps
-    found.audit_entries, audit_problems = verify_audit(db)
-    found.problems += audit_problems
-    found.self_control, record_problems = verify_records(db)
-    found.problems += record_problems
-    _verify_points(db, series, found, seen)
+    with scratch() as seen:
+        journal = _verify_journal(db, found, seen, purged, position)
+        _verify_derived(db, found, seen)
+        _verify_pictures(db, blobs, found, seen, purged)
+        reports = verify_reports(db, blobs)
+        found.reports = reports.reports
+        found.audit_entries, audit_problems = verify_audit(db)
+        found.self_control, record_problems = verify_records(db)
+        log = verify_log(db, held)
+        found.log_leaves, found.log_heads = log.leaves, log.heads
+        points = verify_series(db, series, journal)  # last: it may end the snapshot
+    found.points = points.points
+    found.problems += [*reports.problems, *audit_problems, *record_problems, *log.problems, *points.problems]
+    found.gaps += [*reports.gaps, *log.gaps, *points.gaps]
     return found
-
-
-PointKey = tuple[str, str, str, int]
-
-
-@dataclass
-class _Seen:
-    points: set[Point] = field(default_factory=set)
-    events: dict[str, str] = field(default_factory=dict)  # id → digest of what it says; the first one counts
-    pictures: set[str] = field(default_factory=set)
-    incidents: set[str] = field(default_factory=set)
-    last_id: int = 0
-    on_the_way: set[PointKey] = field(default_factory=set)  # in batches that were not carried to the series yet
-    offsets_ms: dict[tuple[str, str], int] = field(default_factory=dict)  # (box, boot) → clock correction
 
 
 def _read_corrections(db: Session) -> dict[tuple[str, str], int]:
     """The clock corrections that the boxes signed, by box and boot; the first to arrive counts."""
     offsets_ms: dict[tuple[str, str], int] = {}
     events = select(StoredBatch.raw).where(StoredBatch.lane == "events").order_by(StoredBatch.id)
-    for raw in db.scalars(events.execution_options(yield_per=200)):
+    for raw in db.scalars(events.execution_options(yield_per=BATCHES_AT_ONCE)):
         try:
             batch = open_batch(raw, lambda box_id: key_of(db, box_id))
         except BatchError:
@@ -97,56 +105,55 @@ def _read_corrections(db: Session) -> dict[tuple[str, str], int]:
     return offsets_ms
 
 
-def _verify_journal(db: Session, found: Verification, position: int | None) -> _Seen:
-    seen = _Seen(offsets_ms=_read_corrections(db))
+def _verify_journal(db: Session, found: Verification, seen: Scratch, purged: Purged, position: int | None) -> Journal:
+    offsets_ms = _read_corrections(db)
     order = (StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
     lane: tuple[str, str, str] | None = None
-    seq, digest = 0, FIRST_PREVIOUS
-    for row in db.scalars(select(StoredBatch).order_by(*order).execution_options(yield_per=200)):
+    seq, digest, last_id = 0, FIRST_PREVIOUS, 0
+    for row in db.scalars(select(StoredBatch).order_by(*order).execution_options(yield_per=BATCHES_AT_ONCE)):
         name = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
         found.batches += 1
-        seen.last_id = max(seen.last_id, row.id)
+        last_id = max(last_id, row.id)
         if (row.box_id, row.epoch, row.lane) != lane:
             lane, seq, digest = (row.box_id, row.epoch, row.lane), 0, FIRST_PREVIOUS
+        if row.seq != seq + 1:
+            found.gaps.append(f"{row.box_id}/{row.epoch[:8]}/{row.lane}: {seq + 1}-{row.seq - 1} missing")
+        elif row.previous_sha256 != digest:
+            found.problems.append(f"{name}: does not follow the batch before it")
+        seq, digest = row.seq, row.sha256
+        if not row.raw and ("readings", str(row.id)) in purged.refs:
+            continue
         try:
             batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
         except BatchError as error:
             found.problems.append(f"{name}: {error}")
-            seq, digest = row.seq, row.sha256
             continue
-        header = batch.header
+        header, digest = batch.header, batch.sha256
         if batch.sha256 != row.sha256 or header.previous_sha256 != row.previous_sha256 or header.count != row.count:
             found.problems.append(f"{name}: its row does not describe its bytes")
         if (header.box_id, header.epoch, header.lane, header.seq) != (row.box_id, row.epoch, row.lane, row.seq):
             found.problems.append(f"{name}: its bytes are those of another batch")
-        if row.seq == seq + 1 and header.previous_sha256 != digest:
-            found.problems.append(f"{name}: does not follow the batch before it")
-        if row.seq != seq + 1:
-            found.gaps.append(f"{row.box_id}/{row.epoch[:8]}/{row.lane}: {seq + 1}-{row.seq - 1} missing")
-        seq, digest = row.seq, batch.sha256
-        _collect(batch, found, seen, carried=position is None or row.id <= position)
-    return seen
+        repair_ms = offsets_ms.get((header.box_id, header.boot_id), 0)
+        _collect(batch, repair_ms, found, seen, carried=position is None or row.id <= position)
+    return Journal(seen, last_id, offsets_ms, purged.readings_to_ms)
 
 
-def _collect(batch: Batch, found: Verification, seen: _Seen, *, carried: bool) -> None:
+def _collect(batch: Batch, repair_ms: int, found: Verification, seen: Scratch, *, carried: bool) -> None:
     box_id = batch.header.box_id
-    repair_ms = seen.offsets_ms.get((box_id, batch.header.boot_id), 0)
     points = points_of_batch(batch, repair_ms)
     found.readings += len(points)
-    seen.points.update(points)
-    if not carried:
-        seen.on_the_way.update(point[:4] for point in points)
+    seen.add_points(points, carried=carried)
     for _, record in batch.records:
         offset_ms = 0 if record.clock_synced else repair_ms
         if isinstance(record, Event):
             found.events += 1
             at = record.at + timedelta(milliseconds=offset_ms)
             said = (box_id, record.incident_id, record.type, record.source_id, at, record.data)
-            seen.events.setdefault(record.event_id, _digest(*said))
+            seen.add_event(record.event_id, _digest(*said))
             if record.type in OPENS | UPDATES | CLOSES:
-                seen.incidents.add(record.incident_id)
+                seen.add("incident", [record.incident_id])
             evidence = record.data.get("evidence")
-            seen.pictures.update(evidence if isinstance(evidence, list) else [])
+            seen.add("picture", evidence if isinstance(evidence, list) else [])
 
 
 def _digest(box_id: str, incident_id: str, kind: str, source_id: str, at: datetime, data: Mapping[str, object]) -> str:
@@ -154,96 +161,47 @@ def _digest(box_id: str, incident_id: str, kind: str, source_id: str, at: dateti
     return sha256(text.encode()).hexdigest()
 
 
-def _verify_derived(db: Session, found: Verification, seen: _Seen) -> None:
-    stored_events = {
-        row.event_id: _digest(row.box_id, row.incident_id, row.type, row.source_id, row.at, row.data)
-        for row in db.scalars(select(StoredEvent).execution_options(yield_per=500))
-    }
-    for event_id in sorted(seen.events.keys() ^ stored_events.keys()):
-        found.problems.append(f"event {event_id}: {'not stored' if event_id in seen.events else 'in no batch'}")
-    for event_id in sorted(seen.events.keys() & stored_events.keys()):
-        if seen.events[event_id] != stored_events[event_id]:
-            found.problems.append(f"event {event_id}: says something else than its batch")
-    rows = db.execute(select(Alert.incident_id, Alert.kind, Alert.box_id)).all()
-    found.alerts_by_kind = dict(sorted(Counter(kind for _, kind, _ in rows).items()))
-    alerts = {incident_id for incident_id, _, box_id in rows if box_id is not None}
-    for incident_id in sorted(seen.incidents - alerts):
-        found.problems.append(f"incident {incident_id}: its alert is gone")
-    for incident_id in sorted(alerts - seen.incidents):
-        found.problems.append(f"incident {incident_id}: its alert is in no batch")
+def _verify_derived(db: Session, found: Verification, seen: Scratch) -> None:
+    for row in db.scalars(select(StoredEvent).execution_options(yield_per=ROWS_AT_ONCE)):
+        said = seen.event(row.event_id)
+        if said is None:
+            found.problems.append(f"event {row.event_id}: in no batch")
+        elif said != _digest(row.box_id, row.incident_id, row.type, row.source_id, row.at, row.data):
+            found.problems.append(f"event {row.event_id}: says something else than its batch")
+    found.problems += [f"event {event_id}: not stored" for event_id in seen.not_met("event")]
+    kinds: Counter[str] = Counter()
+    alerts = select(Alert.incident_id, Alert.kind, Alert.box_id).order_by(Alert.id)
+    for incident_id, kind, box_id in db.execute(alerts.execution_options(yield_per=ROWS_AT_ONCE)):
+        kinds[kind] += 1
+        if box_id is not None and not seen.meet("incident", incident_id):
+            found.problems.append(f"incident {incident_id}: its alert is in no batch")
+    found.alerts_by_kind = dict(sorted(kinds.items()))
+    found.problems += [f"incident {incident_id}: its alert is gone" for incident_id in seen.not_met("incident")]
     found.problems += verify_warnings(db)
     _verify_moves(db, found)
 
 
 def _verify_moves(db: Session, found: Verification) -> None:
     """Every alert's state is the end of an unbroken row of moves."""
-    moves: dict[int, str | None] = {}
-    for move in db.scalars(select(AlertMove).order_by(AlertMove.id).execution_options(yield_per=500)):
-        if move.old_state != moves.get(move.alert_id):
-            found.problems.append(f"alert {move.alert_id}: move {move.id} does not follow the move before it")
-        moves[move.alert_id] = move.new_state
-    for alert_id, state in db.execute(select(Alert.id, Alert.state)):
-        if moves.get(alert_id) != state:
+    query = select(Alert.id, Alert.state, AlertMove.id, AlertMove.old_state, AlertMove.new_state)
+    query = query.outerjoin(AlertMove, AlertMove.alert_id == Alert.id).order_by(Alert.id, AlertMove.id)
+    rows = db.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
+    for (alert_id, state), moves in groupby(rows, key=lambda row: (row[0], row[1])):
+        last: str | None = None
+        for _, _, move_id, old_state, new_state in moves:
+            if old_state != last:
+                found.problems.append(f"alert {alert_id}: move {move_id} does not follow the move before it")
+            last = new_state
+        if last != state:
             found.problems.append(f"alert {alert_id}: no move led to its state {state}")
 
 
-def _verify_points(db: Session, series: SeriesStore, found: Verification, seen: _Seen) -> None:
-    """The series holds what the journal says, but for what is on the way or was refused; and nothing else."""
-    stored = {
-        point
-        for key, extent in series.extents().items()
-        for point in series.range(key, extent.first_ms, extent.last_ms)
-    }
-    found.points = len(stored)
-    refused = _refused(db, series.name, found, seen)
-    foreign = stored - seen.points
-    if foreign:  # a store outside of the record may have points of batches that came during this walk
-        db.commit()
-        foreign -= {
-            point for portion in read_portions(db, seen.last_id) for _, some in portion.points for point in some
-        }
-    for point in sorted(foreign, key=lambda point: point[:4]):
-        found.problems.append(f"point {point.sensor_id} at {point.at_ms}: {point.value} is in no batch")
-    missing = {point[:4] for point in seen.points} - {point[:4] for point in stored} - refused
-    on_the_way = missing & seen.on_the_way
-    if on_the_way:
-        found.gaps.append(f"series: {len(on_the_way)} readings are on the way to {series.name}")
-    for name in sorted(missing - on_the_way):
-        found.problems.append(f"point {name[1]} at {name[3]}: is in a batch but not in the series")
-
-
-def _refused(db: Session, store_name: str, found: Verification, seen: _Seen) -> set[PointKey]:
-    """The points that the store would not take; each problem is told."""
-    names: set[PointKey] = set()
-    if not has_cursors(db):
-        return names
-    mine = select(SeriesProblem, StoredBatch).join(StoredBatch, StoredBatch.id == SeriesProblem.batch_id)
-    for problem, row in db.execute(mine.where(SeriesProblem.store == store_name)):
-        where = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
-        if problem.sensor_id is None or problem.quantity is None or problem.observed_at_ms is None:
-            found.gaps.append(f"series: {where}: {problem.reason}")
-            names |= {point[:4] for point in _points_in(db, row, seen)}
-            continue
-        found.gaps.append(f"series: {where}: {problem.sensor_id} at {problem.observed_at_ms} refused: {problem.reason}")
-        names.add((row.box_id, problem.sensor_id, problem.quantity, problem.observed_at_ms))
-    return names
-
-
-def _points_in(db: Session, row: StoredBatch, seen: _Seen) -> list[Point]:
-    try:
-        batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
-    except BatchError:
-        return []  # told by the walk over the journal
-    return points_of_batch(batch, seen.offsets_ms.get((batch.header.box_id, batch.header.boot_id), 0))
-
-
-def _verify_pictures(db: Session, blobs: BlobStore, found: Verification, seen: _Seen) -> None:
-    missing = seen.pictures - set(db.scalars(select(Evidence.sha256)))
-    found.gaps += [f"picture {digest}: announced by an event, not uploaded yet" for digest in sorted(missing)]
+def _verify_pictures(db: Session, blobs: BlobStore, found: Verification, seen: Scratch, purged: Purged) -> None:
     known: set[str] = set()
     follows: dict[str, str] = {}  # digest of the evidence before → a picture that names it
-    for row in db.scalars(select(Evidence)):
+    for row in db.scalars(select(Evidence).execution_options(yield_per=ROWS_AT_ONCE)):
         found.pictures += 1
+        seen.meet("picture", row.sha256)
         try:
             manifest = verify_manifest(row.signed_manifest, row.signature, lambda box_id: key_of(db, box_id))
         except EvidenceError as error:
@@ -255,20 +213,24 @@ def _verify_pictures(db: Session, blobs: BlobStore, found: Verification, seen: _
         known.add(sha256(row.signed_manifest).hexdigest())
         if manifest.previous_sha256 is not None:
             follows.setdefault(manifest.previous_sha256, row.sha256)
-        _verify_blob(blobs, row.sha256, found)
+        _verify_blob(blobs, row.sha256, found, purged)
+    waiting = seen.not_met("picture")
+    found.gaps += [f"picture {digest}: announced by an event, not uploaded yet" for digest in waiting]
     found.gaps += [
         f"picture {follows[digest]}: the evidence before it in its chain is not here"
         for digest in sorted(follows.keys() - known)
     ]
-    for original, shown in db.execute(select(RectificationPhoto.original_sha256, RectificationPhoto.photo_sha256)):
-        _verify_blob(blobs, original, found)
-        _verify_blob(blobs, shown, found)
+    photos = select(RectificationPhoto.original_sha256, RectificationPhoto.photo_sha256)
+    for original, shown in db.execute(photos.execution_options(yield_per=ROWS_AT_ONCE)):
+        _verify_blob(blobs, original, found, purged)
+        _verify_blob(blobs, shown, found, purged)
 
 
-def _verify_blob(blobs: BlobStore, digest: str, found: Verification) -> None:
+def _verify_blob(blobs: BlobStore, digest: str, found: Verification, purged: Purged) -> None:
     try:
         blobs.get(digest)
     except KeyError:
-        found.problems.append(f"picture {digest}: its bytes are missing")
+        if ("picture", digest) not in purged.refs:
+            found.problems.append(f"picture {digest}: its bytes are missing")
     except BlobDamaged:
         found.problems.append(f"picture {digest}: its bytes were changed")

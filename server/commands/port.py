@@ -19,14 +19,16 @@ Run: TypeAlias = Callable[[Settings, argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def take_data(parser: argparse.ArgumentParser, *, series: bool = False, as_json: bool = False) -> None:
+def take_data(
+    parser: argparse.ArgumentParser, *, series: bool = False, as_json: bool = False, needed: bool = True
+) -> None:
     """Arguments for a command on the record: its folder and its settings, which the environment may name as well.
 
-    On request the settings of the series, and ``--json``.
+    On request the settings of the series, and ``--json``; *needed* is off for a command that may do without a record.
     """
     data = os.environ.get("BRIGHTLINE_DATA")
     parser.add_argument(
-        "--data", type=Path, required=data is None, default=data and Path(data), help="folder of the record"
+        "--data", type=Path, required=needed and data is None, default=data and Path(data), help="folder of the record"
     )
     settings = os.environ.get("BRIGHTLINE_SETTINGS")
     parser.add_argument(

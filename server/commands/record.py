@@ -14,6 +14,8 @@ from server.commands.port import Commands, need_record, opened, take_data
 from server.settings import Settings
 
 if TYPE_CHECKING:
+    from server.merkle.bundle_check import BundleVerification
+    from server.merkle.verification import HeldOutside
     from server.reports.verification import ReportVerification
     from server.verify import Verification
 
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     verify = commands.add_parser("verify", help="check every signature, chain, picture and alert of the record")
     verify.add_argument("--report", type=Path, metavar="FILE", help="check this PDF, CSV or JSON of a signed report")
-    take_data(verify, series=True, as_json=True)
+    verify.add_argument("--offline", type=Path, metavar="BUNDLE", help="check this export, with --public-keys alone")
+    verify.add_argument(
+        "--public-keys", type=Path, metavar="FILE", help="trust these keys (see keys), not the record's"
+    )
+    verify.add_argument("--heads", type=Path, metavar="FILE", help="published heads that were kept elsewhere")
+    take_data(verify, series=True, as_json=True, needed=False)
     verify.set_defaults(run=_verify)
     gaps = commands.add_parser("gaps", help="list the batches that boxes have not delivered, with the reason they told")
     gaps.add_argument("--box", help="of this box only")
@@ -68,7 +75,7 @@ def _gaps(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _verify(settings: Settings, args: argparse.Namespace) -> int:
-    found = _verified(settings, args.report)
+    found = _verified_bundle(args) if args.offline else _verified(settings, args)
     if args.json:
         sys.stdout.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
     else:
@@ -80,7 +87,16 @@ def _verify(settings: Settings, args: argparse.Namespace) -> int:
     return 1 if found.problems else 0
 
 
-def _verified(settings: Settings, report: Path | None) -> Verification | ReportVerification:
+def _verified_bundle(args: argparse.Namespace) -> BundleVerification:
+    from server.merkle.bundle_check import verify_bundle
+    from server.merkle.public_keys import read_public_keys
+
+    if args.public_keys is None:
+        raise ValueError("--offline needs --public-keys FILE, from brightline-server keys of that centre")
+    return verify_bundle(args.offline, read_public_keys(args.public_keys))
+
+
+def _verified(settings: Settings, args: argparse.Namespace) -> Verification | ReportVerification:
     from sqlalchemy.orm import Session
 
     from server.blobs import open_blobs
@@ -89,6 +105,8 @@ def _verified(settings: Settings, report: Path | None) -> Verification | ReportV
     from server.series.stores import open_store
     from server.verify import verify
 
+    if args.data is None:
+        raise ValueError("--data DIR: the folder of the record")
     need_record(settings)
     with (
         closing(open_blobs(settings)) as blobs,
@@ -96,19 +114,37 @@ def _verified(settings: Settings, report: Path | None) -> Verification | ReportV
         Session(engine) as db,
     ):
         check_revision(engine)
-        if report:
-            return verify_report_file(db, blobs, report.read_bytes())
+        if args.report:
+            return verify_report_file(db, blobs, args.report.read_bytes())
         with closing(open_store(settings.series, engine, reading=db.connection())) as series:
-            return verify(db, blobs, series)
+            return verify(db, blobs, series, _held_outside(settings, args))
 
 
-def _checked(found: Verification | ReportVerification) -> str:
+def _held_outside(settings: Settings, args: argparse.Namespace) -> HeldOutside:
+    """The keys and heads that were given; the file of heads that this centre writes is always looked at."""
+    from server.merkle.public_keys import read_public_keys
+    from server.merkle.settings import HEADS_FILE
+    from server.merkle.verification import HeldOutside, read_heads_file
+
+    own = settings.log.heads_file or settings.data_dir / HEADS_FILE
+    files = [path for path in (own if own.exists() else None, args.heads) if path is not None]
+    keys = read_public_keys(args.public_keys).log if args.public_keys else None
+    return HeldOutside(keys, [note for path in files for note in read_heads_file(path)])
+
+
+def _checked(found: Verification | ReportVerification | BundleVerification) -> str:
     """What was looked at, in one line."""
+    from server.merkle.bundle_check import BundleVerification
     from server.verify import Verification
 
+    if isinstance(found, BundleVerification):
+        return (
+            f"{found.items} items, {found.batches} batches, {found.pictures} pictures, under the head of {found.head}"
+        )
     if not isinstance(found, Verification):
         return found.report or "the file"
     return (
         f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
-        f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports, {found.audit_entries} audit entries"
+        f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports, {found.audit_entries} audit entries, "
+        f"{found.log_leaves} leaves of the log, {found.purged} purged"
     )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine
 
+import server.merkle.models
 import server.models_assets
 import server.models_audit
 import server.models_life_cycle
 import server.models_notification
 import server.models_self_control
+import server.retention.models
 import server.series.models
 import server.work  # noqa: F401 - their tables belong to the metadata
+from server.merkle.triggers import ensure_triggers
 from server.models_uplink import Base
 from server.postgres import MIGRATION_LOCK, connect_arguments
 from server.settings import PostgresRecord, Settings
@@ -33,4 +36,5 @@ with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()
+        ensure_triggers(connection)
 engine.dispose()

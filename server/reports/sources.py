@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple, cast
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.orm import Session
 
 from server.dialects import write_rows
@@ -75,6 +75,7 @@ def find_batches(
             BatchSource.lane == lane,
             BatchSource.first_ms < end_ms,
             BatchSource.last_ms >= start_ms,
+            func.length(StoredBatch.raw) > 0,  # what was purged can prove nothing
         )
         .order_by(StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
         .limit(batches_max + 1)

@@ -35,7 +35,9 @@ def read_portion(db: Session, after_id: int) -> Portion | None:
     """The next batches of readings behind *after_id*, verified as ingest did; None when there is none."""
     sizes = db.execute(
         select(StoredBatch.id, StoredBatch.count, func.length(StoredBatch.raw))
-        .where(StoredBatch.id > after_id, StoredBatch.lane == "readings")
+        .where(
+            StoredBatch.id > after_id, StoredBatch.lane == "readings", func.length(StoredBatch.raw) > 0
+        )  # not purged
         .order_by(StoredBatch.id)
         .limit(PORTION_BATCHES_MAX)
     ).all()

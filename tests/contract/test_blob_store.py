@@ -107,6 +107,18 @@ def test_put_again_and_at_once_it_is_there_once(store: BlobStore, rig: FolderRig
     assert len(rig.names()) == before + 1
 
 
+def test_what_is_deleted_is_gone_and_may_be_put_again(store: BlobStore, rig: FolderRig | S3Rig) -> None:
+    data = os.urandom(1000)
+    sha256 = store.put(data)
+    for _ in range(2):  # nothing happens the second time
+        store.delete(sha256)
+        with pytest.raises(KeyError):
+            store.get(sha256)
+    with pytest.raises(KeyError):
+        store.delete("../../etc/passwd")
+    assert store.get(store.put(data)) == data
+
+
 def test_a_blob_that_is_there_is_not_written_again(store: BlobStore, rig: FolderRig | S3Rig) -> None:
     sha256 = store.put(b"written once")
     rig.overwrite(sha256, b"changed by somebody")

@@ -1,0 +1,79 @@
+"""Legal holds: who wants what kept, why and until when. No purge breaks one; placing and releasing is on record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from server.audit import Actor, note
+from server.models import Alert
+from server.retention.models import LegalHold
+
+REASON_CHARACTERS_MAX = 2000
+
+
+class HoldRefused(ValueError):
+    """A hold without a reason, on nothing, or one that is not there; the message says which."""
+
+
+def place_hold(
+    db: Session,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    site_id: int | None = None,
+    alert_id: int | None = None,
+    until: datetime | None = None,
+) -> LegalHold:
+    """Hold an alert, or a whole site, in the caller's transaction; raises HoldRefused."""
+    if not reason.strip():
+        raise HoldRefused("a hold needs a reason")
+    if until is not None and until <= now:
+        raise HoldRefused("a hold ends in the future")
+    if alert_id is not None:
+        alert = db.get(Alert, alert_id)
+        if alert is None:
+            raise HoldRefused(f"there is no alert {alert_id}")
+        site_id = alert.site_id
+    if site_id is None:
+        raise HoldRefused("a hold is on an alert or a site")
+    hold = LegalHold(
+        site_id=site_id, alert_id=alert_id, reason=reason[:REASON_CHARACTERS_MAX], placed_by=actor.name,
+        placed_at=now, until=until,
+    )  # fmt: skip
+    db.add(hold)
+    db.flush()
+    said = {"alert": alert_id, "reason": hold.reason, "until": until.isoformat() if until else None}
+    note(db, actor, "hold.place", ("hold", hold.id), said, site_id=site_id)
+    return hold
+
+
+def release_hold(db: Session, actor: Actor, hold_id: int, reason: str, now: datetime) -> LegalHold:
+    """End a hold in the caller's transaction; raises HoldRefused."""
+    hold = db.get(LegalHold, hold_id)
+    if hold is None or hold.released_at is not None:
+        raise HoldRefused(f"there is no hold {hold_id} to release")
+    if not reason.strip():
+        raise HoldRefused("a release needs a reason")
+    hold.released_by, hold.released_at, hold.release_reason = actor.name, now, reason[:REASON_CHARACTERS_MAX]
+    note(db, actor, "hold.release", ("hold", hold.id), {"reason": hold.release_reason}, site_id=hold.site_id)
+    return hold
+
+
+def active(now: datetime) -> ColumnElement[bool]:
+    """The condition that a hold counts."""
+    return and_(LegalHold.released_at.is_(None), or_(LegalHold.until.is_(None), LegalHold.until > now))
+
+
+def alert_is_held(now: datetime) -> ColumnElement[bool]:
+    """The condition that an alert, or its site, is held."""
+    whole_site = and_(LegalHold.alert_id.is_(None), LegalHold.site_id == Alert.site_id)
+    return select(LegalHold.id).where(active(now), or_(LegalHold.alert_id == Alert.id, whole_site)).exists()
+
+
+def list_holds(db: Session) -> list[LegalHold]:
+    """All of them, the newest first."""
+    return list(db.scalars(select(LegalHold).order_by(LegalHold.id.desc())))

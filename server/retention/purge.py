@@ -1,0 +1,200 @@
+"""Carries out the rules: what may go, a tombstone for each, and only then the bytes.
+
+A blob goes only when every row that names it lets it go; readings stay while a signed report or a hold of their site
+needs them. Each step may be cut short and done again: a tombstone without ``done_at`` is finished by the next run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Select, String, cast, delete, exists, func, select
+from sqlalchemy.orm import Session
+
+from server.audit import SYSTEM, note
+from server.blob_port import BlobStore
+from server.database import writing
+from server.ingest import key_of
+from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch
+from server.models_life_cycle import RectificationPhoto
+from server.models_uplink import UnsyncedPoint
+from server.reports.models import BatchSource, ReportFile, SignedReport
+from server.retention.holds import active, alert_is_held
+from server.retention.models import LegalHold, Tombstone
+from server.retention.purged import add_tombstone
+from server.retention.rules import RetentionRules, Rule
+from server.series.points import points_of_batch
+from telemetry.batch import BatchError, open_batch
+from telemetry.signing import Signer
+
+AT_ONCE_MAX = 20
+
+
+@dataclass(frozen=True)
+class Purge:
+    """One thing to purge: ``picture`` and its digest, or ``readings`` and the number of the batch."""
+
+    kind: str
+    ref: str
+    rule: str
+    size_bytes: int
+
+
+def find_purges(db: Session, rules: RetentionRules, now: datetime) -> Iterator[Purge]:
+    """What the rules let go now, each once."""
+    seen: set[str] = set()
+    for rule in rules.rules:
+        if rule.what == "readings":
+            yield from _readings(db, rule, now)
+            continue
+        for alert in db.scalars(_finished(rule, now)):
+            for digest in _blobs_of(db, alert):
+                if digest not in seen and _may_go(db, digest, rules, now):
+                    seen.add(digest)
+                    size_bytes = db.scalar(select(Evidence.size_bytes).where(Evidence.sha256 == digest)) or 0
+                    yield Purge("picture", digest, rule.name, size_bytes)
+
+
+def _finished(rule: Rule, now: datetime) -> Select[Any]:
+    """Alerts of the rule's states whose last move is old enough, and which nobody holds."""
+    last_move = select(func.max(AlertMove.at)).where(AlertMove.alert_id == Alert.id).scalar_subquery()
+    return (
+        select(Alert)
+        .where(Alert.state.in_(rule.states), last_move < rule.before(now), ~alert_is_held(now))
+        .order_by(Alert.id)
+    )
+
+
+def _blobs_of(db: Session, alert: Alert) -> list[str]:
+    """The digests of an alert's pictures and photos that were not purged yet."""
+    pictures = select(Evidence.sha256).where(Evidence.incident_id == alert.incident_id, Evidence.box_id == alert.box_id)
+    mine = select(Rectification.id).where(Rectification.alert_id == alert.id)
+    of_mine = RectificationPhoto.rectification_id.in_(mine)
+    originals = select(RectificationPhoto.original_sha256).where(of_mine)
+    shown = select(RectificationPhoto.photo_sha256).where(of_mine)
+    found = {digest for query in (pictures, originals, shown) for digest in db.scalars(query)}
+    gone = select(Tombstone.ref).where(Tombstone.kind == "picture", Tombstone.ref.in_(found))
+    return sorted(found - set(db.scalars(gone)))
+
+
+def _may_go(db: Session, digest: str, rules: RetentionRules, now: datetime) -> bool:
+    """Whether every alert that names the blob lets it go, and no report is made of it."""
+    if db.scalar(select(ReportFile.id).where(ReportFile.sha256 == digest).limit(1)) is not None:
+        return False
+    of_evidence = exists().where(
+        Evidence.sha256 == digest, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
+    )
+    of_photo = exists().where(
+        Rectification.alert_id == Alert.id,
+        RectificationPhoto.rectification_id == Rectification.id,
+        (RectificationPhoto.original_sha256 == digest) | (RectificationPhoto.photo_sha256 == digest),
+    )
+    owners = set(db.scalars(select(Alert.id).where(of_evidence | of_photo)))
+    for rule in rules.rules:
+        if rule.what == "pictures" and owners:
+            owners -= set(db.scalars(_finished(rule, now).with_only_columns(Alert.id).where(Alert.id.in_(owners))))
+    return not owners
+
+
+def _readings(db: Session, rule: Rule, now: datetime) -> Iterator[Purge]:
+    """Batches from before the rule's limit; none of a held site, none that a signed report rests on."""
+    before = rule.before(now)
+    before_ms = round(before.timestamp() * 1000)
+    last_ms = select(func.max(BatchSource.last_ms)).where(BatchSource.batch_id == StoredBatch.id).scalar_subquery()
+    gone = exists().where(Tombstone.kind == "readings", Tombstone.ref == cast(StoredBatch.id, String(64)))
+    held = exists().where(LegalHold.site_id == Box.site_id, active(now))
+    query = (
+        select(StoredBatch.id, func.length(StoredBatch.raw), Box.site_id)
+        .join(Box, Box.id == StoredBatch.box_id)
+        .where(StoredBatch.lane == "readings", StoredBatch.received_at < before, last_ms < before_ms, ~gone, ~held)
+        .order_by(StoredBatch.id)
+    )
+    reports = _report_spans(db)
+    for batch_id, size_bytes, site_id in db.execute(query):
+        spans = db.execute(
+            select(func.min(BatchSource.first_ms), func.max(BatchSource.last_ms)).where(
+                BatchSource.batch_id == batch_id
+            )
+        ).one()
+        if not any(first <= spans[1] and spans[0] <= last for first, last in reports.get(site_id, [])):
+            yield Purge("readings", str(batch_id), rule.name, size_bytes)
+
+
+def _report_spans(db: Session) -> dict[int, list[tuple[float, float]]]:
+    """The periods of the signed reports of each site, in ms since 1970 UTC."""
+    spans: dict[int, list[tuple[float, float]]] = {}
+    for site_id, start, end in db.execute(select(SignedReport.site_id, SignedReport.start, SignedReport.end)):
+        spans.setdefault(site_id, []).append((start.timestamp() * 1000, end.timestamp() * 1000))
+    return spans
+
+
+def purge_portion(
+    engine: Engine, blobs: BlobStore, signer: Signer, rules: RetentionRules, now: datetime
+) -> Counter[str]:
+    """Purge at most AT_ONCE_MAX things; how many of each rule. Raises BlobsUnavailable, OSError, SQLAlchemyError."""
+    with Session(engine) as db:  # found without holding up those who write
+        wanted = [purge for purge, _ in zip(find_purges(db, rules, now), range(AT_ONCE_MAX), strict=False)]
+    done: Counter[str] = Counter()
+    with Session(writing(engine)) as db, db.begin():
+        if wanted:
+            still = {(purge.kind, purge.ref) for purge in _still(db, wanted, rules, now)}
+            for purge in wanted:
+                if (purge.kind, purge.ref) in still:
+                    add_tombstone(db, signer, purge.kind, purge.ref, purge.rule, purge.size_bytes, now)
+                    done[purge.rule] += 1
+            if done:
+                note(db, SYSTEM, "retention.purge", ("rule", ", ".join(sorted(done))), dict(done))
+    _finish(engine, blobs, rules, now)
+    return done
+
+
+def _still(db: Session, wanted: list[Purge], rules: RetentionRules, now: datetime) -> Iterator[Purge]:
+    """What may go under the lock of the writers, too: a hold may have come."""
+    for purge in wanted:
+        if purge.kind == "picture":
+            if _may_go(db, purge.ref, rules, now):
+                yield purge
+        else:
+            held = select(LegalHold.id).join(Box, Box.site_id == LegalHold.site_id)
+            held = held.join(StoredBatch, StoredBatch.box_id == Box.id)
+            if db.scalar(held.where(StoredBatch.id == int(purge.ref), active(now)).limit(1)) is None:
+                yield purge
+
+
+def _finish(engine: Engine, blobs: BlobStore, rules: RetentionRules, now: datetime) -> None:
+    """Delete the bytes that tombstones speak of, in the transaction which says that it is done."""
+    with Session(writing(engine)) as db, db.begin():
+        waiting = select(Tombstone).where(Tombstone.done_at.is_(None)).order_by(Tombstone.id).limit(AT_ONCE_MAX)
+        for stone in db.scalars(waiting).all():
+            if stone.kind == "readings":
+                _empty_batch(db, int(stone.ref))
+            elif _may_go(db, stone.ref, rules, now):
+                blobs.delete(stone.ref)
+            stone.done_at = now
+
+
+def _empty_batch(db: Session, batch_id: int) -> None:
+    """Take the bytes out of a batch and its points out of the record's series; its place in the chain stays."""
+    row = db.get_one(StoredBatch, batch_id)
+    try:
+        batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
+    except BatchError:
+        row.raw = b""
+        return
+    spans: dict[tuple[str, str], list[int]] = {}
+    for point in points_of_batch(batch):
+        spans.setdefault((point.sensor_id, point.quantity), []).append(point.at_ms)
+    for (sensor_id, quantity), at_ms in spans.items():
+        db.execute(
+            delete(SeriesPoint).where(
+                SeriesPoint.box_id == row.box_id, SeriesPoint.sensor_id == sensor_id,
+                SeriesPoint.quantity == quantity, SeriesPoint.observed_at_ms.between(min(at_ms), max(at_ms)),
+            )
+        )  # fmt: skip
+    boot = (UnsyncedPoint.box_id == row.box_id, UnsyncedPoint.boot_id == batch.header.boot_id)
+    db.execute(delete(UnsyncedPoint).where(*boot))
+    row.raw = b""
