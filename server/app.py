@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from server import api, audit_pages, box_api, pages, problems, report_api, report_pages
+from server import api, audit_pages, box_api, pages, problems, report_api, report_pages, token_api
 from server.access import NotAllowed
 from server.accounts import warm_up
 from server.blobs import FolderBlobStore
@@ -92,6 +92,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(report_api.router)
     app.include_router(report_pages.router)
     app.include_router(audit_pages.router)
+    app.include_router(token_api.router)
+    app.include_router(token_api.pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)

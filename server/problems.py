@@ -81,7 +81,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(LoginNeeded)
     async def on_login_needed(request: Request, _: LoginNeeded) -> Response:
         if request.url.path.startswith("/api/"):
-            return problem_response(401, "login_needed", "log in first")
+            said = "log in first, or send a token that is valid: Authorization: Bearer ..."
+            return problem_response(401, "login_needed", said, {"www-authenticate": "Bearer"})
         return RedirectResponse("/login", 303)
 
     @app.exception_handler(RoutingException)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine
 
+import server.models_access
 import server.models_audit
 import server.series.models  # noqa: F401 - its tables belong to the metadata
 from server.models_uplink import Base

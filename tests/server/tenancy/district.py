@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from server.accounts import add_user, ensure_site, finish_login, make_enrolment_code
 from server.database import make_engine, writing
 from server.models import User
-from server.policy import ROLES, SITE_ROLES
+from server.policy import ROLES, SITE_ROLES, may
 from server.regions import ensure_region
 from server.reports import desk
 from server.reports.document import Document
@@ -91,6 +91,7 @@ class District:
     settings: Settings
     places: dict[str, Place] = field(default_factory=dict)
     people: list[Somebody] = field(default_factory=list)
+    tokens: dict[str, int] = field(default_factory=dict)  # by the name of their owner
 
     @contextmanager
     def database(self) -> Iterator[Session]:
@@ -129,6 +130,12 @@ class District:
     def ask(self, who: Somebody | None, method: str, path: str, **said: Any) -> httpx.Response:
         headers = who.headers if who else {"accept-language": "en"}
         return self.client_.request(method, path, headers=headers, **said)
+
+    def give_token(self, who: Somebody) -> None:
+        """A token of their own, to whoever may have one."""
+        if may(self.user(who), "token.manage"):
+            body = {"name": "spare", "permissions": ["alert.read"]}
+            self.tokens[who.name] = self.ask(who, "POST", "/api/v1/tokens", json=body).json()["id"]
 
     def furnish(self, name: str, photo: Callable[..., bytes]) -> None:
         """A box, a sensor with readings, an alert with a picture, and a signed report."""
@@ -185,6 +192,6 @@ def settled(data: Path, photo: Callable[..., bytes]) -> Iterator[District]:
             district.furnish(name, photo)
         district.people.clear()
         for role, place in BINDINGS:
-            district.somebody(role, place)
+            district.give_token(district.somebody(role, place))
         yield district
         portal.call(district.client_.client.aclose)

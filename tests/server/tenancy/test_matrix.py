@@ -20,7 +20,7 @@ from server.reports.ledger import MAY as REPORT_MAY
 from server.settings import Settings
 from telemetry.batch import sha256_hex
 from tests.server.centre import Box, Centre
-from tests.server.tenancy.district import District, Place, Somebody, settled, wanted
+from tests.server.tenancy.district import District, Place, Somebody, wanted
 
 NOT_OURS = {"/api/openapi.json", "/static"}  # the framework's own, open to everybody
 NOTE: dict[str, Any] = {"data": {"note": "x"}}
@@ -55,6 +55,9 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/reports/sensors/{box_id}/{sensor_id}/cards": _said(CARD),
     "POST /api/v1/reports/{number}/corrections": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
     "POST /reports/{number}/{kind}": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
+    "POST /api/v1/tokens": _said({"json": {"name": "x", "permissions": ["alert.read"]}}),
+    "POST /tokens": _said({"data": {"name": "x", "permissions": ["alert.read"], "csrf": ""}}),
+    "POST /tokens/{token_id}/revoke": _said({"data": {"csrf": ""}}),
 }
 # routes with a rule of several permissions: which one the sample asks for
 ASKS: dict[str, Permission] = {
@@ -92,9 +95,19 @@ class Door:
             "number": place.number, "edition": 1, "format": "json", "language": "en",
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
             else "acknowledge",
+            "token_id": _own_token(district, who, place),
         }  # fmt: skip
         path = self.path.format(**words)
-        return district.ask(who, self.method, path, **SAMPLES.get(self.name, _nothing)(place))
+        said = SAMPLES.get(self.name, _nothing)(place)
+        if who and "csrf" in said.get("data", ()):
+            said = {**said, "data": {**said["data"], "csrf": who.csrf}}
+        return district.ask(who, self.method, path, **said)
+
+
+def _own_token(district: District, who: Somebody | None, place: Place) -> int:
+    """One's own where one reaches the place, else nobody's: tokens belong to people, not to places."""
+    mine = who is not None and any(who.reaches(name) for name, known in district.places.items() if known is place)
+    return district.tokens.get(who.name, 1) if who is not None and mine else 2**40
 
 
 def _routes(routes: list[Any]) -> Iterator[APIRoute]:
@@ -116,12 +129,6 @@ def doors(settings: Settings) -> list[Door]:
         assert len(rules) == 1, f"{route.path} needs one rule: needs(...) or open_to(...)"
         found += [Door(f"{m} {route.path}", m, route.path, rules[0]) for m in sorted(route.methods - {"HEAD"})]
     return found
-
-
-@pytest.fixture(scope="module")
-def district(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes]) -> Iterator[District]:
-    with settled(tmp_path_factory.mktemp("district") / "data", jpeg) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
