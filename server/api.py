@@ -14,7 +14,6 @@ from starlette.datastructures import FormData, UploadFile
 
 from server import queries, service
 from server.access import needs, open_to
-from server.accounts import LoginRefused, finish_login, password_fits, start_login
 from server.alert_state import MoveRefused, State
 from server.audit import note as note_audit
 from server.audit import person
@@ -31,9 +30,9 @@ from server.deps import (
     look_up,
     snapshot,
     transact,
-    transaction,
 )
 from server.live import Change, EventStream
+from server.login import log_in
 from server.models import Alert, User
 from server.photo import PHOTO_BYTES_MAX, PhotoRefused, read_photo
 from server.problems import Problem
@@ -87,28 +86,12 @@ def login(
     response: Response,
     state: StateDep,
     remote: RemoteDep,
+    code: Annotated[str, Form(max_length=40)] = "",
 ) -> dict[str, str]:
     """Log in; gives the CSRF token for the header ``X-CSRF-Token`` and sets the session cookie."""
-    csrf_token, token = _log_in(state, username, password, remote)
-    set_cookie(response, state, token)
-    return {"csrf_token": csrf_token}
-
-
-def _log_in(state: AppState, username: str, password: str, remote: str) -> tuple[str, str]:
-    refused: LoginRefused
-    try:
-        fits = password_fits(look_up(state, lambda db: start_login(db, username)), password)
-        with transaction(state) as db:
-            try:
-                token, session = finish_login(db, username, fits, remote)
-                return session.csrf_token, token
-            except LoginRefused as error:
-                refused = error  # the count of failures is committed first
-    except LoginRefused as error:
-        refused = error
-    if refused.code == "busy":
-        raise Problem(503, "busy", "too many people log in at this moment; try again in some seconds")
-    raise Problem(403, refused.code, "wrong name or password, or too many tries; wait 15 minutes")
+    secret, session = log_in(state, username, password, code, remote)
+    set_cookie(response, state, secret)
+    return {"csrf_token": session.csrf_token}
 
 
 def set_cookie(response: Response, state: AppState, token: str) -> None:

@@ -10,17 +10,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from server import api, audit_pages, box_api, pages, problems, report_api, report_pages, token_api
-from server.access import NotAllowed
+from server import account_pages, api, audit_pages, box_api, pages, problems, report_api, report_pages, token_api
+from server.access import NotAllowed, SecondFactorMissing
 from server.accounts import warm_up
 from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.database import make_engine, migrate
-from server.deps import AppState, BodyLimit
+from server.deps import COOKIE, AppState, BodyLimit
 from server.i18n import catalogue
+from server.instance_key import InstanceKey
 from server.live import Broadcaster
+from server.rate_limit import Buckets, RateLimit
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
 from server.settings import Settings
@@ -43,6 +46,14 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return pages.refused(request, error)
 
 
+async def _enrol_first(request: Request, error: Exception) -> Response:
+    """To the page where a second factor is set up; programs are told."""
+    assert isinstance(error, SecondFactorMissing)
+    if request.url.path.startswith("/api/"):
+        return problems.problem_response(error.status, error.code, error.detail)
+    return RedirectResponse("/account", 303)
+
+
 def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | None = None) -> FastAPI:
     """An application on the data of *settings*; its database is migrated at start.
 
@@ -57,7 +68,11 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         engine = make_engine(settings)
         series = open_store(settings.series, engine)
         ready(engine, settings.series, series)
-        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series)
+        limits = settings.limits
+        failed_logins = Buckets(limits.failed_logins_per_minute / 60, limits.failed_logins_burst)
+        key = InstanceKey.load(settings.data_dir)
+        blobs = FolderBlobStore(settings.blob_dir)
+        state = AppState(settings, engine, blobs, Broadcaster(), series, key, failed_logins)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
@@ -86,16 +101,19 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     )
     problems.install(app)
     app.add_exception_handler(NotAllowed, _refuse)
+    app.add_exception_handler(SecondFactorMissing, _enrol_first)
     app.include_router(box_api.router)
     app.include_router(api.router)
     app.include_router(pages.router)
     app.include_router(report_api.router)
     app.include_router(report_pages.router)
     app.include_router(audit_pages.router)
+    app.include_router(account_pages.router)
     app.include_router(token_api.router)
     app.include_router(token_api.pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
+    app.add_middleware(RateLimit, limits=settings.limits, cookie=COOKIE)
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)
     app.add_middleware(problems.FaultBarrier, secure=settings.secure_cookies)
     return app

@@ -22,10 +22,12 @@ from server.accounts import find_session
 from server.backfill import Backfill
 from server.blobs import FolderBlobStore
 from server.database import writing
+from server.instance_key import InstanceKey
 from server.live import Broadcaster
 from server.models import LoginSession, User
 from server.policy import cut_of
 from server.problems import LoginNeeded, Problem, problem_response
+from server.rate_limit import Buckets
 from server.series.port import SeriesStore
 from server.settings import Settings
 from server.tokens import find_token, needs_use_noted, note_use, session_of_token
@@ -43,6 +45,8 @@ class AppState:
     blobs: FolderBlobStore
     broadcaster: Broadcaster
     series: SeriesStore
+    key: InstanceKey
+    failed_logins: Buckets
     backfill: Backfill = field(default_factory=Backfill)
 
 

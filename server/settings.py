@@ -7,17 +7,24 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import URL
 
+from server.policy import Role
+from server.rate_limit import Limits
 from server.series.settings import Influx1Series, Influx2Series, SqliteSeries
 
 
 class Settings(BaseModel):
-    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept."""
+    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept.
+
+    ``second_factor_roles``: who may do nothing before a second factor is set up.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     data_dir: Path
     secure_cookies: bool = True
     series: SqliteSeries | Influx1Series | Influx2Series = SqliteSeries()
+    limits: Limits = Limits()
+    second_factor_roles: frozenset[Role] = frozenset()
 
     @property
     def database_url(self) -> URL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -175,11 +175,13 @@ def json_only(document: Document) -> Files:
 
 
 @contextmanager
-def settled(data: Path, photo: Callable[..., bytes]) -> Iterator[District]:
-    """The district with all its places and people."""
+def settled(
+    data: Path, photo: Callable[..., bytes], places: Iterable[str] = tuple(REGIONS), **said: Any
+) -> Iterator[District]:
+    """The district with its places and people; *said*: further settings. Without places there are no people either."""
     from server.app import create_app
 
-    settings = Settings(data_dir=data, secure_cookies=False)
+    settings = Settings(data_dir=data, secure_cookies=False, **said)
     app = create_app(settings)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -188,10 +190,10 @@ def settled(data: Path, photo: Callable[..., bytes]) -> Iterator[District]:
     ):
         patch.setattr(desk, "make_files", json_only)  # drawing the PDFs takes seconds and is not what is asked here
         district = District(InProcess(app, portal), settings)
-        for name in REGIONS:
+        for name in places:
             district.furnish(name, photo)
         district.people.clear()
-        for role, place in BINDINGS:
+        for role, place in BINDINGS if places else ():
             district.give_token(district.somebody(role, place))
         yield district
         portal.call(district.client_.client.aclose)
