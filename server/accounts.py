@@ -173,7 +173,7 @@ def set_role(
 
 
 def start_login(db: Session, username: str) -> str:
-    """The hash to check the password against, also one for a name that nobody has or that is locked, so that time tells nothing."""
+    """The hash to check the password against; one as well for a name that nobody has or that is locked."""
     user = db.scalar(select(User).where(User.username == username))
     out = user is None or user.disabled or _locked(user, datetime.now(UTC))
     return _dummy_hash() if out or user is None else user.password_hash

@@ -13,7 +13,18 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from server import account_pages, api, audit_pages, box_api, pages, problems, report_api, report_pages, token_api
+from server import (
+    account_pages,
+    api,
+    audit_pages,
+    box_api,
+    pages,
+    problems,
+    report_api,
+    report_pages,
+    token_api,
+    write_api,
+)
 from server.access import NotAllowed, SecondFactorMissing
 from server.accounts import warm_up
 from server.blobs import FolderBlobStore
@@ -35,6 +46,7 @@ BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
     r"/api/v1/batches": FRAME_BYTES_MAX,
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
+    r"/api/v2/write": write_api.BODY_BYTES_MAX,
     r"(?s:.*)": 64 * 1024,
 }
 
@@ -111,9 +123,11 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(account_pages.router)
     app.include_router(token_api.router)
     app.include_router(token_api.pages)
+    app.include_router(write_api.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     app.add_middleware(RateLimit, limits=settings.limits, cookie=COOKIE)
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)
+    app.add_middleware(write_api.InfluxErrors)
     app.add_middleware(problems.FaultBarrier, secure=settings.secure_cookies)
     return app

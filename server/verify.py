@@ -158,7 +158,7 @@ def _verify_derived(db: Session, found: Verification, seen: _Seen) -> None:
     for event_id in sorted(seen.events.keys() & stored_events.keys()):
         if seen.events[event_id] != stored_events[event_id]:
             found.problems.append(f"event {event_id}: says something else than its batch")
-    alerts = dict(db.execute(select(Alert.incident_id, Alert.kind)).tuples().all())
+    alerts = dict(db.execute(select(Alert.incident_id, Alert.kind)).all())
     found.alerts_by_kind = dict(sorted(Counter(alerts.values()).items()))
     for incident_id in sorted(seen.incidents - set(alerts)):
         found.problems.append(f"incident {incident_id}: its alert is gone")
@@ -210,7 +210,7 @@ def _refused(db: Session, store_name: str, found: Verification, seen: _Seen) -> 
     if not has_cursors(db):
         return names
     mine = select(SeriesProblem, StoredBatch).join(StoredBatch, StoredBatch.id == SeriesProblem.batch_id)
-    for problem, row in db.execute(mine.where(SeriesProblem.store == store_name)).tuples():
+    for problem, row in db.execute(mine.where(SeriesProblem.store == store_name)):
         where = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
         if problem.sensor_id is None or problem.quantity is None or problem.observed_at_ms is None:
             found.gaps.append(f"series: {where}: {problem.reason}")

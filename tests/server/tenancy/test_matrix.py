@@ -56,6 +56,7 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/reports/{number}/corrections": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
     "POST /reports/{number}/{kind}": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
     "POST /api/v1/tokens": _said({"json": {"name": "x", "permissions": ["alert.read"]}}),
+    "POST /api/v2/write": _said({"content": b"temperature value=1"}),
     "POST /tokens": _said({"data": {"name": "x", "permissions": ["alert.read"], "csrf": ""}}),
     "POST /tokens/{token_id}/revoke": _said({"data": {"csrf": ""}}),
 }
