@@ -1,4 +1,4 @@
-"""The camera process: `python -m edge.camera`. Looks, judges, seals the pictures, then says so on standard output.
+"""The camera process: `python -m edge.camera`. Watches several cameras, seals the pictures, says so on standard output.
 
 The only importer of `vision`. It gets its settings as one JSON line on standard input and ends when that closes,
 so it never outlives the box. Pictures are on disk, signed, before the violation is announced.
@@ -10,25 +10,35 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from edge.camera_evidence import EvidenceDesk, Subject
+from edge.camera_evidence import EvidenceDesk, Pictures, Subject, Tier
 from edge.config_cameras import Camera, CameraHours
+from edge.config_evidence import EvidenceSection
+from edge.evidence_folder import EvidenceFolder
+from edge.film_desk import FilmDesk, FilmOrder, FilmTold
+from telemetry.batch import sha256_hex
+from telemetry.evidence import FrameTimes
 from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
-    from vision.happenings import ViolationOpened, WatchItem
+    from vision.happenings import CameraStatus, ClipReady, ModelChanged, ViolationOpened, WatchItem
+    from vision.model_shelf import ModelShelf
+    from vision.pipeline import Watch
     from vision.watch_settings import WatchSettings
 
 END_S = 3.0  # from the end of standard input to the end of the process, whatever a camera does
 
 
 class CameraTask(BaseModel):
-    """What the parent tells the camera process. ``open_incidents``: kind, or kind@zone → incident id."""
+    """One camera. ``open_incidents``: kind, or kind@zone → incident id. ``blind``: it was told as blind before."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +47,22 @@ class CameraTask(BaseModel):
     key_file: Path
     spool_dir: Path
     open_incidents: dict[str, str]
+    blind: bool = False
+    evidence: EvidenceSection = EvidenceSection()
+
+    @property
+    def evidence_dir(self) -> Path:
+        """Where the originals stay."""
+        return self.spool_dir.parent / "evidence"
+
+
+class WatchTask(BaseModel):
+    """What the parent tells the camera process; ``crumbs_file``: see `vision.crumbs`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cameras: Annotated[tuple[CameraTask, ...], Field(min_length=1)]
+    crumbs_file: Path
 
 
 class CoverageLine(BaseModel):
@@ -51,10 +77,11 @@ class CoverageLine(BaseModel):
 
 
 class CameraReport(BaseModel):
-    """One line of what the camera process says."""
+    """One line of what the camera process says; ``camera`` is the id."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    camera: str
     type: Literal[
         "violation_opened",
         "violation_updated",
@@ -63,7 +90,9 @@ class CameraReport(BaseModel):
         "camera_recovered",
         "coverage",
         "stats",
+        "storage",
         "misconfigured",
+        "model_changed",
     ]
     at: AwareDatetime | None = None
     incident_id: str | None = None
@@ -73,10 +102,11 @@ class CameraReport(BaseModel):
     duration_s: float | None = None
     model_sha256: str | None = None
     evidence: list[str] = []
+    evidence_missing: list[str] = []
+    is_film: bool = False
     reason: str | None = None
     judged: int | None = None
-    dropped: int | None = None
-    doubtful: int | None = None
+    drops: dict[str, int] = {}
     rate_fps: float | None = None
     age_ms_max: float | None = None
     inference_ms_mean: float | None = None
@@ -91,7 +121,7 @@ def main() -> int:
     line = sys.stdin.readline()
     if not line:
         return 2
-    task = CameraTask.model_validate_json(line)
+    task = WatchTask.model_validate_json(line)
     stop = threading.Event()
 
     def end_with_parent() -> None:
@@ -105,31 +135,115 @@ def main() -> int:
     os._exit(status)  # threads inside native libraries are not waited for
 
 
-def _watch(task: CameraTask, stop: threading.Event) -> int:
-    from vision.manifest import ModelError
-    from vision.pipeline import Watch
+def suspects(crumbs_file: Path, camera_ids: Sequence[str], *, judged_only: bool) -> list[str]:
+    """Which cameras of a process that died were inside of native code, or only: were being judged."""
+    from vision.crumbs import read_suspects
 
-    try:
-        watch = Watch(_settings(task))
-    except (ModelError, ValueError) as error:
-        _say(CameraReport(type="misconfigured", reason=str(error)[:500]))
+    return read_suspects(crumbs_file, camera_ids, judged_only=judged_only)
+
+
+def _watch(task: WatchTask, stop: threading.Event) -> int:
+    from vision.crumbs import Crumbs
+    from vision.model_shelf import ModelShelf
+    from vision.watchroom import watch_cameras
+
+    shelf = ModelShelf(threads=max(1, len(os.sched_getaffinity(0)) - 1))  # one core is for the decoders and the box
+    watches = [watch for one in task.cameras if (watch := _open_watch(one, shelf))]
+    if not watches:
         return 2
-    desk = EvidenceDesk(task, Signer.load(task.key_file), EvidenceSpool(task.spool_dir))
-    for item in watch.run(stop):
-        _say(_report(item, desk))
+    keepers = {one.camera.id: _keeper(one) for one in task.cameras}
+    crumbs = Crumbs(task.crumbs_file, [one.camera.id for one in task.cameras])
+    for item in watch_cameras(watches, stop, crumbs):
+        keeper = keepers[item.camera_id]
+        _say(_report(item, keeper))
+        for state in keeper.desk.storage_changes():
+            _say(CameraReport(camera=item.camera_id, type="storage", reason=state))
     return 0
 
 
+def _open_watch(task: CameraTask, shelf: ModelShelf) -> Watch | None:
+    """None when the camera is misconfigured, which is told; the others go on."""
+    from vision.manifest import ModelError
+    from vision.pipeline import Watch
+    from vision.watchroom import check_source
+
+    try:
+        watch = Watch(_settings(task), shelf=shelf)
+        check_source(watch)
+        return watch
+    except (ModelError, ValueError) as error:
+        _say(CameraReport(camera=task.camera.id, type="misconfigured", reason=str(error)[:500]))
+        return None
+
+
+def model_problem(camera: Camera) -> str:
+    """Why *camera* cannot be watched with its models, by their manifests; empty when it can."""
+    from vision.manifest import ModelError
+    from vision.readiness import check_models
+
+    nowhere = Path()
+    try:
+        check_models(_settings(CameraTask(
+            box_id="check", camera=camera, key_file=nowhere, spool_dir=nowhere, open_incidents={}
+        )))  # fmt: skip
+    except (ModelError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Where one camera's evidence goes. ``tiers``: of each kind in its catalogue."""
+
+    desk: EvidenceDesk
+    films: FilmDesk | None
+    tiers: Mapping[str, Tier]
+
+
+def _keeper(task: CameraTask) -> Keeper:
+    from vision.catalogue import DEFAULT_FOLDER, Catalogue
+    from vision.detector import DEFAULT_MODEL
+
+    settings = task.evidence
+    signer = Signer.load(task.key_file)
+    folder = EvidenceFolder(
+        task.evidence_dir, bytes_max=settings.local_bytes_max, free_bytes_min=settings.free_bytes_min
+    )
+    desk = EvidenceDesk(task, signer, EvidenceSpool(task.spool_dir), folder)
+    catalogue = Catalogue.load(task.camera.catalogue or DEFAULT_FOLDER)
+    films = None
+    if settings.films:
+        models = [item.path or DEFAULT_MODEL for item in task.camera.models_used]
+        tell = partial(_tell_film, task.camera.id)
+        films = FilmDesk(desk, task.camera.id, models, settings.face_model, signer.public_key, tell)
+        films.start()
+    return Keeper(desk, films, {code: item.tiers[0] for code, item in catalogue.violations.items()})
+
+
+_SAYING = threading.Lock()  # the film desk says things from its own thread
+
+
 def _say(report: CameraReport) -> None:
-    sys.stdout.write(report.model_dump_json(exclude_none=True) + "\n")
-    sys.stdout.flush()
+    with _SAYING:
+        sys.stdout.write(report.model_dump_json(exclude_none=True) + "\n")
+        sys.stdout.flush()
+
+
+def _tell_film(camera_id: str, told: FilmTold) -> None:
+    subject = told.subject
+    _say(
+        CameraReport(
+            camera=camera_id, type="violation_updated", at=subject.at, incident_id=subject.incident_id,
+            kind=subject.kind, zone=subject.zone, evidence=told.evidence, evidence_missing=told.missing, is_film=True,
+        )
+    )  # fmt: skip
 
 
 def _settings(task: CameraTask) -> WatchSettings:
     from vision.catalogue import DEFAULT_FOLDER
     from vision.detector import DEFAULT_MODEL
     from vision.site_times import SiteTimes, Span
-    from vision.watch_settings import ModelUse, OpenIncident, Watched, WatchSettings
+    from vision.watch_settings import ModelUse, OpenIncident, ShadowUse, Watched, WatchSettings
     from vision.zones import Zone
 
     def spans(hours: tuple[CameraHours, ...]) -> tuple[Span, ...]:
@@ -140,9 +254,20 @@ def _settings(task: CameraTask) -> WatchSettings:
     incidents = [(*key.partition("@")[::2], incident) for key, incident in task.open_incidents.items()]
     return WatchSettings(
         camera_id=camera.id,
-        source=camera.source,
+        source=camera.watched_source,
+        clip_source=camera.film_source,
+        keyframes_only=camera.keyframes_only,
+        hardware=camera.hardware,
+        view=camera.view,
+        sight_file=task.spool_dir.parent / "vision" / f"{camera.id}.view.npz",
         models=tuple(
-            ModelUse(item.path or DEFAULT_MODEL, item.rate_fps, item.regions, item.close_look)
+            ModelUse(
+                item.path or DEFAULT_MODEL,
+                item.rate_fps,
+                item.regions,
+                item.close_look,
+                ShadowUse(**dict(item.shadow)) if item.shadow else None,
+            )
             for item in camera.models_used
         ),
         violations=tuple(Watched(item.code, item.zones, camera.changes_for(item)) for item in camera.violations),
@@ -153,39 +278,73 @@ def _settings(task: CameraTask) -> WatchSettings:
         ),
         catalogue=camera.catalogue or DEFAULT_FOLDER,
         rate_fps=camera.rate_fps,
+        shadow_dir=task.spool_dir.parent / "shadow" / camera.id,
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
+        face_model=task.evidence.face_model,
+        blind=task.blind,
     )
 
 
-def _report(item: WatchItem, desk: EvidenceDesk) -> CameraReport:
-    from vision.happenings import CameraStatus, ClipReady, FrameStats, ViolationClosed, ViolationOpened
+def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
+    from vision.happenings import CameraStatus, ClipReady, FrameStats, ModelChanged, ViolationClosed, ViolationOpened
 
     if isinstance(item, ViolationOpened):
-        return _opened(item, desk)
+        return _opened(item, keeper)
     if isinstance(item, ClipReady):
-        subject = Subject(item.incident_id, item.kind, item.at, item.model_sha256, f"film of {item.kind}", item.zone)
-        return CameraReport(
-            type="violation_updated", at=item.at, incident_id=item.incident_id, kind=item.kind, zone=item.zone,
-            evidence=[*desk.of_incident(item.incident_id), desk.keep("clip", item.clip_mp4, subject)],
-        )  # fmt: skip
+        return _filmed(item, keeper)
     if isinstance(item, ViolationClosed):
         return CameraReport(
-            type="violation_closed", at=item.at, incident_id=item.incident_id, kind=item.kind, zone=item.zone,
+            camera=item.camera_id, type="violation_closed", at=item.at,
+            incident_id=item.incident_id, kind=item.kind, zone=item.zone,
             reason=item.reason,
         )  # fmt: skip
-    if isinstance(item, CameraStatus):
-        kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
-        return CameraReport(type=kind, at=item.at, reason=item.reason)
+    if isinstance(item, CameraStatus | ModelChanged):
+        return _changed(item)
     if isinstance(item, FrameStats):
         return CameraReport(
-            type="stats", judged=item.judged, dropped=item.dropped, doubtful=item.doubtful, blind_s=item.blind_s,
+            camera=item.camera_id, type="stats", judged=item.judged, drops=dict(item.drops), blind_s=item.blind_s,
             rate_fps=item.rate_fps, age_ms_max=item.age_ms_max, inference_ms_mean=item.inference_ms_mean,
         )  # fmt: skip
     rows = [CoverageLine(kind=row.kind, zone=row.zone, due_s=row.due_s, judged_s=row.judged_s) for row in item.rows]
-    return CameraReport(type="coverage", at=item.at, started_at=item.started_at, blind_s=item.blind_s, coverage=rows)
+    return CameraReport(
+        camera=item.camera_id,
+        type="coverage",
+        at=item.at,
+        started_at=item.started_at,
+        blind_s=item.blind_s,
+        coverage=rows,
+    )
 
 
-def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
+def _filmed(item: ClipReady, keeper: Keeper) -> CameraReport:
+    frames = FrameTimes(first_at=item.first_at, last_at=item.last_at, count=item.frames)
+    order = FilmOrder(
+        incident_id=item.incident_id, kind=item.kind, zone=item.zone, at=item.at, model_sha256=item.model_sha256,
+        tier=keeper.tiers.get(item.kind), clip_sha256=sha256_hex(item.clip_mp4), frames=frames,
+    )  # fmt: skip
+    kept = keeper.desk.keep_clip(item.clip_mp4, frames, order.subject)
+    if keeper.films is not None and not kept.missing:
+        keeper.films.order(order)
+    return CameraReport(
+        camera=item.camera_id, type="violation_updated", at=item.at, incident_id=item.incident_id, kind=item.kind,
+        zone=item.zone, evidence=keeper.desk.of_incident(item.incident_id), evidence_missing=kept.missing,
+    )  # fmt: skip
+
+
+def _changed(item: CameraStatus | ModelChanged) -> CameraReport:
+    from vision.happenings import ModelChanged
+
+    if isinstance(item, ModelChanged):
+        change = "promoted" if item.promoted else "rolled_back"
+        return CameraReport(
+            camera=item.camera_id, type="model_changed", at=item.at, kind=change, reason=item.reason,
+            model_sha256=item.model_sha256,
+        )  # fmt: skip
+    kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
+    return CameraReport(camera=item.camera_id, type=kind, at=item.at, reason=item.reason)
+
+
+def _opened(item: ViolationOpened, keeper: Keeper) -> CameraReport:
     where = f" in zone {item.zone}" if item.zone else ""
     subject = Subject(
         item.incident_id,
@@ -194,8 +353,13 @@ def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
         item.model_sha256,
         f"{item.kind}{where} for {item.duration_s:.1f} s",
         item.zone,
+        keeper.tiers.get(item.kind),
+        item.box,
     )
+    pictures = Pictures(item.original_jpeg, item.snapshot_jpeg, item.annotated_jpeg, item.faces)
+    kept = keeper.desk.keep_pictures(pictures, subject)
     return CameraReport(
+        camera=item.camera_id,
         type="violation_opened",
         at=item.at,
         incident_id=item.incident_id,
@@ -204,10 +368,8 @@ def _opened(item: ViolationOpened, desk: EvidenceDesk) -> CameraReport:
         confidence=round(item.confidence, 4),
         duration_s=round(item.duration_s, 2),
         model_sha256=item.model_sha256,
-        evidence=[
-            desk.keep("annotated", item.annotated_jpeg, subject),
-            desk.keep("snapshot", item.snapshot_jpeg, subject),
-        ],
+        evidence=kept.evidence,
+        evidence_missing=kept.missing,
     )
 
 

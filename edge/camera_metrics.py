@@ -22,30 +22,30 @@ METRICS = (
     ("inference_ms_mean", "gauge", "cost of a picture: models, tracks and rules, over the last report"),
     ("blind_seconds_total", "counter", "seconds without a clear picture since the camera process started"),
 )
-DROPPED = ("dropped_total", "counter", "pictures that were not judged, by cause")
+DROPPED = ("dropped_total", "counter", "pictures that were due and not judged, by cause")
 
 
 def metrics_text(camera_id: str, report: CameraReport | None, *, sees: bool) -> str:
     """The whole file; before the first report there is only ``up``. *camera_id* is an Identifier: nothing to escape."""
     values: dict[str, float | None] = {"up": float(sees)}
-    drops: dict[str, int | None] = {}
+    drops: dict[str, int] = {}
     if report is not None:
         values |= {
             "judged_total": report.judged, "rate_fps": report.rate_fps, "age_ms_max": report.age_ms_max,
             "inference_ms_mean": report.inference_ms_mean, "blind_seconds_total": report.blind_s,
         }  # fmt: skip
-        drops = {"late": report.dropped, "unclear": report.doubtful}
+        drops = report.drops
     lines = []
     for name, kind, text in METRICS:
         value = values.get(name)
         if value is not None:
             lines += _head(name, kind, text)
             lines.append(f'brightline_camera_{name}{{camera="{camera_id}"}} {value:g}')
-    known = {cause: value for cause, value in drops.items() if value is not None}
-    lines += _head(*DROPPED) if known else []
+    lines += _head(*DROPPED) if drops else []
     lines += [
         f'brightline_camera_dropped_total{{camera="{camera_id}",cause="{cause}"}} {value}'
-        for cause, value in known.items()
+        for cause, value in drops.items()
+        if cause.isidentifier()
     ]
     return "\n".join(lines) + "\n"
 

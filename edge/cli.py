@@ -13,9 +13,12 @@ import threading
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig, load
+from edge.config_file import problem_at, read_yaml
+from edge.evidence_cli import add_evidence_commands, manage_evidence
 from edge.outbox_cli import add_outbox_commands, inspect_outbox
 
 STOP_S_MAX = 13.0  # from the signal to the end of the process, whatever hangs
+GROUPS = ("outbox", "evidence")  # commands with actions of their own
 THREADS_END_S = 2.0  # from the closed outbox to the end of the process
 
 
@@ -45,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for it (default 30)")
     read.add_argument("--json", action="store_true", help="print one JSON object")
     actions = add_outbox_commands(commands.add_parser("outbox", help="look into what waits for the centre"))
-    for command in (*(item for name, item in commands.choices.items() if name != "outbox"), *actions):
+    keeping = commands.add_parser("evidence", help="hold, release or list the originals that stay on the box")
+    actions += add_evidence_commands(keeping)
+    for command in (*(item for name, item in commands.choices.items() if name not in GROUPS), *actions):
         command.add_argument("config", type=Path, help="the box's YAML file")
     replay = commands.add_parser("replay", help="judge a CSV of readings as the box would have")
     replay.add_argument("readings", type=Path, help="wide CSV: time, then one column per sensor in °C")
@@ -57,15 +62,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
     if args.command == "check":
-        sys.stdout.write(f"{args.config}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
-        return 0
+        return _check(config, args.config)
     if args.command == "enrol":
         return _enrol(config, args.code)
     if args.command == "read":
         return _read(config, args.sensor, args.timeout, as_json=args.json)
     if args.command == "outbox":
         return inspect_outbox(config, args)
+    if args.command == "evidence":
+        return manage_evidence(config, args)
     return _run(config)
+
+
+def _check(config: EdgeConfig, path: Path) -> int:
+    from edge.camera_check import check_cameras
+
+    if problems := check_cameras(config.cameras):
+        _, lines = read_yaml(path)
+        places = [problem_at(path, lines, ("cameras", number, "models"), text) for number, text in problems]
+        raise ConfigurationError("\n".join(places))
+    sys.stdout.write(f"{path}: ok ({len(config.sensors)} sensors, {len(config.cameras)} cameras)\n")
+    return 0
 
 
 def _enrol(config: EdgeConfig, code: str) -> int:

@@ -46,6 +46,22 @@ def clock_synced() -> bool:
     return bool(0 <= state < TIME_ERROR)
 
 
+class _Timex(ctypes.Structure):
+    """The beginning of the kernel's struct timex (adjtimex(2)); ``maxerror`` is in microseconds."""
+
+    _fields_ = [
+        ("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long),
+        ("rest", ctypes.c_char * TIMEX_BYTES),
+    ]  # fmt: skip
+
+
+def clock_error_ms() -> int | None:
+    """How far the clock is off at most, by the kernel's word; None when it gives none."""
+    timex = _Timex()
+    state = _libc().adjtimex(ctypes.byref(timex))
+    return timex.maxerror // 1000 if 0 <= state < TIME_ERROR and timex.maxerror >= 0 else None
+
+
 def boottime_s() -> float:
     """Seconds since boot, suspends included; never set, never jumps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -15,9 +15,11 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_
 from edge.config_cameras import Camera
 from edge.config_checks import bare_secrets, cross_check
 from edge.config_coldchain import ColdChainEntry
+from edge.config_evidence import EvidenceSection
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
+from edge.config_site import SiteSection, inherit
 from edge.config_status import StatusMqttSection
 from edge.config_uplink import UplinkSection
 from edge.section import Section
@@ -86,7 +88,9 @@ class EdgeConfig(Section):
     sensors: tuple[AnySensor, ...] = ()
     limits: tuple[Limit, ...] = ()
     cold_chain: dict[Identifier, ColdChainEntry] = {}
+    site: SiteSection = SiteSection()
     cameras: tuple[Camera, ...] = ()
+    evidence: EvidenceSection = EvidenceSection()
     uplink: UplinkSection = UplinkSection()
     status_mqtt: StatusMqttSection | None = None
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -124,7 +128,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
     server = config.server
     if server.ca_file is not None:
         server = server.model_copy(update={"ca_file": folder / server.ca_file})
-    cameras = tuple(camera.located(folder) for camera in config.cameras)
+    cameras = tuple(inherit(camera.located(folder), config.site, config.box.time_zone) for camera in config.cameras)
     sensors = tuple(
         sensor.model_copy(update={"plausible": sensor.plausible or config.plausible.get(sensor.quantity)})
         for sensor in config.sensors
@@ -138,6 +142,7 @@ def _complete(config: EdgeConfig, folder: Path) -> EdgeConfig:
             "box": box,
             "server": server,
             "cameras": cameras,
+            "evidence": config.evidence.located(folder),
             "sensors": sensors,
             "replays": replays,
             "brokers": brokers,

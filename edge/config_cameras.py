@@ -38,6 +38,19 @@ class CameraZone(_Part):
     anchor: Literal["centre", "bottom", "top", "any"] = "centre"
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class CameraShadow(_Part):
+    """A candidate that sees ``share`` of the model's pictures with at most ``cpu_share`` of one core."""
+
+    path: Path
+    share: Share = 0.1
+    cpu_share: Share = 0.1
+    disagreement_max: Share = 0.3
+    keep_days: Annotated[float, Field(gt=0, le=365)] = 14.0
+
+
 class CameraModel(_Part):
     """A model with its manifest beside it; ``path`` left out: the packaged one. ``regions``: zones seen as crops."""
 
@@ -45,6 +58,12 @@ class CameraModel(_Part):
     rate_fps: Rate | None = None
     regions: tuple[Identifier, ...] = ()
     close_look: bool | None = None
+    shadow: CameraShadow | None = None
+
+    def located(self, folder: Path) -> CameraModel:
+        """The same with paths from *folder*."""
+        shadow = self.shadow and self.shadow.model_copy(update={"path": folder / self.shadow.path})
+        return self.model_copy(update={"path": self.path and folder / self.path, "shadow": shadow})
 
 
 class CameraViolation(_Part):
@@ -90,6 +109,10 @@ def _code_alone(value: Any) -> Any:
 class Camera(_Part):
     """A kitchen camera; ``source`` may be a secret reference because addresses hold passwords.
 
+    ``sub_source`` is its smaller stream: what is looked at, and what films are cut from, unless ``detect_on`` or
+    ``films_from`` says main. ``keyframes_only`` saves the decoding of all but one picture in seconds. ``hardware`` is
+    what decodes. A new ``view`` says that the camera looks elsewhere on purpose.
+
     ``dwell_s``, ``recover_s`` and ``confidence`` hold for all its violations that do not say otherwise.
     """
 
@@ -97,6 +120,12 @@ class Camera(_Part):
     name: Annotated[str, Field(min_length=1, max_length=80)]
     place: Annotated[str, Field(max_length=80)] = ""
     source: str
+    sub_source: str = ""
+    detect_on: Literal["main", "sub"] = "sub"
+    films_from: Literal["main", "sub"] = "sub"
+    keyframes_only: bool = False
+    hardware: Literal["auto", "none", "v4l2m2m", "vaapi", "drm", "cuda", "qsv"] = "auto"
+    view: Identifier = "1"
     model: Path | None = None
     models: Annotated[tuple[CameraModel, ...], Field(max_length=8)] = ()
     violations: Annotated[
@@ -108,13 +137,15 @@ class Camera(_Part):
     catalogue: Path | None = None
     dwell_s: Seconds | None = None
     recover_s: Seconds | None = None
-    rate_fps: Rate = 5.0
+    rate_fps: Annotated[float, Field(ge=0.1, le=30)] = 5.0
     confidence: Confidence | None = None
 
     @model_validator(mode="after")
     def _refers_to_what_it_has(self) -> Camera:
         if self.model is not None and self.models:
             raise ValueError("give model or models, not both")
+        if self.rate_fps < 1 and not self.keyframes_only:
+            raise ValueError("rate_fps below 1 needs keyframes_only: true")
         zones = [zone.id for zone in self.zones]
         if len(set(zones)) < len(zones):
             raise ValueError("two zones have the same id")
@@ -132,6 +163,16 @@ class Camera(_Part):
         """Its models, with the short form written out."""
         return self.models or (CameraModel(path=self.model),)
 
+    @property
+    def watched_source(self) -> str:
+        """The stream that is looked at."""
+        return self.sub_source if self.sub_source and self.detect_on == "sub" else self.source
+
+    @property
+    def film_source(self) -> str:
+        """The stream that films are cut from."""
+        return self.sub_source if self.sub_source and self.films_from == "sub" else self.source
+
     def changes_for(self, item: CameraViolation) -> dict[str, Any]:
         """What differs from the catalogue for *item* on this camera."""
         common = {"dwell_s": self.dwell_s, "recover_s": self.recover_s, "confidence": self.confidence}
@@ -139,9 +180,7 @@ class Camera(_Part):
 
     def located(self, folder: Path) -> Camera:
         """The same with paths from *folder*."""
-        models = tuple(
-            item if item.path is None else item.model_copy(update={"path": folder / item.path}) for item in self.models
-        )
+        models = tuple(item.located(folder) for item in self.models)
         paths = {"model": self.model, "catalogue": self.catalogue}
         found = {name: folder / path for name, path in paths.items() if path is not None}
         return self.model_copy(update={"models": models, **found})

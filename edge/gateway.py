@@ -1,4 +1,4 @@
-"""The box as a whole: drivers → rules → outbox → centre, each camera in its own process beside them.
+"""The box as a whole: drivers → rules → outbox → centre, the cameras in a process beside them.
 
 Order at stop: producers first, then what they handed over is committed, then the forwarder gets a last bounded
 chance, then the outbox closes. Each step has a bound: what does not end in its time is left behind, named in the
@@ -16,11 +16,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.calibration import STATE_PREFIX, calibration_events
-from edge.camera_process import CameraProcess
+from edge.camera_desk import CameraDesk
+from edge.camera_service import CameraService
 from edge.clock import ClockStep
 from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
+from edge.evidence_folder import EvidenceFolder
+from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 from edge.recorder import Recorder
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
@@ -31,6 +34,7 @@ from edge.timekeeping import Timekeeper
 from edge.uplink import make_forwarder, open_outbox, start_clock
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
+from telemetry.signing import PublicKey
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
@@ -60,6 +64,7 @@ class Gateway:
         self._box_id = identity.box_id
         self._status = self._make_status()
         saved = self._outbox.load_state("")
+        self._keeper = self._evidence_keeper(signer.public_key, saved.get(STATE_KEY)) if config.cameras else None
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
         self._sensing = [
@@ -67,7 +72,7 @@ class Gateway:
             for source in list_sources(config)
         ]
         self._cameras = [
-            CameraProcess(
+            CameraDesk(
                 camera,
                 box_id=identity.box_id,
                 key_file=key_file(data_dir),
@@ -75,9 +80,22 @@ class Gateway:
                 saved=saved.get(f"camera/{camera.id}"),
                 record=self._record_events,
                 wake=self._forwarder.wake,
+                evidence=config.evidence,
             )
             for camera in config.cameras
         ]
+
+    def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
+        settings = self._config.evidence
+        folder = EvidenceFolder(
+            self._config.box.data_dir / "evidence",
+            bytes_max=settings.local_bytes_max,
+            free_bytes_min=settings.free_bytes_min,
+        )
+        return EvidenceKeeper(
+            folder, self._spool, settings,
+            box_id=self._box_id, public_key=public_key, told=told, record=self._record_events,
+        )  # fmt: skip
 
     def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:
         return [
@@ -102,8 +120,8 @@ class Gateway:
         is_open = self._cold_chain.open_flags()
         for desk in self._desks.values():
             is_open |= desk.open_flags()
-        for camera, process in zip(self._config.cameras, self._cameras, strict=True):
-            is_open |= {(camera.id, "blind" if key == "camera_blind" else "violation") for key in process.open}
+        for camera in self._cameras:
+            is_open |= {(camera.camera_id, "blind" if key == "camera_blind" else "violation") for key in camera.open}
         return is_open
 
     async def _record(
@@ -158,7 +176,10 @@ class Gateway:
             services.append(("metrics", self._serve_metrics))
         if self._status is not None:
             services.append(("status broker", self._status.run))
-        services += [(f"camera {camera.state_key.partition('/')[2]}", camera.run) for camera in self._cameras]
+        if self._keeper is not None:
+            services.append(("evidence", self._keeper.run))
+        if self._cameras:
+            services.append(("cameras", CameraService(self._cameras, self._config.box.data_dir / "vision").run))
         return services
 
     def _load_driver_states(self) -> dict[str, str]:
@@ -221,19 +242,24 @@ class Gateway:
         return changed
 
     async def _serve_metrics(self) -> None:
+        from edge.camera_collector import CameraCollector
         from edge.metrics import BoxCollector, serving_metrics
 
         collector = BoxCollector(
             self._outbox, self._recorder, self._forwarder, self._spool, self._clock, self._sensing, self._status
         )
-        with serving_metrics(collector, self._config.uplink.metrics_port or 0, _tell_metrics_port):
+        cameras = CameraCollector(self._config.box.data_dir / "metrics", [item.id for item in self._config.cameras])
+        port = self._config.uplink.metrics_port or 0
+        with serving_metrics(collector, port, _tell_metrics_port, also=[cameras]):
             await asyncio.get_running_loop().create_future()
 
     async def _flush(self) -> None:
-        """Give the forwarder a bounded time to empty the outbox."""
+        """Give the forwarder a bounded time to empty the outbox, and the spool: what was announced shall be there."""
         try:
             async with asyncio.timeout(FLUSH_S):
-                while any(lane.pending_batches for lane in self._outbox.status().lanes.values()):
+                while self._spool.waiting() or any(
+                    lane.pending_batches for lane in self._outbox.status().lanes.values()
+                ):
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)

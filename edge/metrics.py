@@ -139,10 +139,13 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
 
 
 @contextmanager
-def serving_metrics(collector: Collector, port: int, told: Callable[[int], None] = lambda _: None) -> Iterator[None]:
+def serving_metrics(
+    collector: Collector, port: int, told: Callable[[int], None] = lambda _: None, *, also: Sequence[Collector] = ()
+) -> Iterator[None]:
     """Answer GET /metrics on 127.0.0.1 in a thread; *told* gets the port (0 takes a free one). Raises OSError."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    for item in (collector, *also):
+        registry.register(item)
     server, thread = start_http_server(port, HOST, registry)
     told(server.server_port)
     try:

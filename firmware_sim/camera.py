@@ -102,15 +102,24 @@ def stream(schedule: Schedule, sink: Sink, stop: threading.Event, *, fps: int, w
             stop.wait(max(0.0, start_s + index / fps - time.monotonic()))
 
 
-def write_file(schedule: Schedule, path: Path, seconds: float, *, fps: int, width: int, height: int) -> None:
-    """Write the same pictures to a video file, as fast as they encode."""
+def write_file(
+    schedule: Schedule,
+    path: Path,
+    seconds: float,
+    *,
+    fps: int,
+    width: int,
+    height: int,
+    keyframe_every: int | None = None,
+) -> None:
+    """Write the same pictures to a video file, as fast as they encode; a keyframe in so many (0: each second)."""
     import av
 
     kitchen = Kitchen(width, height)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.gop_size = fps
+        video.gop_size = keyframe_every or fps
         video.options = {"preset": "ultrafast", "crf": "21"}
         for index in range(round(seconds * fps)):
             at_s = index / fps
@@ -209,6 +218,11 @@ class RtspCamera:
         except subprocess.TimeoutExpired:
             return False
         return done.returncode == 0
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._child.pid
 
     def __enter__(self) -> RtspCamera:
         self._child = subprocess.Popen(

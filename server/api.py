@@ -15,8 +15,6 @@ from starlette.datastructures import FormData, UploadFile
 from server import queries, service
 from server.access import needs, open_to
 from server.alert_state import MoveRefused, State
-from server.audit import note as note_audit
-from server.audit import person
 from server.deps import (
     COOKIE,
     AlertId,
@@ -31,6 +29,7 @@ from server.deps import (
     snapshot,
     transact,
 )
+from server.evidence_access import find_picture, note_access
 from server.live import Change, EventStream
 from server.login import log_in
 from server.models import Alert, User
@@ -233,24 +232,18 @@ async def rectifications(
         return {"state": (await rectify(state, user, alert_id, note_of(form), photo, remote)).state}
 
 
-@router.get("/evidence/{sha256}", dependencies=[needs("evidence.blurred", "evidence.view")])
+@router.get("/evidence/{sha256}", dependencies=[needs("evidence.blurred", "evidence.view", "evidence.sealed")])
 def picture(sha256: str, user: UserDep, state: StateDep, remote: RemoteDep) -> Response:
-    """A snapshot, film or proof photo that belongs to an alert of the caller; every view is on record."""
-    found = look_up(state, lambda db: queries.find_picture(db, user, sha256))
+    """A picture, film, proof photo or sealed original of an alert of the caller; every view is on record."""
+    found = look_up(state, lambda db: find_picture(db, user, sha256))
     if found is None:
         raise Problem(404, "unknown_picture", "there is no such picture for you")
     try:
         data = state.blobs.get(sha256)
     except KeyError as error:
         raise Problem(404, "unknown_picture", "the picture is on record but its bytes are missing") from error
-    said = {"alert": found.alert.id}
-    transact(
-        state,
-        lambda db: note_audit(
-            db, person(user, remote), "evidence.view", ("evidence", sha256), said, site_id=found.alert.site_id
-        ),
-    )
-    return Response(data, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})
+    transact(state, lambda db: note_access(db, user, found, remote))
+    return Response(found.body(data), media_type=found.media_type, headers=found.headers)
 
 
 @router.get("/alerts/{alert_id}/series", dependencies=[needs("alert.read")])

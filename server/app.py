@@ -18,6 +18,7 @@ from server import (
     api,
     audit_pages,
     box_api,
+    coverage_pages,
     pages,
     problems,
     report_api,
@@ -34,10 +35,15 @@ from server.deps import COOKIE, AppState, BodyLimit
 from server.i18n import catalogue
 from server.instance_key import InstanceKey
 from server.live import Broadcaster
+from server.notification import api as notification_api
+from server.notification import pages as notification_pages
+from server.notification.channels import open_notices
+from server.notification.worker import Worker
 from server.rate_limit import Buckets, RateLimit
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
 from server.settings import Settings
+from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
@@ -49,6 +55,22 @@ BODY_BYTES_MAX = {
     r"/api/v2/write": write_api.BODY_BYTES_MAX,
     r"(?s:.*)": 64 * 1024,
 }
+ROUTERS = (
+    box_api.router,
+    api.router,
+    pages.router,
+    notification_api.router,
+    notification_pages.router,
+    vendors_api.router,
+    coverage_pages.router,
+    report_api.router,
+    report_pages.router,
+    audit_pages.router,
+    account_pages.router,
+    token_api.router,
+    token_api.pages,
+    write_api.router,
+)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -83,14 +105,18 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         limits = settings.limits
         failed_logins = Buckets(limits.failed_logins_per_minute / 60, limits.failed_logins_burst)
         key = InstanceKey.load(settings.data_dir)
+        notices = open_notices(settings.notification, settings.data_dir)
         blobs = FolderBlobStore(settings.blob_dir)
-        state = AppState(settings, engine, blobs, Broadcaster(), series, key, failed_logins)
+        state = AppState(settings, engine, blobs, Broadcaster(), series, key, failed_logins, notices)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
             stack.callback(series.close)
             if not settings.series.in_record:
                 await stack.enter_async_context(Carrier(engine, series).running())
+            stack.callback(notices.egress.close)
+            worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
+            await stack.enter_async_context(worker.running())
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker
@@ -111,23 +137,19 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         lifespan=lifespan,
         responses=problems.RESPONSES,
     )
+    _furnish(app, settings)
+    return app
+
+
+def _furnish(app: FastAPI, settings: Settings) -> None:
+    """Handlers of errors, routes, and what every request passes, the last one first."""
     problems.install(app)
     app.add_exception_handler(NotAllowed, _refuse)
     app.add_exception_handler(SecondFactorMissing, _enrol_first)
-    app.include_router(box_api.router)
-    app.include_router(api.router)
-    app.include_router(pages.router)
-    app.include_router(report_api.router)
-    app.include_router(report_pages.router)
-    app.include_router(audit_pages.router)
-    app.include_router(account_pages.router)
-    app.include_router(token_api.router)
-    app.include_router(token_api.pages)
-    app.include_router(write_api.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-
     app.add_middleware(RateLimit, limits=settings.limits, cookie=COOKIE)
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)
     app.add_middleware(write_api.InfluxErrors)
     app.add_middleware(problems.FaultBarrier, secure=settings.secure_cookies)
-    return app

@@ -34,6 +34,7 @@ from telemetry.evidence import BLOB_BYTES_MAX, MANIFEST_BYTES_MAX, EvidenceError
 from telemetry.messages import Identifier, Receipt, SeqRange
 
 EVIDENCE_BYTES_MAX = BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256
+PLAIN_ROLES = ("original", "clip")
 router = APIRouter(prefix="/api/v1", tags=["box"])
 STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400}
 
@@ -147,6 +148,8 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
         sealed = look_up(state, lambda db: open_evidence(body, lambda box_id: key_of(db, box_id)))
     except EvidenceError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
+    if sealed.manifest.role in PLAIN_ROLES:
+        raise Problem(422, "plain_original", "an original leaves a box sealed to the regulator's key only")
     if sealed.manifest.sha256 != sha256:
         raise Problem(400, "digest", "the address names another picture than the manifest")
 

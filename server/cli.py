@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from server.commands import people, record, series, service
+from server.commands import notification, people, record, series, service
 
-GROUPS = (service, people, record, series)
+GROUPS = (service, people, record, series, notification)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from server.accounts import AccountError
+    from server.notification.settings import load_notification
     from server.series.port import SeriesUnavailable
     from server.series.settings import SqliteSeries, load_series
     from server.settings import Settings
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
             data_dir=args.data.resolve(),
             secure_cookies=not getattr(args, "insecure_cookies", False),
             series=load_series(args.series, args.data.resolve()) if hasattr(args, "series") else SqliteSeries(),
+            notification=load_notification(args.data.resolve()),
         )
         status: int = args.run(settings, args)
         return status

@@ -25,6 +25,7 @@ from server.database import writing
 from server.instance_key import InstanceKey
 from server.live import Broadcaster
 from server.models import LoginSession, User
+from server.notification.channels import Notices
 from server.policy import cut_of
 from server.problems import LoginNeeded, Problem, problem_response
 from server.rate_limit import Buckets
@@ -47,6 +48,7 @@ class AppState:
     series: SeriesStore
     key: InstanceKey
     failed_logins: Buckets
+    notices: Notices
     backfill: Backfill = field(default_factory=Backfill)
 
 

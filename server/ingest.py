@@ -21,6 +21,7 @@ from server.accounts import digest
 from server.clock_repair import correct, repaired
 from server.gaps import note_lane
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
+from server.notification.outbox import queue_notices
 from server.reports.sources import index_batch
 from server.series.sqlite import insert_readings
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
@@ -29,8 +30,21 @@ from telemetry.messages import Event, Reading, Receipt
 from telemetry.signing import SIGNATURE_BYTES, PublicKey
 
 # tier and hours to rectify per kind (DOMAIN.md's catalogue)
-CATALOGUE: dict[str, tuple[int, int]] = {
+CATALOGUE: dict[str, tuple[int, float]] = {
+    "rodent": (1, 24),
+    "cockroach": (1, 24),
+    "unattended_flame": (1, 0.25),
+    "intruder": (1, 0.5),
+    "raw_cooked_mixed": (1, 2),
+    "bare_torso": (2, 1),
     "no_mask": (2, 2),
+    "no_hat": (2, 2),
+    "no_uniform": (2, 2),
+    "open_bin": (2, 2),
+    "phone_use": (3, 24),
+    "no_gloves": (3, 24),
+    "absent_post": (3, 24),
+    "vendor_event": (3, 24),
     "temperature_excursion": (1, 2),
     "sensor_fault": (2, 24),
     "camera_blind": (2, 24),
@@ -200,6 +214,7 @@ def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
         return [_open_alert(db, box, event)] if event.type in OPENS | UPDATES | CLOSES else []
     if alert.box_id != box.id:
         return []  # an incident belongs to the box that opened it
+    ended_now = event.type in CLOSES and alert.ended_at is None
     if event.type in CLOSES:
         alert.ended_at = event.at
     late = newest is not None and event.at < newest
@@ -208,6 +223,8 @@ def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
         merged = {**event.data, **alert.data}
         alert.opened_at = event.at
     alert.data = merged
+    if ended_now:
+        queue_notices(db, alert, "end")
     return [alert]
 
 
@@ -241,6 +258,7 @@ def _open_alert(db: Session, box: Box, event: Event) -> Alert:
     db.add(alert)
     db.flush()
     db.add(AlertMove(alert_id=alert.id, at=now, move="raise", old_state=None, new_state="open"))
+    queue_notices(db, alert, "raise")
     return alert
 
 

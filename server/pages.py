@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from server import api, queries, said
+from server import api, coverage, queries, said
 from server.access import needs, open_to
 from server.accounts import log_out
 from server.alert_state import STATES, State, moves
@@ -30,9 +30,11 @@ from server.deps import (
     snapshot,
     transact,
 )
+from server.evidence_access import Shown
 from server.i18n import LANGUAGES, choose, translate
 from server.login import SecondFactorNeeded, log_in, log_in_with_ticket
 from server.models import Alert, LoginSession
+from server.notification.channels import receipts_of
 from server.policy import may
 from server.problems import Problem
 from server.series.port import SeriesStore, SeriesUnavailable
@@ -71,7 +73,13 @@ def moment(value: object) -> datetime | None:
     return read if read is not None and read.tzinfo is not None and 1970 <= read.year < 9000 else None
 
 
+def minutes(value_s: float) -> str:
+    """A length of time as hours:minutes, rounded down."""
+    return f"{int(value_s) // 3600}:{int(value_s) // 60 % 60:02d}"
+
+
 _templates.filters["local"] = local_time
+_templates.filters["minutes"] = minutes
 _templates.filters["moment"] = moment
 _templates.filters["number"] = number
 
@@ -186,6 +194,8 @@ def _detail(
         detail = queries.get_alert(db, session.user, alert_id)
         if detail is None:
             return render(request, "error.html", status=404, session=session, error="unknown_alert")
+        receipts = receipts_of(db, alert_id) if may(session.user, "evidence.view") else []
+        watched = coverage.of_alert(db, detail.alert)
     alert = detail.alert
     try:
         chart, no_chart = _chart(state.series, alert), "no_series"
@@ -194,11 +204,10 @@ def _detail(
     state_now: State = alert.state  # type: ignore[assignment]
     return render(
         request, "detail.html", status=problem.status if problem else 200, session=session, alert=alert,
-        detail=detail, chart=chart, no_chart=no_chart, moves=moves(state_now, session.user.role),
+        detail=detail, receipts=receipts, watched=watched, chart=chart, no_chart=no_chart,
+        moves=moves(state_now, session.user.role),
         error=problem.code if problem else None,
-        annotated=next((item for item in detail.evidence if item.role == "annotated"), None),
-        original=next((item for item in detail.evidence if item.role == "snapshot"), None),
-        clip=next((item for item in detail.evidence if item.role == "clip"), None),
+        shown=Shown.of(detail.evidence),
         now=datetime.now(UTC), zone=alert.site.time_zone,
         reason=said.sentence(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),
         causes=said.causes(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),

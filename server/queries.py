@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, floor
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
+from server.evidence_access import may_open
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, StoredBatch, User
-from server.policy import may
 from server.scope import within
 from server.series.port import SeriesKey, SeriesStore
 
@@ -66,36 +66,10 @@ def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
     return AlertDetail(
         alert,
         db.get_one(Box, alert.box_id),
-        [item for item in db.scalars(evidence.order_by(Evidence.role)) if may_open(viewer, item.role)],
+        [item for item in db.scalars(evidence.order_by(Evidence.role)) if may_open(viewer, item)],
         list(db.scalars(rectifications.order_by(Rectification.id))),
         list(db.scalars(moves.order_by(AlertMove.id))),
     )
-
-
-def may_open(viewer: User, role: str | None) -> bool:
-    """Whether this viewer may see pictures of that role; None is a proof photo. Some see the blurred ones only."""
-    return may(viewer, "evidence.blurred" if role == "annotated" else "evidence.view")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture or film that somebody may see, and the alert it belongs to."""
-
-    media_type: str
-    alert: Alert
-
-
-def find_picture(db: Session, viewer: User, sha256: str) -> Picture | None:
-    """A picture or film that belongs to an alert which this viewer may see, None for any other."""
-    evidence = exists().where(
-        Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
-    )
-    alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
-    alert = db.scalar(_visible(viewer).where(evidence | Alert.id.in_(alert_id)).limit(1))
-    role = db.scalar(select(Evidence.role).where(Evidence.sha256 == sha256))
-    if alert is None or not may_open(viewer, role):
-        return None
-    return Picture("video/mp4" if role == "clip" else "image/jpeg", alert)
 
 
 def visible_box(db: Session, viewer: User, box_id: str) -> Box | None:

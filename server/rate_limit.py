@@ -17,28 +17,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.limits import Limits
 from server.problems import problem_response
 
 BUCKETS_MAX = 20_000
 FREE = re.compile(r"/static/.*|/api/v1/(health|batches|evidence/[0-9a-f]{64})")
-
-
-class Limits(BaseModel):
-    """Requests per second and how many at once, for a caller and for an address; failed log-ins of an address."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    caller_per_s: float = Field(20.0, gt=0)
-    caller_burst: int = Field(200, ge=1)
-    address_per_s: float = Field(200.0, gt=0)
-    address_burst: int = Field(2000, ge=1)
-    failed_logins_per_minute: float = Field(6.0, gt=0)
-    failed_logins_burst: int = Field(60, ge=1)
 
 
 class Verdict(NamedTuple):

@@ -31,6 +31,16 @@ def ensure_region(db: Session, names: str, actor: Actor = CONSOLE) -> Region:
     return region
 
 
+def find_region(db: Session, names: str) -> Region | None:
+    """The region of ``Province/City/District/Station``, or None where there is none."""
+    region: Region | None = None
+    for name in names.split("/"):
+        region = _child(db, region, name.strip())
+        if region is None:
+            return None
+    return region
+
+
 def _child(db: Session, parent: Region | None, name: str) -> Region | None:
     above = Region.parent_id == parent.id if parent else Region.parent_id.is_(None)
     return db.scalar(select(Region).where(above, Region.name == name))

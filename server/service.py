@@ -13,6 +13,7 @@ from server.audit import note as note_audit
 from server.audit import person
 from server.blobs import FolderBlobStore
 from server.models import Alert, AlertMove, Rectification, User
+from server.notification.outbox import queue_notices
 from server.photo import Photo
 from server.queries import visible_alert
 
@@ -99,4 +100,5 @@ def _move(db: Session, user: User, alert_id: int, move: Move, note: str, remote_
     )
     detail = {"from": old, "to": alert.state, "note": note[:NOTE_CHARACTERS_MAX]}
     note_audit(db, person(user, remote_addr), f"alert.{move}", ("alert", alert.id), detail, site_id=alert.site_id)
+    queue_notices(db, alert, move)
     return alert

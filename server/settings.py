@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import URL
 
+from server.limits import Limits
+from server.notification.settings import NotificationSettings
 from server.policy import Role
-from server.rate_limit import Limits
 from server.series.settings import Influx1Series, Influx2Series, SqliteSeries
 
 
 class Settings(BaseModel):
-    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept.
-
-    ``second_factor_roles``: who may do nothing before a second factor is set up.
-    """
+    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept;
+    ``notification``: how people and platforms are told; ``second_factor_roles``: who may do nothing before a second
+    factor is set up."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,6 +25,7 @@ class Settings(BaseModel):
     series: SqliteSeries | Influx1Series | Influx2Series = SqliteSeries()
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
+    notification: NotificationSettings = Field(default_factory=NotificationSettings)
 
     @property
     def database_url(self) -> URL:

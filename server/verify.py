@@ -158,7 +158,7 @@ def _verify_derived(db: Session, found: Verification, seen: _Seen) -> None:
     for event_id in sorted(seen.events.keys() & stored_events.keys()):
         if seen.events[event_id] != stored_events[event_id]:
             found.problems.append(f"event {event_id}: says something else than its batch")
-    alerts = dict(db.execute(select(Alert.incident_id, Alert.kind)).all())
+    alerts = {row[0]: row[1] for row in db.execute(select(Alert.incident_id, Alert.kind))}
     found.alerts_by_kind = dict(sorted(Counter(alerts.values()).items()))
     for incident_id in sorted(seen.incidents - set(alerts)):
         found.problems.append(f"incident {incident_id}: its alert is gone")
@@ -232,6 +232,8 @@ def _points_in(db: Session, row: StoredBatch, seen: _Seen) -> list[Point]:
 def _verify_pictures(db: Session, blobs: FolderBlobStore, found: Verification, seen: _Seen) -> None:
     missing = seen.pictures - set(db.scalars(select(Evidence.sha256)))
     found.gaps += [f"picture {digest}: announced by an event, not uploaded yet" for digest in sorted(missing)]
+    known: set[str] = set()
+    follows: dict[str, str] = {}  # digest of the evidence before → a picture that names it
     for row in db.scalars(select(Evidence)):
         found.pictures += 1
         try:
@@ -242,7 +244,14 @@ def _verify_pictures(db: Session, blobs: FolderBlobStore, found: Verification, s
         said = (manifest.sha256, manifest.incident_id, manifest.box_id, manifest.role, manifest.size_bytes)
         if said != (row.sha256, row.incident_id, row.box_id, row.role, row.size_bytes):
             found.problems.append(f"picture {row.sha256}: its manifest is that of another picture")
+        known.add(sha256(row.signed_manifest).hexdigest())
+        if manifest.previous_sha256 is not None:
+            follows.setdefault(manifest.previous_sha256, row.sha256)
         _verify_blob(blobs, row.sha256, found)
+    found.gaps += [
+        f"picture {follows[digest]}: the evidence before it in its chain is not here"
+        for digest in sorted(follows.keys() - known)
+    ]
     for original, shown in db.execute(select(Rectification.original_sha256, Rectification.photo_sha256)):
         _verify_blob(blobs, original, found)
         _verify_blob(blobs, shown, found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -20,6 +21,11 @@ from telemetry.signing import SIGNATURE_BYTES, PublicKey, Signer
 MAGIC = b"BLE1"
 MANIFEST_BYTES_MAX = 16 * 1024
 BLOB_BYTES_MAX = 16 * 1024 * 1024
+RECIPIENTS_MAX = 16
+MediaType = Literal["image/jpeg", "video/mp4", "application/age-encryption"]
+Role = Literal["snapshot", "annotated", "film", "sealed", "original", "clip"]
+Share = Annotated[float, Field(ge=0, le=1)]
+AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]  # X25519, age-encryption.org/v1
 _LENGTHS = struct.Struct(">II")
 _PREFIX_BYTES = len(MAGIC) + _LENGTHS.size
 
@@ -33,19 +39,37 @@ class EvidenceError(Exception):
         self.detail = detail
 
 
-class EvidenceManifest(Message):
-    """What the picture shows, without naming a person.
+class FrameTimes(Message):
+    """When the first and the last picture of a film were taken, and how many there are."""
 
-    ``previous_sha256`` is the digest of the signed part of the evidence before it from the same camera: whoever has one
-    knows that there was another. It is None for a camera's first, and in evidence from before there were chains.
-    ``clock_synced``: whether the box's clock was right by its own knowledge; None where nobody knows.
+    first_at: UtcTime
+    last_at: UtcTime
+    count: Annotated[int, Field(ge=1)]
+
+
+class EvidenceManifest(Message):
+    """What the picture shows, without naming a person: the five elements (五定) are time (``taken_at``, ``frames``, the
+    clock's state), place (``place``, ``zone``, ``camera_id``), matter (``kind``, ``tier``), scene (``description``,
+    ``box_shares``) and, instead of a person, what judged it (``box_id``, model and configuration).
+
+    Roles: ``annotated``, ``snapshot`` and ``film`` are for sharing, their ``faces`` hidden or not as it says;
+    ``original`` and ``clip`` (the camera's own packets) stay on the box; ``sealed`` is one of those two, encrypted to
+    ``sealed_to``. ``original_sha256`` is the digest of the plain original that a shared or sealed file was made from:
+    whoever opens the sealed one can prove that it is what the shared one shows.
+
+    ``previous_sha256`` is the digest of the signed part of the evidence before it in the same chain: whoever has one
+    knows that there was another. A camera has one chain of what leaves the box and one of what stays. None for the
+    first, and in evidence from before there were chains.
+    ``clock_synced``: whether the box's clock was right by its own knowledge, None where nobody knows; if it was not, a
+    ``clock_corrected`` event of the same ``boot_id`` says what to add. ``clock_error_ms``: at most, by the kernel.
+    ``box_shares``: where in the picture, as left, top, right, bottom in shares of its width and height.
     """
 
     evidence_id: Identifier
     sha256: Sha256
     size_bytes: Annotated[int, Field(ge=1, le=BLOB_BYTES_MAX)]
-    media_type: Literal["image/jpeg", "video/mp4"]
-    role: Literal["snapshot", "annotated", "clip"]
+    media_type: MediaType
+    role: Role
     incident_id: Identifier
     box_id: Identifier
     camera_id: Identifier
@@ -58,6 +82,15 @@ class EvidenceManifest(Message):
     zone: Name = ""
     clock_synced: bool | None = None
     previous_sha256: Sha256 | None = None
+    tier: Literal["I", "II", "III"] | None = None
+    faces: Literal["blurred", "none_found", "not_checked"] | None = None
+    frames: FrameTimes | None = None
+    box_shares: tuple[Share, Share, Share, Share] | None = None
+    boot_id: Name | None = None
+    clock_error_ms: Annotated[int, Field(ge=0)] | None = None
+    original_sha256: Sha256 | None = None
+    original_role: Literal["original", "clip"] | None = None
+    sealed_to: Annotated[tuple[AgeRecipient, ...], Field(max_length=RECIPIENTS_MAX)] = ()
 
 
 @dataclass(frozen=True)
@@ -97,12 +130,31 @@ def open_evidence(data: bytes, key_of: Callable[[str], PublicKey | None]) -> Sea
     return SealedEvidence(manifest, blob, signed, signature)
 
 
-def verify_manifest(signed: bytes, signature: bytes, key_of: Callable[[str], PublicKey | None]) -> EvidenceManifest:
-    """Check a stored manifest on its own; raises EvidenceError."""
+def manifest_in(signed: bytes) -> EvidenceManifest:
+    """The manifest in a file's signed part, **not verified**; raises EvidenceError for what is none."""
     try:
-        manifest = EvidenceManifest.model_validate_json(signed[_PREFIX_BYTES:])
+        return EvidenceManifest.model_validate_json(signed[_PREFIX_BYTES:])
     except ValidationError as error:
         raise EvidenceError("malformed", f"manifest: {error.errors()[0]['msg']}") from error
+
+
+def read_manifest(path: Path) -> tuple[EvidenceManifest, int]:
+    """The manifest of a file as it stands there, **not verified**, and the length of its signed part in bytes.
+
+    Reads nothing of the picture. Raises OSError, or EvidenceError for what is no evidence.
+    """
+    with path.open("rb") as file:
+        prefix = file.read(_PREFIX_BYTES)
+        if len(prefix) < _PREFIX_BYTES or not prefix.startswith(MAGIC):
+            raise EvidenceError("malformed", "evidence starts with BLE1 and two lengths")
+        text_bytes = _LENGTHS.unpack(prefix[len(MAGIC) :])[0]
+        signed = prefix + file.read(min(text_bytes, MANIFEST_BYTES_MAX))
+    return manifest_in(signed), len(signed)
+
+
+def verify_manifest(signed: bytes, signature: bytes, key_of: Callable[[str], PublicKey | None]) -> EvidenceManifest:
+    """Check a stored manifest on its own; raises EvidenceError."""
+    manifest = manifest_in(signed)
     key = key_of(manifest.box_id)
     if key is None:
         raise EvidenceError("unknown_box", f"no box {manifest.box_id} is enrolled here")

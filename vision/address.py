@@ -42,18 +42,19 @@ class CameraAddress:
         if scheme and not urlsplit(_USER_INFO.sub("", text)).hostname:
             raise ValueError(f"{self.shown}: the address names no host")
 
-    def open(self) -> Any:
-        """The opened PyAV container, after at most OPEN_TIMEOUT_S; raises OSError or av.FFmpegError."""
+    def open(self, hwaccel: Any = None) -> Any:
+        """The opened PyAV container, after at most OPEN_TIMEOUT_S; raises OSError or av.FFmpegError. ``hwaccel``: see
+        `vision.hardware`."""
         import av
 
         timeout = (OPEN_TIMEOUT_S, READ_TIMEOUT_S)
         if self.is_file:
             if not Path(self._text).is_file():
                 raise FileNotFoundError("no such video file")
-            return av.open(self._text, options={"protocol_whitelist": "file"})
+            return av.open(self._text, options={"protocol_whitelist": "file"}, hwaccel=hwaccel)
         if self.is_device:
-            return av.open(self._text, format="v4l2", timeout=timeout)
+            return av.open(self._text, format="v4l2", timeout=timeout, hwaccel=hwaccel)
         options = {"probesize": "65536", "analyzeduration": "500000", "protocol_whitelist": self._protocols}
         if self._protocols.startswith("rtsp"):
             options["rtsp_transport"] = "tcp"
-        return av.open(self._text, options=options, timeout=timeout)
+        return av.open(self._text, options=options, timeout=timeout, hwaccel=hwaccel)

@@ -14,6 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vision.evidence_cli import add_evidence_commands, make_regulator_key, unseal_evidence, verify_evidence
+from vision.shadow_cli import add_shadow_commands, run_shadow
+from vision.zones_cli import add_zones_arguments, run_zones
+
 if TYPE_CHECKING:
     from vision.detector import Detector
     from vision.watch_settings import WatchSettings
@@ -32,7 +36,11 @@ def main(argv: list[str] | None = None) -> int:
         "detect": _detect,
         "evaluate": _evaluate,
         "bench": _bench,
-        "verify": _verify,
+        "verify": verify_evidence,
+        "unseal": unseal_evidence,
+        "keygen": make_regulator_key,
+        "shadow": run_shadow,
+        "zones": run_zones,
     }
     try:
         return commands[args.command](args)
@@ -63,12 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--pictures", type=int, default=100, help="how many to time")
     bench.add_argument("--size", default="640x360", help="of the pictures (default: 640x360)")
     bench.add_argument("--threads", type=int, default=1, help="of one inference")
-    verify = commands.add_parser("verify", help="check evidence files offline, with nothing but the box's public key")
-    verify.add_argument("files", type=Path, nargs="+")
-    verify.add_argument("--public-key", required=True, help="of the box: base64, or a file that holds it")
+    checking = add_evidence_commands(commands)
+    add_shadow_commands(commands.add_parser("shadow", help="a candidate model beside the live one: report, decide"))
+    add_zones_arguments(commands.add_parser("zones", help="draw zones and masks on a live picture, in the browser"))
     for command in (run, replay, detect, evaluate, bench):
         command.add_argument("--model", type=Path, help="ONNX model with its manifest (default: the packaged one)")
-    for command in (replay, evaluate, bench, verify):
+    for command in (replay, evaluate, bench, *checking):
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     for command in (run, replay):
         command.add_argument(
@@ -141,27 +149,18 @@ def _bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(args: argparse.Namespace) -> int:
-    """Exit status 0 only when every file is whole and signed by this key."""
-    from vision.evidence_file import read_key, verify_files
-
-    report = verify_files(args.files, read_key(args.public_key))
-    text = "".join(f"{row['file']}: {row['problem'] or 'genuine'}\n" for row in report["files"])
-    sys.stdout.write(json.dumps(report) + "\n" if args.json else text + f"missing before them: {report['missing']}\n")
-    return 0 if report["genuine"] else 1
-
-
 def _run(args: argparse.Namespace) -> int:
     from vision.address import CameraAddress
     from vision.happenings import ViolationOpened
     from vision.pipeline import Watch
+    from vision.watchroom import watch_cameras
 
     address = CameraAddress(args.source)
     if address.is_file and not Path(args.source).is_file():
         raise ValueError(f"{args.source}: no such video file; give a file, rtsp://, http:// or /dev/videoN")
     settings = _settings(args, args.source)
     with _stopped_by_signal() as stop:
-        for item in Watch(settings).run(stop):
+        for item in watch_cameras([Watch(settings)], stop):
             shown = asdict(item)
             if isinstance(item, ViolationOpened) and args.save:
                 args.save.mkdir(parents=True, exist_ok=True)

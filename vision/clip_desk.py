@@ -35,5 +35,12 @@ class ClipDesk:
         for from_s, to_s, item in due:
             assert self.ring is not None
             if clip := self.ring.clip(from_s, to_s):
-                at = item.at + timedelta(seconds=self.after_s)
-                yield ClipReady(item.incident_id, item.kind, item.zone, at, item.camera_id, clip, item.model_sha256)
+                confirmed_s = to_s - self.after_s
+                at, first_at, last_at = (
+                    item.at + timedelta(seconds=moment_s - confirmed_s)
+                    for moment_s in (to_s, clip.first_s, clip.last_s)
+                )
+                yield ClipReady(
+                    item.incident_id, item.kind, item.zone, at, item.camera_id, clip.mp4, first_at,
+                    last_at, clip.frames, item.model_sha256,
+                )  # fmt: skip

@@ -7,40 +7,92 @@ configuration error that names them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from vision.catalogue import DEFAULT_CONFIDENCE, Catalogue, Rule
 from vision.detector import Detector
+from vision.faces import FaceHider, SharedImage, tells_of_people
+from vision.frame import Frame
 from vision.guard import Guard
 from vision.judgement import least_confidence
 from vision.looker import STALE_INTERVALS, STALE_S, LoadedModel, Looker
 from vision.manifest import ModelError
+from vision.model_shelf import ModelShelf
+from vision.shadow import ModelChange, Shadow, current_use
+from vision.shadow_folder import ShadowFolder
 from vision.violation import ViolationMachine, ViolationRule
-from vision.watch_settings import Watched, WatchSettings
+from vision.watch_settings import ModelUse, Watched, WatchSettings
 from vision.zones import Zone
 
 
 class Crew:
     """The lookers and guards of one camera; raises ModelError or ValueError for settings that cannot work."""
 
-    def __init__(self, settings: WatchSettings, detectors: Sequence[Detector] | None = None) -> None:
+    def __init__(
+        self, settings: WatchSettings, detectors: Sequence[Detector] | None = None, shelf: ModelShelf | None = None
+    ) -> None:
         catalogue = Catalogue.load(settings.catalogue)
         if detectors is None:
-            models = [LoadedModel.load(use) for use in settings.models]
+            shelf = shelf or ModelShelf()
+            uses = [current_use(use, settings.shadow_dir, number) for number, use in enumerate(settings.models)]
+            models = [LoadedModel.load(use, shelf) for use in uses]
         else:
             models = [LoadedModel(detector) for detector in detectors]
+        self._models = models
         self.thresholds: dict[str, float] = {}
-        for model in reversed(models):  # of the models that know a class, the first one's word counts
-            self.thresholds.update(model.thresholds)
+        self._gather_thresholds()
         rules = [(item, catalogue.rule(item.code, dict(item.changes))) for item in settings.violations]
-        for _, rule in rules:
+        self._rules = [rule for _, rule in rules]
+        for rule in self._rules:
             settings.times.check(rule.active)
-        self.lookers = _lookers(settings, models, [rule for _, rule in rules], self.thresholds)
+        self.lookers = _lookers(settings, models, self._rules, self.thresholds)
+        self._witnesses = [looker for looker in self.lookers if tells_of_people(looker.detector.names.values())]
+        self._hider = FaceHider(checked=bool(self._witnesses), face_model=settings.face_model)
+        if shelf is not None and settings.shadow_dir is not None and detectors is None:
+            self._add_shadows(uses, settings.shadow_dir, shelf)
         self.guards = [
             self._guard(settings, item, rule, zone)
             for item, rule in rules
             for zone in settings.zones_for(item, catalogue.violations[item.code].zones)
         ]
+
+    def share(self, frame: Frame) -> SharedImage:
+        """*frame* with faces hidden: asks every model that knows people or heads about this very picture."""
+        return self._hider.hide(
+            frame.image, [item for looker in self._witnesses for item in looker.sightings_in(frame)]
+        )
+
+    def _gather_thresholds(self) -> None:
+        self.thresholds.clear()
+        for model in reversed(self._models):  # of the models that know a class, the first one's word counts
+            self.thresholds.update(model.thresholds)
+
+    def _add_shadows(self, uses: Sequence[ModelUse], folder: Path, shelf: ModelShelf) -> None:
+        for number, use in enumerate(uses):
+            if use.shadow is not None:
+                looker, kept = self.lookers[number], ShadowFolder(folder / str(number), use.shadow.keep_days)
+                other = LoadedModel.load(replace(use, path=use.shadow.path), ModelShelf())  # one thread, of its own
+                swap = partial(self._swap, number, shelf)
+                looker.shadow = Shadow(use, self._models[number], other, kept, swap, looker.detect_with)
+
+    def _swap(self, number: int, shelf: ModelShelf, use: ModelUse) -> tuple[LoadedModel, LoadedModel]:
+        """Make *use* the one in force; returns its live model and shadow. After a ModelError nothing has changed."""
+        assert use.shadow is not None
+        live = LoadedModel.load(use, shelf)
+        other = LoadedModel.load(replace(use, path=use.shadow.path), ModelShelf())
+        self._models[number] = live
+        self._gather_thresholds()
+        self.lookers[number].adopt(live, _confident(self._rules, self.thresholds))
+        return live, other
+
+    def news(self) -> Iterator[ModelChange]:
+        """Models that changed places since the last call."""
+        for looker in self.lookers:
+            while looker.shadow is not None and looker.shadow.news:
+                yield looker.shadow.news.popleft()
 
     def _guard(self, settings: WatchSettings, item: Watched, rule: Rule, zone: Zone) -> Guard:
         looker = self._looker_of(item.code, rule)

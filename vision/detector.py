@@ -1,9 +1,8 @@
 """Runs ONNX models on the CPU: pictures in, boxes in the picture's own pixels out.
 
 A model is used only with its manifest (`vision.manifest`); what goes in and what comes out is in `vision.heads`.
-Threads are explicit and do not spin: spinning costs four times the CPU at a few pictures a second. A model exported
-with a fixed batch gets that many pictures at a time (the rest of the batch is empty), one with a free batch as many as
-there are.
+Sessions come from a `vision.model_shelf`. A model exported with a fixed batch gets that many pictures at a time (the
+rest of the batch is empty), one with a free batch as many as there are.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from vision.detections import Detections, Floats
 from vision.frame import Image
 from vision.heads import corner_box, decode, decode_yolox, letterbox
 from vision.manifest import ModelError, ModelManifest
+from vision.model_shelf import ModelShelf
 
 BATCH_MAX = 8  # pictures in one run of a model with a free batch: a bound on the memory
 DEFAULT_MODEL = Path(__file__).with_name("models") / "mask_v1.onnx"
@@ -54,10 +54,11 @@ class ScriptedDetector:
 
 
 class OnnxDetector:
-    """See the module's docstring. *threads* are those of one inference."""
+    """See the module's docstring; without a *shelf* the model has its own session with one thread."""
 
-    def __init__(self, model: Path = DEFAULT_MODEL, *, confidence: float = 0.25, threads: int = 1) -> None:
-        import onnxruntime as ort
+    def __init__(
+        self, model: Path = DEFAULT_MODEL, *, confidence: float = 0.25, shelf: ModelShelf | None = None
+    ) -> None:
         from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
         if not 0 < confidence < 1:
@@ -68,13 +69,9 @@ class OnnxDetector:
         self._side = self.manifest.input_px
         self._confidence = confidence
         self._place = corner_box if self.manifest.head == "yolox" else letterbox
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         data = self.manifest.checked_bytes(model)
         try:
-            self.session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self.session = (shelf or ModelShelf()).session(self.sha256, data)
             self.input_name = self.session.get_inputs()[0].name
             batch = self.session.get_inputs()[0].shape[0]
             self._batch = batch if isinstance(batch, int) else None  # None: free
@@ -114,7 +111,7 @@ class OnnxDetector:
         found = []
         for index, (image, (_, scale, pad)) in enumerate(zip(images, placed, strict=True)):
             boxes = self._decode(output[index])
-            xyxy = (boxes.xyxy - np.array([*pad, *pad], np.float32)) / scale
+            xyxy = (boxes.xyxy - np.array([*pad, *pad], np.float32)) / np.array([*scale, *scale], np.float32)
             limit = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
             found.append(Detections.of(np.clip(xyxy, 0, limit), boxes.confidence, boxes.class_id))
         return found

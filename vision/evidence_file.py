@@ -13,6 +13,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ LENGTHS = struct.Struct(">II")
 SIGNATURE_BYTES = 64
 FILE_BYTES_MAX = 64 * 1024 * 1024
 SHOWN = ("evidence_id", "incident_id", "kind", "zone", "role", "box_id", "camera_id", "place", "taken_at",
-         "clock_synced", "model_sha256", "config_sha256", "description", "sha256")  # fmt: skip
+         "frames", "clock_synced", "clock_error_ms", "model_sha256", "config_sha256", "description", "box_shares",
+         "tier", "faces", "sha256", "original_sha256", "original_role", "sealed_to")  # fmt: skip
 
 
 def read_key(text: str) -> Ed25519PublicKey:
@@ -63,8 +65,17 @@ def _verify(path: Path, key: Ed25519PublicKey) -> dict[str, Any]:
     }
 
 
-def open_file(data: bytes, key: Ed25519PublicKey) -> tuple[dict[str, Any], bytes]:
-    """The manifest of an evidence file, and its exact signed bytes; raises ValueError with what is wrong."""
+@dataclass(frozen=True)
+class Parts:
+    """The parts of an evidence file; ``signed`` is prefix and manifest, to which ``signature`` belongs."""
+
+    signed: bytes
+    signature: bytes
+    blob: bytes
+
+
+def read_file(data: bytes) -> Parts:
+    """Take an evidence file apart, unchecked; raises ValueError when it is none."""
     prefix_bytes = len(MAGIC) + LENGTHS.size
     if len(data) < prefix_bytes or not data.startswith(MAGIC):
         raise ValueError("is no evidence file: it does not start with BLE1 and two lengths")
@@ -72,13 +83,23 @@ def open_file(data: bytes, key: Ed25519PublicKey) -> tuple[dict[str, Any], bytes
     signed_end = prefix_bytes + text_bytes
     if len(data) != signed_end + SIGNATURE_BYTES + blob_bytes:
         raise ValueError("was cut or extended: its lengths do not add up")
-    signed = data[:signed_end]
-    signature, blob = data[signed_end : signed_end + SIGNATURE_BYTES], data[signed_end + SIGNATURE_BYTES :]
-    try:
-        key.verify(signature, signed)
-    except InvalidSignature:
-        raise ValueError("was not signed by this box, or was altered after it") from None
-    manifest = json.loads(signed[prefix_bytes:])
+    blob_start = signed_end + SIGNATURE_BYTES
+    return Parts(data[:signed_end], data[signed_end:blob_start], data[blob_start:])
+
+
+def open_file(data: bytes, key: Ed25519PublicKey | None) -> tuple[dict[str, Any], bytes]:
+    """The manifest of an evidence file, and its exact signed bytes; raises ValueError with what is wrong.
+
+    Without *key* the signature is not checked, only that the picture is the one that the manifest describes.
+    """
+    parts = read_file(data)
+    signed, blob = parts.signed, parts.blob
+    if key is not None:
+        try:
+            key.verify(parts.signature, signed)
+        except InvalidSignature:
+            raise ValueError("was not signed by this box, or was altered after it") from None
+    manifest = json.loads(signed[len(MAGIC) + LENGTHS.size :])
     if not isinstance(manifest, dict):
         raise ValueError("its manifest is no object")
     if manifest.get("size_bytes") != len(blob) or manifest.get("sha256") != hashlib.sha256(blob).hexdigest():

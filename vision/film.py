@@ -10,7 +10,7 @@ import numpy as np
 
 from vision.address import CameraAddress
 from vision.frame import Frame
-from vision.source import EARLY_SHARE, READ_ERRORS, next_due
+from vision.reader import EARLY_SHARE, READ_ERRORS, next_due
 
 
 def read_film(path: Path, rate_fps: float, start: datetime) -> Iterator[Frame]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from vision.coverage import CoverageReport
+from vision.faces import Faces
 
 
 @dataclass(frozen=True)
 class ViolationOpened:
-    """A confirmed violation with its pictures."""
+    """A confirmed violation. ``original_jpeg`` is as the camera saw it, the other two pictures are for sharing:
+    faces are hidden in them as ``faces`` says. ``box``: where it is (left, top, right, bottom, in 0-1), None for all.
+    """
 
     incident_id: str
     kind: str
@@ -20,9 +24,12 @@ class ViolationOpened:
     confidence: float
     track_id: int
     duration_s: float
+    original_jpeg: bytes
     snapshot_jpeg: bytes
     annotated_jpeg: bytes
+    faces: Faces
     model_sha256: str
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,10 @@ class ViolationClosed:
 
 @dataclass(frozen=True)
 class ClipReady:
-    """The film of an incident, from before it began to after it was confirmed, as the camera sent it."""
+    """The film of an incident, from before it began to after it was confirmed, as the camera sent it: not for sharing.
+
+    ``first_at`` and ``last_at`` are the times of the first and the last of its ``frames`` pictures.
+    """
 
     incident_id: str
     kind: str
@@ -47,6 +57,9 @@ class ClipReady:
     at: datetime
     camera_id: str
     clip_mp4: bytes
+    first_at: datetime
+    last_at: datetime
+    frames: int
     model_sha256: str
 
 
@@ -66,12 +79,22 @@ class FrameStats:
 
     camera_id: str
     judged: int
-    dropped: int
-    doubtful: int = 0  # pictures that were not judged because the camera did not see clearly
+    drops: Mapping[str, int]  # pictures that were not judged, by cause, see `vision.camera_statistics`
     blind_s: float = 0.0
     rate_fps: float = 0.0
     age_ms_max: float = 0.0  # of a picture when its verdict was there
     inference_ms_mean: float = 0.0  # all that a picture costs: models, tracks, rules
 
 
-WatchItem = ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport
+@dataclass(frozen=True)
+class ModelChanged:
+    """A candidate became the live model (``promoted``), or the former one is it again."""
+
+    camera_id: str
+    promoted: bool
+    at: datetime
+    reason: str
+    model_sha256: str
+
+
+WatchItem = ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport | ModelChanged

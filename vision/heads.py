@@ -22,11 +22,15 @@ IOU_MAX = 0.5
 CANDIDATES_MAX = 1000  # boxes that enter the suppression, and ...
 DETECTIONS_MAX = 300  # ... that leave it, as in ultralytics: bounds on the work, whatever the picture
 YOLOX_STRIDES = (8, 16, 32)
-Placed = tuple[Floats, float, tuple[int, int]]
+Placed = tuple[Floats, tuple[float, float], tuple[int, int]]
 
 
 def letterbox(image: Image, side: int) -> Placed:
-    """(1, 3, side, side) RGB in 0–1, the scale, and the padding (left, top) in pixels."""
+    """(1, 3, side, side) RGB in 0–1, the scale (across, along), and the padding (left, top) in pixels.
+
+    The scale is that of the rounded size, each side for itself, as ultralytics scales its boxes back: with the one that
+    was asked for, boxes at the far edge would lie up to half a pixel of the input beside theirs.
+    """
     height, width = image.shape[:2]
     scale = min(side / height, side / width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -35,16 +39,16 @@ def letterbox(image: Image, side: int) -> Placed:
     tensor = np.empty((1, 3, side, side), np.float32)
     for channel in range(3):
         np.multiply(canvas[..., 2 - channel], np.float32(1 / 255), out=tensor[0, channel])
-    return tensor, scale, (left, top)
+    return tensor, (new_width / width, new_height / height), (left, top)
 
 
 def corner_box(image: Image, side: int) -> Placed:
-    """(1, 3, side, side) BGR in 0–255, the scale, and no padding to the left and above: YOLOX's way."""
+    """(1, 3, side, side) BGR in 0–255, the scale (one for both), and no padding to the left and above: YOLOX's way."""
     height, width = image.shape[:2]
     scale = min(side / height, side / width)
     size = max(1, int(width * scale)), max(1, int(height * scale))
     canvas = _canvas(image, side, size, (0, 0))
-    return np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], np.float32), scale, (0, 0)
+    return np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], np.float32), (scale, scale), (0, 0)
 
 
 def _canvas(image: Image, side: int, size: tuple[int, int], place: tuple[int, int]) -> Image:

@@ -28,6 +28,16 @@ class _Kept:
     at_s: float
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A film cut from the ring: MP4, when its first and last packet came (monotonic), and how many there are."""
+
+    mp4: bytes
+    first_s: float
+    last_s: float
+    frames: int
+
+
 class PacketRing:
     """Filled by the reader thread, cut by whoever watches."""
 
@@ -81,13 +91,14 @@ class PacketRing:
         later = (item for item in list(self._kept)[1:] if item.keyframe)
         return next((now_s - item.at_s >= self._seconds for item in later), False)
 
-    def clip(self, from_s: float, to_s: float) -> bytes:
-        """MP4 from the keyframe before *from_s* up to *to_s* (monotonic); empty when there is nothing of it."""
+    def clip(self, from_s: float, to_s: float) -> Clip | None:
+        """From the keyframe before *from_s* up to *to_s* (monotonic); None when there is nothing of it."""
         with self._lock:
             kept, stream, time_base = list(self._kept), self._stream, self._time_base
         starts = [index for index, item in enumerate(kept) if item.keyframe and item.at_s <= from_s]
         chosen = [item for item in kept[starts[-1] if starts else 0 :] if item.at_s <= to_s]
-        return _mux(chosen, stream, time_base) if chosen else b""
+        mp4 = _mux(chosen, stream, time_base) if chosen else b""
+        return Clip(mp4, chosen[0].at_s, chosen[-1].at_s, len(chosen)) if mp4 else None
 
 
 def _mux(kept: list[_Kept], template: Any, time_base: Any) -> bytes:

@@ -1,69 +1,52 @@
-"""One camera from pictures to violations: source → sight → models → rules → snapshot.
+"""One camera from pictures to violations: sight → models → rules → snapshot.
 
-Everything that happens comes out of `Watch.run` as one item; a picture that is lost or not clear is an item too, and no
-violation opens or closes while it lasts. How long was really judged is counted and comes out as well.
+Everything that happens comes out of `Watch.judge` and `Watch.lost` as items; a picture that is lost or not clear is an
+item too, and no violation opens or closes while it lasts. How long was really judged is counted and comes out as well.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from vision.camera_statistics import CameraStatistics
-from vision.clip_desk import ClipDesk
 from vision.coverage import CoverageLedger
 from vision.crew import Crew
 from vision.detector import Detector
 from vision.frame import Frame
 from vision.guard import Guard
-from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened, WatchItem
-from vision.packet_ring import PacketRing
+from vision.happenings import CameraStatus, ModelChanged, ViolationClosed, ViolationOpened, WatchItem
+from vision.model_shelf import ModelShelf
 from vision.scene import Scene
-from vision.sight import SightCheck
-from vision.snapshot import annotated_jpeg, raw_jpeg
-from vision.source import SourceLost, VideoSource
+from vision.sight_memory import SightMemory
+from vision.snapshot import annotated_jpeg, raw_jpeg, share_of_picture
 from vision.violation import Closed, Opened
 from vision.watch_settings import WatchSettings
 from vision.zones import Masks
 
 
 class Watch:
-    """Watches one camera; *detectors* replace the models of the settings in tests."""
+    """Watches one camera; *detectors* replace the models of the settings in tests. Cameras may share a *shelf*."""
 
-    def __init__(self, settings: WatchSettings, detectors: Sequence[Detector] | None = None) -> None:
+    def __init__(
+        self,
+        settings: WatchSettings,
+        detectors: Sequence[Detector] | None = None,
+        shelf: ModelShelf | None = None,
+    ) -> None:
         """Raises ModelError or ValueError (CatalogueError is one) for settings that cannot work."""
         self.settings = settings
         self._masks = Masks(settings.masks)
-        self._crew = Crew(settings, detectors)
-        self._sight = SightCheck()
+        self._crew = Crew(settings, detectors, shelf)
+        self._memory = SightMemory(settings)
+        self._sight = self._memory.sight
         self._ledger = CoverageLedger(settings.camera_id, settings.coverage_interval_s)
-        self._statistics = CameraStatistics(settings.camera_id)
-        self._blind = False
+        self.statistics = CameraStatistics(settings.camera_id)
+        self._blind = settings.blind
         self._last_s: float | None = None
-
-    def run(self, stop: threading.Event) -> Iterator[WatchItem]:
-        """Items until *stop* is set or a file that does not loop ends."""
-        settings = self.settings
-        # A clip is the camera's own film: it would show what is masked.
-        ring = None if self._masks.any or not settings.clip_after_s else PacketRing()
-        clips = ClipDesk(ring, settings.clip_before_s, settings.clip_after_s)
-        with VideoSource(settings.source, rate_fps=settings.rate_fps, loop=settings.loop, ring=ring) as source:
-            for item in source:
-                if stop.is_set():
-                    return
-                if isinstance(item, SourceLost):
-                    yield from self.lost("offline: " + item.reason, item.monotonic_s)
-                else:
-                    for happened in self.judge(item):
-                        clips.note(happened, item.monotonic_s)
-                        yield happened
-                yield from clips.ready(item.monotonic_s)
-                if statistics := self._statistics.due(item.monotonic_s, source.dropped):  # blind too: we live
-                    yield statistics
-        yield from self.finish(datetime.now(UTC))
+        self._size: tuple[int, ...] | None = None  # height and width of the last picture
 
     def finish(self, at: datetime) -> Iterator[WatchItem]:
         """What there is to say at the end: the coverage since the last report."""
@@ -80,21 +63,35 @@ class Watch:
     def judge(self, frame: Frame) -> Iterator[WatchItem]:
         """The items that one picture gives rise to."""
         begun_s = time.monotonic()
+        self._take_size(frame)
         sight = self._sight.look(frame.image, frame.monotonic_s)
         if not sight.clear:
-            self._statistics.doubtful += 1
+            self.statistics.doubtful += 1
             yield from self._not_seen(sight.reason if sight.blind else "", frame.captured_at, frame.monotonic_s)
         else:
             if self._blind:
                 self._blind = False
                 yield CameraStatus(self.settings.camera_id, False, "", frame.captured_at)
+            self._memory.keep(frame.monotonic_s)
             yield from self._judge_clear(frame)
-            self._statistics.judged_one(begun_s, time.monotonic(), frame.monotonic_s)
+            self.statistics.judged_one(begun_s, time.monotonic(), frame.monotonic_s)
         yield from self._told(frame.captured_at, frame.monotonic_s)
+
+    def _take_size(self, frame: Frame) -> None:
+        """After a reconnection pictures may have another size: boxes and half-made judgements are of the old one."""
+        size = frame.image.shape[:2]
+        if self._size is not None and size != self._size:
+            for looker in self._crew.lookers:
+                looker.begin_anew()
+            for guard in self._crew.guards:
+                guard.machine.blind()
+        self._size = size
 
     def _told(self, at: datetime, now_s: float) -> Iterator[WatchItem]:
         if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s)):
             yield report
+        for news in self._crew.news():
+            yield ModelChanged(self.settings.camera_id, news.promoted, news.at, news.reason, news.live_sha256)
 
     def _step(self, at: datetime, now_s: float) -> float:
         """Seconds since the moment before; none may be counted twice or backwards."""
@@ -107,7 +104,7 @@ class Watch:
         """Nothing is judged. *reason* is empty while it is only a doubt."""
         step_s = self._step(at, now_s)
         self._ledger.count_blind(step_s)
-        self._statistics.blind_s += step_s
+        self.statistics.blind_s += step_s
         for looker in self._crew.lookers:
             looker.forget()
         for guard in self._crew.guards:
@@ -151,6 +148,9 @@ class Watch:
             reason = "recovered" if guard.was_active else "period_over"
             return ViolationClosed(outcome.incident_id, guard.code, guard.zone_id, frame.captured_at, camera_id, reason)
         box = guard.boxes.get(outcome.track_id)
+        shared = self._crew.share(frame)
+        drawn = replace(frame, image=shared.image)
+        height, width = frame.image.shape[:2]
         return ViolationOpened(
             incident_id=outcome.incident_id,
             kind=guard.code,
@@ -160,7 +160,10 @@ class Watch:
             confidence=outcome.confidence,
             track_id=outcome.track_id,
             duration_s=outcome.duration_s,
-            snapshot_jpeg=raw_jpeg(frame),
-            annotated_jpeg=annotated_jpeg(frame, box, guard.code, outcome.confidence, camera_id),
+            original_jpeg=raw_jpeg(frame),
+            snapshot_jpeg=raw_jpeg(drawn),
+            annotated_jpeg=annotated_jpeg(drawn, box, guard.code, outcome.confidence, camera_id),
+            faces=shared.faces,
             model_sha256=self._crew.lookers[guard.looker].detector.sha256,
+            box=None if box is None else share_of_picture(box, width, height),
         )

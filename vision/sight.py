@@ -3,13 +3,15 @@
 A doubtful picture is not judged from its first moment (`Sight.clear` is false); after ``HOLD_S`` of it the camera is
 blind, with the reason, and it sees again after ``CLEAR_S`` of good pictures. What the camera should see is learnt from
 its first seconds and followed slowly, so that the light of the day and pots on a shelf do not matter. A moved
-camera stays blind until it looks where it did or is started anew: its zones were drawn for the old view.
+camera stays blind until it looks where it did, over a restart too (`vision.sight_memory`), or its configuration says
+that it has a new view: its zones were drawn for the old one.
 Measured on grey pictures of 160 pixels' width; thresholds were set on rendered kitchens (tests/vision/test_sight.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,6 +38,7 @@ SAME_VIEW_MIN = 0.6  # correlation of the coarse pictures: the same view, only w
 MATCH_MIN, MATCHED_SHARE_MIN = 0.5, 0.3
 STAYS_SHARE_MIN = 0.8
 SHIFT_PX_MIN, SHIFT_GAIN_MIN = 3.0, 0.1
+EMPTY_LOOK = {"coarse": (6, 10), "edges": (96, 160), "contrast": (6, 10), "sharpness": (6, 10)}  # shapes of a Look
 _WINDOW = cv2.createHanningWindow(SIZE, cv2.CV_32F)
 
 
@@ -49,7 +52,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """What is measured in one picture."""
 
     level: float
@@ -60,43 +63,53 @@ class _Look:
     sharpness: Floats  # (6, 10), what is left of each block's contrast in its finest details
 
     @classmethod
-    def at(cls, image: Image) -> _Look:
-        step = max(1, min(image.shape[1] // 320, image.shape[0] // 192))
-        part = np.ascontiguousarray(image[::step, ::step])
-        grey = cv2.resize(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), SIZE, interpolation=cv2.INTER_AREA)
+    def at(cls, image: Image) -> Look:
+        grey = shrink(image)
         values = grey.astype(np.float32)
-        blocks = _blocks(values)
+        coarse, contrast = _mean_and_std(values)
+        fine = _mean_and_std(cv2.Laplacian(values, cv2.CV_32F))[1]
         across, along = cv2.Sobel(values, cv2.CV_32F, 1, 0), cv2.Sobel(values, cv2.CV_32F, 0, 1)
-        coarse = blocks.mean(axis=(2, 3))
-        contrast = blocks.std(axis=(2, 3))
-        fine = _blocks(np.asarray(cv2.Laplacian(values, cv2.CV_32F), np.float32)).std(axis=(2, 3))
         return cls(
-            float(values.mean()),
-            float((grey >= FLOODED_LEVEL).mean()),
-            np.asarray(coarse, np.float32),
+            float(cv2.mean(grey)[0]),
+            cv2.countNonZero(cv2.threshold(grey, FLOODED_LEVEL - 1, 1, cv2.THRESH_BINARY)[1]) / grey.size,
+            coarse,
             np.asarray(cv2.magnitude(across, along), np.float32),
-            np.asarray(contrast, np.float32),
+            contrast,
             np.asarray(fine / (contrast + 1), np.float32),
         )
 
 
-def _blocks(values: Floats) -> Floats:
-    """(rows, columns, 16, 16) views of a picture of SIZE."""
-    rows, columns = SIZE[1] // BLOCK_PX, SIZE[0] // BLOCK_PX
-    return values.reshape(rows, BLOCK_PX, columns, BLOCK_PX).transpose(0, 2, 1, 3)
+def shrink(image: Image) -> Image:
+    """The green of *image*, most of its brightness, in SIZE; of a large one every second (third, ...) pixel counts."""
+    step = max(1, min(image.shape[1] // 320, image.shape[0] // 176))
+    part = np.ascontiguousarray(image[::step, ::step, 1])
+    return np.asarray(cv2.resize(part, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _correlation(first: Floats, second: Floats, axes: tuple[int, ...]) -> Floats:
-    """Pearson's, along *axes*; 0 where one of the two is flat."""
-    one = first - first.mean(axis=axes, keepdims=True)
-    two = second - second.mean(axis=axes, keepdims=True)
-    size = np.sqrt((one * one).sum(axis=axes) * (two * two).sum(axis=axes))
-    return np.asarray((one * two).sum(axis=axes) / np.maximum(size, 1e-3), np.float32)
+def _block_means(values: Floats) -> Floats:
+    """(6, 10): the mean of each block of a picture of SIZE; OpenCV's area average of whole blocks is exactly that."""
+    size = (SIZE[0] // BLOCK_PX, SIZE[1] // BLOCK_PX)
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _mean_and_std(values: Any) -> tuple[Floats, Floats]:
+    """Of each block."""
+    mean = _block_means(values)
+    variance = _block_means(values * values) - mean * mean
+    return mean, np.sqrt(np.maximum(variance, 0))  # rounding can leave a flat block just below zero
+
+
+def _correlation(first: Floats, second: Floats) -> float:
+    """Pearson's of two small pictures; 0 where one of the two is flat."""
+    one, two = first - first.mean(), second - second.mean()
+    return float((one * two).sum() / max(float(np.sqrt((one * one).sum() * (two * two).sum())), 1e-3))
 
 
 def _matched_share(edges: Floats, reference: Floats, rich: npt.NDArray[np.bool_]) -> float:
-    """The share of the *rich* blocks of the reference whose edges are where they were."""
-    match = _correlation(_blocks(edges), _blocks(reference), (2, 3))[rich]
+    """The share of the *rich* blocks of the reference whose edges are where they were: Pearson's in each block."""
+    (mean, std), (mean_before, std_before) = _mean_and_std(edges), _mean_and_std(reference)
+    together = _block_means(edges * reference) - mean * mean_before
+    match = together[rich] / np.maximum(std * std_before, 1e-3 / BLOCK_PX**2)[rich]
     return float((match > MATCH_MIN).mean()) if len(match) else 1.0
 
 
@@ -111,6 +124,11 @@ def _is_moved(edges: Floats, reference: Floats, rich: npt.NDArray[np.bool_]) -> 
         return True
     if here > STAYS_SHARE_MIN:
         return False
+    return _shift_explains(edges, reference, rich, here)
+
+
+def _shift_explains(edges: Floats, reference: Floats, rich: npt.NDArray[np.bool_], here: float) -> bool:
+    """Whether clearly more than *here*, the share that is in its place, is so when all is shifted."""
     (across, along), _ = cv2.phaseCorrelate(reference.copy(), edges.copy(), _WINDOW)  # it writes into its arguments
     if np.hypot(across, along) < SHIFT_PX_MIN:
         return False
@@ -118,12 +136,26 @@ def _is_moved(edges: Floats, reference: Floats, rich: npt.NDArray[np.bool_]) -> 
     return _matched_share(back, reference, rich) > here + SHIFT_GAIN_MIN
 
 
+def _has_turned(look: Look, before: Look) -> bool:
+    """Whether it looks elsewhere than it did *before* a restart, between which the light may have changed altogether.
+
+    Edges that are gone prove nothing then (night and lamps draw others), unless the view without details differs too.
+    """
+    rich = before.contrast >= FLAT_STD_MAX
+    here = _matched_share(look.edges, before.edges, rich)
+    if here > STAYS_SHARE_MIN:
+        return False
+    elsewhere = here < MATCHED_SHARE_MIN and _correlation(look.coarse, before.coarse) < SAME_VIEW_MIN
+    return elsewhere or _shift_explains(look.edges, before.edges, rich, here)
+
+
 @dataclass
 class SightCheck:
-    """One per camera; call `look` with every picture."""
+    """One per camera; call `look` with every picture. ``before`` is what it saw before a restart."""
 
-    _reference: _Look | None = None
-    _learning: list[_Look] = field(default_factory=list)
+    before: Look | None = None
+    _reference: Look | None = None
+    _learning: list[Look] = field(default_factory=list)
     _since_s: dict[str, float] = field(default_factory=dict)
     _reason: str = ""
     _blind: bool = False
@@ -137,29 +169,39 @@ class SightCheck:
 
     def look(self, image: Image, now_s: float) -> Sight:
         """Judge one picture taken at monotonic *now_s*."""
-        look = _Look.at(image)
+        look = Look.at(image)
         reason = self._doubt(look) or self._frozen(image, now_s)
         if not reason:
             self._learn(look, now_s)
         return self._decide(reason, now_s)
 
+    @property
+    def reference(self) -> Look | None:
+        """What it should see; None while that is being learnt."""
+        return self._reference
+
     def lost(self) -> None:
         """No pictures at all: what comes after that is judged by its own pictures."""
         self._blind, self._doubt_s, self._clear_s, self._last, self._last_s = False, 0.0, 0.0, None, None
 
-    def _doubt(self, look: _Look) -> str:
+    def _doubt(self, look: Look) -> str:
         if look.level < BLACK_LEVEL_MAX:
             return "black"
         if look.flooded_share > FLOODED_SHARE_MIN:
             return "flooded with light"
+        if self._reference is not None:
+            return self._differs(look, self._reference)
+        if (look.contrast < FLAT_STD_MAX).mean() > FLAT_SHARE_MAX:
+            return "covered"
+        return "moved" if self.before is not None and _has_turned(look, self.before) else ""
+
+    @staticmethod
+    def _differs(look: Look, reference: Look) -> str:
         flat = look.contrast < FLAT_STD_MAX
-        reference = self._reference
-        if reference is None:
-            return "covered" if flat.mean() > FLAT_SHARE_MAX else ""
         rich = reference.contrast >= FLAT_STD_MAX
         lost = (look.contrast < 0.3 * reference.contrast) & rich
         if flat.mean() > FLAT_SHARE_MAX or lost.sum() > LOST_SHARE_MAX * rich.sum():
-            same_view = float(_correlation(look.coarse, reference.coarse, (0, 1))) >= SAME_VIEW_MIN
+            same_view = _correlation(look.coarse, reference.coarse) >= SAME_VIEW_MIN
             return "defocused" if same_view else "covered"
         sharpness = look.sharpness[rich] / np.maximum(reference.sharpness[rich], 1e-3)
         if len(sharpness) and float(np.median(sharpness)) < SHARPNESS_SHARE_MIN:
@@ -168,7 +210,7 @@ class SightCheck:
 
     def _frozen(self, image: Image, now_s: float) -> str:
         """Sensors are never without noise: the very same bytes for seconds are no picture of now."""
-        part = np.ascontiguousarray(image[::4, ::4])
+        part = np.ascontiguousarray(image[::8])
         if self._last is None or part.shape != self._last.shape or not np.array_equal(part, self._last):
             self._last, self._same_since_s, self._same_frames = part, now_s, 0
             return ""
@@ -177,7 +219,7 @@ class SightCheck:
             return ""
         return "frozen"
 
-    def _learn(self, look: _Look, now_s: float) -> None:
+    def _learn(self, look: Look, now_s: float) -> None:
         """The first LEARN_S of good pictures make the reference; then it follows them slowly."""
         if self._reference is None:
             self._followed_s = now_s if self._followed_s is None else self._followed_s
@@ -212,14 +254,14 @@ class SightCheck:
         return Sight(True, False)
 
 
-def _mean(looks: list[_Look]) -> _Look:
+def _mean(looks: list[Look]) -> Look:
     return _mixed([(look, 1 / len(looks)) for look in looks])
 
 
-def _blend(old: _Look, new: _Look, share: float) -> _Look:
+def _blend(old: Look, new: Look, share: float) -> Look:
     return _mixed([(old, 1 - share), (new, share)])
 
 
-def _mixed(parts: list[tuple[_Look, float]]) -> _Look:
-    values = {item.name: sum(getattr(look, item.name) * share for look, share in parts) for item in fields(_Look)}
-    return _Look(**values)  # floats stay floats, arrays arrays
+def _mixed(parts: list[tuple[Look, float]]) -> Look:
+    values = {item.name: sum(getattr(look, item.name) * share for look, share in parts) for item in fields(Look)}
+    return Look(**values)  # floats stay floats, arrays arrays

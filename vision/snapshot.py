@@ -1,4 +1,4 @@
-"""The pictures that go with a violation: as the camera saw it, and with the finding drawn in."""
+"""The pictures that go with a violation: the picture itself, and with the finding drawn in."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def annotated_jpeg(frame: Frame, box: Floats | None, kind: str, confidence: floa
     stamp = f"{camera_id}  {frame.captured_at:%Y-%m-%d %H:%M:%S}Z"
     _label(image, stamp, (6, image.shape[0] - 8), BLACK)
     return _jpeg(image)
+
+
+def share_of_picture(box: Floats, width: int, height: int) -> tuple[float, float, float, float]:
+    """*box* (left, top, right, bottom in pixels) in shares of the picture's width and height, 0 to 1."""
+    left, top, right, bottom = (float(value) for value in np.clip(box / [width, height, width, height], 0, 1))
+    return round(left, 4), round(top, 4), round(right, 4), round(bottom, 4)
 
 
 def _label(image: Image, text: str, place: tuple[int, int], ground: tuple[int, int, int]) -> None:

@@ -1,35 +1,28 @@
 """Frames from a camera or a file through PyAV, with hard time-outs, for ever.
 
-A reader thread decodes; whoever iterates gets the latest frame or, when none came for ``lost_s``, a `SourceLost`.
-A frame that nobody fetched in time is dropped and counted, so a slow model sees the present, not a backlog.
+A reader thread decodes; whoever takes gets the latest frame or, when none came for ``lost_s``, a `SourceLost`.
+A frame that nobody took in time is dropped and counted by its cause, so a slow model sees the present, not a backlog.
 Credentials in an address never reach a log line or a reason. A reader thread that dies is told and replaced.
 """
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
 
-import numpy as np
-
-from vision.address import OPEN_TIMEOUT_S, READ_TIMEOUT_S, CameraAddress, public_name
+from vision.address import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 from vision.frame import Frame
 from vision.packet_ring import PacketRing
+from vision.reader import AGE_S_MAX, EARLY_SHARE, Reader
 
-logger = logging.getLogger(__name__)
 LOST_S = 4.5
-BACKOFF_S_MAX = 5.0
-RATE_FPS_MIN = 1.0  # below it, the pause between two pictures would look like a lost camera
-EARLY_SHARE = 0.25  # a picture this part of an interval early still counts as due: cameras jitter
-# What PyAV and FFmpeg's decoders raise on bad input, one by one; each becomes a reason and another attempt.
-READ_ERRORS = (OSError, ValueError, LookupError, RuntimeError, TypeError, ArithmeticError, EOFError, MemoryError)
+RATE_FPS_MIN = 1.0  # below it, the pause between two pictures would look like a lost camera, unless ...
+KEYFRAME_RATE_FPS_MIN = 0.1  # ... only keyframes are taken, which come seconds apart: then packets are a sign of life
+KEYFRAME_LOST_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,11 @@ class SourceLost:
 
 
 class VideoSource:
-    """``rtsp(s)://``, ``http(s)://``, a file, or ``/dev/videoN``. A context manager; iterate over it once."""
+    """``rtsp(s)://``, ``http(s)://``, a file, or ``/dev/videoN``. A context manager; take from it, or iterate once.
+
+    ``ready`` is notified when something is there to take; sources that one thread watches share it. ``drops`` counts by
+    cause, see `vision.camera_statistics`. ``at_work`` is told when the reader goes into a decoder and comes out of it.
+    """
 
     def __init__(
         self,
@@ -51,27 +48,36 @@ class VideoSource:
         lost_s: float = LOST_S,
         loop: bool = True,
         ring: PacketRing | None = None,
+        ready: threading.Condition | None = None,
+        at_work: Callable[[bool], None] = lambda _: None,
+        keyframes_only: bool = False,
+        hardware: str = "none",
     ) -> None:
-        """Nothing is opened yet; raises ValueError for an address or a rate that cannot work."""
-        self._ring = ring
-        if not RATE_FPS_MIN <= rate_fps <= 60:
-            raise ValueError(f"rate_fps is {rate_fps}; it must be from {RATE_FPS_MIN} to 60")
-        self._address = CameraAddress(url)
-        self._interval_s = 1 / rate_fps
+        """Nothing is opened yet; raises ValueError for an address, a rate or a hardware that cannot work."""
+        least_fps = KEYFRAME_RATE_FPS_MIN if keyframes_only else RATE_FPS_MIN
+        if not least_fps <= rate_fps <= 60:
+            raise ValueError(f"rate_fps is {rate_fps}; it must be from {least_fps} to 60")
+        self.interval_s = 1 / rate_fps
+        self.drops: Counter[str] = Counter()
+        self.ended = False  # a film that does not loop, and all of it was taken
         self._lost_s = lost_s
-        self._loop = loop
-        self._stop = threading.Event()
-        self._ready = threading.Condition()
+        self._picture_lost_s = max(lost_s, KEYFRAME_LOST_S, 2.5 * self.interval_s) if keyframes_only else lost_s
+        self._ready = ready or threading.Condition()
         self._latest: Frame | None = None
         self._heard_s = 0.0
-        self._reason = "not connected yet"
-        self._lost_told = False
-        self._ended = False
-        self.dropped = 0
-        self._index = 0
-        self._thread = self._new_reader()
+        self._reader = Reader(
+            url, interval_s=self.interval_s, loop=loop, ring=ring, publish=self._publish, wake=self._wake,
+            drops=self.drops, at_work=at_work, keyframes_only=keyframes_only, hardware=hardware,
+        )  # fmt: skip
+        self._thread = self._new_thread()
+
+    @property
+    def dropped(self) -> int:
+        """All pictures that were not given out, whatever the cause."""
+        return self.drops.total()
 
     def __enter__(self) -> VideoSource:
+        self._heard_s = time.monotonic()
         self._thread.start()
         return self
 
@@ -83,112 +89,68 @@ class VideoSource:
 
     def stop(self) -> None:
         """End the iteration, from any thread."""
-        self._stop.set()
+        self._reader.stop.set()
+        self._wake()
+
+    def has_picture(self) -> bool:
+        """Whether `take` would give a picture, or the word that the film is over."""
+        return self._latest is not None or (self._reader.finished and not self.ended)
+
+    @property
+    def lost_at_s(self) -> float:
+        """When it counts as lost (again) unless a picture comes."""
+        silent_s = max(self._reader.packet_s, self._heard_s) + self._lost_s
+        return min(silent_s, self._heard_s + self._picture_lost_s)
+
+    def take(self, now_s: float) -> Frame | SourceLost | None:
+        """The latest picture, or that none came for too long, or None: nothing to say at monotonic *now_s*."""
         with self._ready:
-            self._ready.notify_all()
+            frame, self._latest = self._latest, None
+        if frame is not None:
+            if now_s - frame.monotonic_s <= AGE_S_MAX:
+                return frame
+            self.drops["stale"] += 1
+            return None
+        if self._reader.finished:
+            told, self.ended = self.ended, True  # an unreadable file played once is a failure, not an empty success
+            return None if told or self._reader.given else SourceLost(self._reader.reason, now_s)
+        if now_s < self.lost_at_s or self._reader.stop.is_set():
+            return None
+        self._replace_dead_reader()
+        self._heard_s = now_s
+        return SourceLost(self._reader.reason, now_s)
 
     def __iter__(self) -> Iterator[Frame | SourceLost]:
-        self._heard_s = time.monotonic()
-        while not self._stop.is_set():
+        stopped = self._reader.stop
+        while not stopped.is_set() and not self.ended:
             with self._ready:
-                patience_s = max(0.0, self._heard_s + self._lost_s - time.monotonic())
-                self._ready.wait_for(lambda: self._latest or self._ended or self._stop.is_set(), patience_s)
-                frame, self._latest = self._latest, None
-            if frame is not None:
-                yield frame
-            elif self._ended:
-                if not self._index:  # an unreadable file played once is a failure, not an empty success
-                    yield SourceLost(self._reason, time.monotonic())
-                return
-            elif not self._stop.is_set():
-                self._replace_dead_reader()
-                self._heard_s = time.monotonic()
-                yield SourceLost(self._reason, self._heard_s)
+                patience_s = max(0.0, self.lost_at_s - time.monotonic())
+                self._ready.wait_for(lambda: self.has_picture() or stopped.is_set(), patience_s)
+            item = None if stopped.is_set() else self.take(time.monotonic())
+            if item is not None:
+                yield item
 
-    def _new_reader(self) -> threading.Thread:
-        return threading.Thread(target=self._read_for_ever, name="camera-reader", daemon=True)
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._reader.read_for_ever, name="camera-reader", daemon=True)
 
     def _replace_dead_reader(self) -> None:
         if not self._thread.is_alive():
-            self._reason = "the reader failed unexpectedly and was started again"
-            self._thread = self._new_reader()
+            self._reader.reason = "the reader failed unexpectedly and was started again"
+            self._thread = self._new_thread()
             self._thread.start()
 
-    def _read_for_ever(self) -> None:
-        failures = 0
-        while not self._stop.is_set():
-            got_one = self._read_once()
-            if self._address.is_file and not self._loop:
-                with self._ready:
-                    self._ended = True
-                    self._ready.notify_all()
-                return
-            if self._address.is_file and got_one:
-                self._stop.wait(self._interval_s)  # a film of one picture shall not spin
-                continue
-            failures = 0 if got_one else failures + 1
-            if not self._lost_told and not self._stop.is_set():
-                self._lost_told = True
-                logger.warning("camera %s: %s; reconnecting", self._address.shown, self._reason)
-            self._stop.wait(random.uniform(0.1, min(BACKOFF_S_MAX, 0.5 * 2 ** min(failures, 5))))  # noqa: S311 - jitter
-
-    def _read_once(self) -> bool:
-        """Read until the source ends or fails; whether it gave a picture."""
-        import av
-
-        before = self._index
-        try:
-            with self._address.open() as container:
-                video = container.streams.video[0]
-                video.thread_type = "SLICE"  # threads over whole frames would hold back one picture each
-                self._decode(container, video)
-            self._reason = "the stream ended"
-        except (av.FFmpegError, *READ_ERRORS) as error:
-            self._reason = public_name(f"{type(error).__name__}: {error}")[:200]
-        return self._index > before
-
-    def _pictures(self, container: Any, video: Any) -> Iterator[Any]:
-        """What comes, decoded; the packets themselves go to the ring, if there is one, on their way."""
-        if self._ring is not None:
-            self._ring.begin(video)
-        for packet in container.demux(video):
-            if self._ring is not None:
-                self._ring.add(packet, time.monotonic())
-            yield from packet.decode()
-
-    def _decode(self, container: Any, video: Any) -> None:
-        start_s = due_s = time.monotonic()
-        first_s: float | None = None
-        for picture in self._pictures(container, video):
-            if self._stop.is_set():
-                return
-            if self._address.is_file and picture.time is not None:  # a file plays in real time
-                first_s = picture.time if first_s is None else first_s
-                if self._stop.wait(max(0.0, start_s + picture.time - first_s - time.monotonic())):
-                    return
-            now_s = time.monotonic()
-            if now_s + EARLY_SHARE * self._interval_s < due_s:
-                continue
-            due_s = next_due(due_s, now_s, self._interval_s)
-            image = np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)
-            self._publish(Frame(image, datetime.now(UTC), now_s, self._index))
-
-    def _publish(self, frame: Frame) -> None:
-        if self._lost_told:
-            self._lost_told = False
-            logger.info("camera %s: pictures again", self._address.shown)
+    def _wake(self) -> None:
         with self._ready:
-            self.dropped += self._latest is not None
-            self._latest = frame
-            self._heard_s = frame.monotonic_s
-            self._reason = "no picture came"  # until the reader knows better
-            self._index += 1
             self._ready.notify_all()
 
+    def _publish(self, frame: Frame) -> None:
+        with self._ready:
+            if (before := self._latest) is not None:
+                self.drops[self._cause(frame.monotonic_s - before.monotonic_s)] += 1
+            self._latest = frame
+            self._heard_s = frame.monotonic_s
+            self._ready.notify_all()
 
-def next_due(due_s: float, now_s: float, interval_s: float) -> float:
-    """When the picture after the one taken at *now_s* is due: on the old beat, or a new one after a pause.
-
-    Keeping to the beat holds the average rate; starting anew after a pause keeps two pictures from coming at once.
-    """
-    return due_s + interval_s if now_s < due_s + interval_s else now_s + interval_s
+    def _cause(self, waited_s: float) -> str:
+        """Why a picture that waited in vain was not taken: the next came too soon, or nobody had time for it."""
+        return "superseded" if waited_s < (1 - EARLY_SHARE) * self.interval_s else "overload"

@@ -59,7 +59,7 @@ class Tracker:
         lost_s_max: float = 3.0,
     ) -> None:
         self._confident = confident
-        self._confident_by_class = confident_by_class or {}
+        self.confident_by_class = confident_by_class or {}
         self._groups = groups or {}
         self._ids = ids or itertools.count(1)
         self._lost_s_max = lost_s_max
@@ -69,7 +69,7 @@ class Tracker:
         """The same detections with their track ids; doubtful ones that fit no track have -1."""
         self._tracks = [track for track in self._tracks if now_s - track.seen_s <= self._lost_s_max]
         ids = np.full(len(found), NO_TRACK, np.int64)
-        least = [self._confident_by_class.get(int(kind), self._confident) for kind in found.class_id]
+        least = [self.confident_by_class.get(int(kind), self._confident) for kind in found.class_id]
         is_high = found.confidence >= np.array(least, np.float32)
         high, low = np.flatnonzero(is_high), np.flatnonzero(~is_high)
         free = self._match(found, high, self._tracks, ids, now_s)

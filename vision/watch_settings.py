@@ -23,6 +23,25 @@ class OpenIncident:
 
 
 @dataclass(frozen=True)
+class ShadowUse:
+    """A candidate beside a model: it sees ``share`` of the pictures and takes at most ``cpu_share`` of one core.
+
+    A promotion is taken back when surely more than ``disagreement_max`` of the pictures differ from the former model.
+    """
+
+    path: Path
+    share: float = 0.1
+    cpu_share: float = 0.1
+    disagreement_max: float = 0.3
+    keep_days: float = 14.0
+
+    def __post_init__(self) -> None:
+        for name in ("share", "cpu_share", "disagreement_max"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{self.path}: {name} is {getattr(self, name)}; it must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
 class ModelUse:
     """A model on this camera. ``rate_fps`` None: every picture. ``regions``: zones that it sees as crops of their own,
     for things that are too small in the whole picture. ``close_look`` None: as its manifest says."""
@@ -31,6 +50,7 @@ class ModelUse:
     rate_fps: float | None = None
     regions: tuple[str, ...] = ()
     close_look: bool | None = None
+    shadow: ShadowUse | None = None
 
     def __post_init__(self) -> None:
         if self.rate_fps is not None and not 1 <= self.rate_fps <= 60:
@@ -51,7 +71,7 @@ class WatchSettings:
     """How one camera is watched."""
 
     camera_id: str
-    source: str
+    source: str  # what is looked at
     models: tuple[ModelUse, ...] = (ModelUse(),)
     violations: tuple[Watched, ...] = (Watched("no_mask"),)
     zones: tuple[Zone, ...] = ()
@@ -61,9 +81,17 @@ class WatchSettings:
     rate_fps: float = 5.0
     loop: bool = True
     open_incidents: tuple[OpenIncident, ...] = ()
+    blind: bool = False  # it was told as blind before a restart
     coverage_interval_s: float = COVERAGE_INTERVAL_S
     clip_before_s: float = 5.0
     clip_after_s: float = 5.0  # 0: no clips
+    face_model: Path | None = None  # of a face detector (YuNet), besides the models
+    shadow_dir: Path | None = None  # where this camera's shadows keep what they saw; None: no shadows
+    clip_source: str = ""  # another stream of the camera that films are cut from; empty: the same
+    keyframes_only: bool = False
+    hardware: str = "none"
+    view: str = "1"  # another word: the camera looks elsewhere on purpose
+    sight_file: Path | None = None  # where the view is kept over a restart, see `vision.sight_memory`
 
     def __post_init__(self) -> None:
         ids = [zone.zone_id for zone in self.zones]

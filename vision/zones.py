@@ -94,11 +94,6 @@ class Masks:
             check_polygon(polygon)
         self._polygons = [np.array(polygon, np.float64) for polygon in polygons]
 
-    @property
-    def any(self) -> bool:
-        """Whether there is something to hide."""
-        return bool(self._polygons)
-
     def cover(self, image: Image) -> Image:
         """*image*, or a copy of it with the masked parts in grey."""
         if not self._polygons:

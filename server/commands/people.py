@@ -87,7 +87,7 @@ def _list_users(settings: Settings, _: argparse.Namespace) -> int:
     need_record(settings)
     with opened(settings) as engine, Session(engine) as db:
         query = select(User, Site.name).outerjoin(Site, Site.id == User.site_id).order_by(User.username)
-        for user, site in db.execute(query).tuples():
+        for user, site in db.execute(query):
             where = site or (region_names(db, user.region) if user.region else "-")
             state = "disabled" if user.disabled else "active"
             sys.stdout.write("\t".join((user.username, user.role, where, state, user.display_name)) + "\n")

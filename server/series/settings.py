@@ -111,7 +111,7 @@ def load_series(given: Path | None, data_dir: Path) -> SqliteSeries | Influx1Ser
         raise ValueError(f"{path}: must hold a type and its settings")
     for key in ("password", "token"):
         if data.get(key) is not None:
-            data[key] = _secret(data[key], path, key)
+            data[key] = read_secret(data[key], path, key)
     if data.get("ca_file"):
         data["ca_file"] = path.parent / str(data["ca_file"])
     try:
@@ -125,7 +125,7 @@ def _place(where: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in where[1:] or where) or "type"
 
 
-def _secret(reference: Any, path: Path, key: str) -> str:
+def read_secret(reference: Any, path: Path, key: str) -> str:
     """What ``{env: NAME}`` or ``{file: PATH}`` leads to; raises ValueError without showing it."""
     if isinstance(reference, dict) and set(reference) == {"env"}:
         name = str(reference["env"])

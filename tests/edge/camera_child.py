@@ -17,6 +17,7 @@ def main() -> None:
     script = Path(sys.argv[1])
     *lines, end = json.loads(script.read_text("utf-8"))
     settings = sys.stdin.readline()
+    first = json.loads(settings)["cameras"][0]["camera"]["id"]
     with script.with_suffix(".started").open("a", encoding="utf-8") as started:
         started.write(json.dumps({"pid": os.getpid(), **json.loads(settings)}) + "\n")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -33,7 +34,7 @@ def main() -> None:
         holder = subprocess.Popen(["sleep", "45"])
         script.with_suffix(".holder").write_text(str(holder.pid))
     while end == "flood":
-        sys.stdout.write(json.dumps({"type": "stats"}) + "\n")
+        sys.stdout.write(json.dumps({"camera": first, "type": "stats"}) + "\n")
     while True:
         signal.pause()
 

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from pyrage.x25519 import Identity
 
-from edge.camera import END_S, CameraReport, CameraTask
+from edge.camera import END_S, CameraReport, CameraTask, WatchTask
 from edge.camera_process import END_S as PARENT_END_S
 from edge.config_cameras import Camera
+from edge.config_evidence import EvidenceSection
 from firmware_sim.camera import Schedule, write_file
 from telemetry.signing import Signer
 from tests.edge.console import ROOT
@@ -29,6 +31,10 @@ def start() -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def told(folder: Path, *tasks: CameraTask) -> str:
+    return WatchTask(cameras=tasks, crumbs_file=folder / "crumbs").model_dump_json(by_alias=True)
+
+
 def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input(tmp_path: Path) -> None:
     Signer.generate().save(tmp_path / "box.key")
     with socket.create_server(("127.0.0.1", 0)) as hung:
@@ -40,9 +46,10 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
         try:
             assert process.stdout is not None
             assert process.stdin is not None
-            process.stdin.write(task.model_dump_json() + "\n")
+            process.stdin.write(told(tmp_path, task) + "\n")
             process.stdin.flush()
-            report = CameraReport.model_validate_json(process.stdout.readline())
+            said = (CameraReport.model_validate_json(line) for line in process.stdout)
+            report = next(report for report in said if report.type != "stats")
             assert (report.type, report.incident_id) == ("camera_blind", None)
             assert json.loads(report.model_dump_json())["reason"].startswith("offline: ")
             start_s = time.monotonic()
@@ -59,23 +66,27 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
                     pipe.close()
 
 
-def test_an_incident_is_told_with_pictures_and_then_with_its_film_and_all_of_it_is_genuine(tmp_path: Path) -> None:
+def test_an_incident_is_told_with_pictures_then_with_its_sealed_clip_and_its_film_and_all_of_it_is_genuine(
+    tmp_path: Path,
+) -> None:
     signer = Signer.generate()
     signer.save(tmp_path / "box.key")
     write_file(Schedule("no_mask:60"), tmp_path / "film.mp4", 12, fps=5, width=640, height=360)
     camera = Camera(id="k", name="k", place="备餐间", source=str(tmp_path / "film.mp4"), dwell_s=1.5)
     task = CameraTask(
-        box_id="b", camera=camera, key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={}
-    )
+        box_id="b", camera=camera, key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={},
+        evidence=EvidenceSection(sealed_to=(str(Identity.generate().to_public()),), free_bytes_min=0),
+    )  # fmt: skip
     process = start()
     try:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(task.model_dump_json(by_alias=True) + "\n")
+        process.stdin.write(told(tmp_path, task) + "\n")
         process.stdin.flush()
         said = (CameraReport.model_validate_json(line) for line in process.stdout)
         opened = next(report for report in said if report.type == "violation_opened")
-        updated = next(report for report in said if report.type == "violation_updated")
+        clip = next(report for report in said if report.type == "violation_updated")
+        film = next(report for report in said if report.type == "violation_updated" and report.is_film)
         process.stdin.close()
         process.wait(DEADLINE_S)
     finally:
@@ -84,24 +95,61 @@ def test_an_incident_is_told_with_pictures_and_then_with_its_film_and_all_of_it_
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-    assert (updated.incident_id, updated.evidence[:2]) == (opened.incident_id, opened.evidence)
-    files = [tmp_path / "spool" / f"{digest}.ble" for digest in updated.evidence]
+    reports = (opened, clip, film)
+    assert {report.incident_id for report in reports} == {opened.incident_id}
+    assert [report.evidence_missing for report in reports] == [[], [], []]
+    assert [film.evidence[: len(report.evidence)] for report in reports] == [report.evidence for report in reports]
+    files = [tmp_path / "spool" / f"{digest}.ble" for digest in film.evidence]
     report = verify_files(files, read_key(signer.public_key_b64))
     assert (report["genuine"], report["missing"]) == (True, [])
-    assert [row["shows"]["role"] for row in report["files"]] == ["annotated", "snapshot", "clip"]
+    shows = [row["shows"] for row in report["files"]]
+    assert [row["role"] for row in shows] == ["annotated", "snapshot", "sealed", "sealed", "film"]
+    assert [row["faces"] for row in shows] == ["blurred", "blurred", None, None, "blurred"]
+    stays = list((tmp_path / "evidence" / "incidents" / str(opened.incident_id)).iterdir())
+    report = verify_files(stays, read_key(signer.public_key_b64))
+    assert (report["genuine"], report["missing"]) == (True, [])
+    originals = {row["shows"]["role"]: row["shows"]["sha256"] for row in report["files"]}
+    wanted = [originals[role] for role in ("original", "original", "original", "clip", "clip")]
+    assert [row["original_sha256"] for row in shows] == wanted
 
 
 def test_a_camera_that_cannot_see_what_it_watches_for_says_so_and_ends_with_status_2(tmp_path: Path) -> None:
     camera = Camera.model_validate({"id": "k", "name": "k", "source": "rtsp://u:pa55@c/1", "violations": ["no_hat"]})
     task = CameraTask(box_id="b", camera=camera, key_file=tmp_path / "k", spool_dir=tmp_path / "s", open_incidents={})
     process = start()
-    said, log = process.communicate(task.model_dump_json(by_alias=True) + "\n", timeout=DEADLINE_S)
+    said, log = process.communicate(told(tmp_path, task) + "\n", timeout=DEADLINE_S)
     report = CameraReport.model_validate_json(said)
     assert (process.returncode, report.type) == (2, "misconfigured")
     assert str(report.reason).startswith(
         "no_hat needs the classes person, hat; the models of this camera know mask, no_"
     )
     assert "pa55" not in said + log
+
+
+def test_a_camera_with_an_impossible_address_is_told_and_the_others_are_watched(tmp_path: Path) -> None:
+    Signer.generate().save(tmp_path / "box.key")
+    write_file(Schedule("mask:60"), tmp_path / "film.mp4", 3, fps=5, width=640, height=360)
+    tasks = [
+        CameraTask(
+            box_id="b", key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={},
+            camera=Camera(id=name, name=name, source=source), blind=True,
+        )
+        for name, source in (("bad", "rtmp://u:pa55@c/1"), ("well", str(tmp_path / "film.mp4")))
+    ]  # fmt: skip
+    process = start()
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(told(tmp_path, *tasks) + "\n")
+        process.stdin.flush()
+        said = (CameraReport.model_validate_json(line) for line in process.stdout)
+        refused = next(said)
+        assert (refused.camera, refused.type, "pa55" in str(refused.reason)) == ("bad", "misconfigured", False)
+        seeing = next(report for report in said if report.type == "camera_recovered")
+        assert seeing.camera == "well"
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_process_without_settings_ends_with_status_2() -> None:
@@ -114,7 +162,10 @@ def test_camera_process_ends_itself_before_its_parent_kills_it() -> None:
     assert END_S < PARENT_END_S
 
 
-@pytest.mark.parametrize("line", ["{}", '{"type": "stats", "more": 1}', '{"type": "fire"}', "[]"])
+@pytest.mark.parametrize(
+    "line",
+    ["{}", '{"camera": "k", "type": "stats", "more": 1}', '{"camera": "k", "type": "fire"}', '{"type": "stats"}'],
+)
 def test_report_with_unknown_words_is_refused(line: str) -> None:
     with pytest.raises(ValueError):
         CameraReport.model_validate_json(line)

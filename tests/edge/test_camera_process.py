@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from edge.camera_desk import CameraDesk
 from edge.camera_process import CameraProcess
 from edge.config import Camera
 from telemetry.messages import Event
@@ -23,14 +24,15 @@ CHILD = Path(__file__).with_name("camera_child.py")
 CAMERA = Camera(id="kitchen", name="备餐间 1", place="备餐间", source="rtsp://a:b@camera/1")
 DEADLINE_S = 20
 AT = "2026-01-02T00:00:00Z"
-STATS = json.dumps({"type": "stats", "judged": 1, "dropped": 0})
+STATS = json.dumps({"camera": "kitchen", "type": "stats", "judged": 1, "drops": {"overload": 0}})
 OPENED = json.dumps(
-    {"type": "violation_opened", "at": AT, "incident_id": "i1", "kind": "no_mask", "confidence": 0.9, "duration_s": 3.2,
+    {"camera": "kitchen", "type": "violation_opened", "at": AT, "incident_id": "i1", "kind": "no_mask",
+     "confidence": 0.9, "duration_s": 3.2,
      "model_sha256": "ab", "evidence": ["d1", "d2"]}
 )  # fmt: skip
-CLOSED = json.dumps({"type": "violation_closed", "at": AT, "incident_id": "i1", "kind": "no_mask"})
-BLIND = json.dumps({"type": "camera_blind", "at": AT, "reason": "offline: timed out"})
-RECOVERED = json.dumps({"type": "camera_recovered", "at": AT})
+CLOSED = json.dumps({"camera": "kitchen", "type": "violation_closed", "at": AT, "incident_id": "i1", "kind": "no_mask"})
+BLIND = json.dumps({"camera": "kitchen", "type": "camera_blind", "at": AT, "reason": "offline: timed out"})
+RECOVERED = json.dumps({"camera": "kitchen", "type": "camera_recovered", "at": AT})
 
 
 class ScriptedRecorder:
@@ -67,12 +69,17 @@ class Bench:
     def _wake(self) -> None:
         self.wakes += 1
 
-    def camera(self, *script: str, saved: str | None = None, silent_s: float = DEADLINE_S) -> CameraProcess:
+    def desk(self, saved: str | None = None) -> CameraDesk:
+        return CameraDesk(
+            CAMERA, box_id="box-1", key_file=Path("k"), spool_dir=self.folder / "spool", saved=saved,
+            record=self.recorder.record, wake=self._wake,
+        )  # fmt: skip
+
+    def camera(self, *script: str, desk: CameraDesk | None = None, silent_s: float = DEADLINE_S) -> CameraProcess:
         self.script.write_text(json.dumps(script), "utf-8")
         return CameraProcess(
-            CAMERA, box_id="box-1", key_file=Path("k"), spool_dir=self.folder / "spool", saved=saved,
-            record=self.recorder.record, wake=self._wake, command=(sys.executable, str(CHILD), str(self.script)),
-            silent_s=silent_s, end_s=1.0,
+            [desk or self.desk()], crumbs_file=self.folder / "vision" / "c.crumbs",
+            command=(sys.executable, str(CHILD), str(self.script)), silent_s=silent_s, end_s=1.0,
         )  # fmt: skip
 
     def starts(self) -> list[dict[str, Any]]:
@@ -101,6 +108,29 @@ def is_alive(pid: int) -> bool:
     with suppress(OSError):
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     return False
+
+
+def test_what_could_not_be_kept_and_a_film_that_comes_late_stand_in_events_of_their_own(tmp_path: Path) -> None:
+    opened = json.dumps(
+        {**json.loads(OPENED), "evidence": [], "evidence_missing": ["snapshot: No space left on device"]}
+    )
+    updated = {"camera": "kitchen", "type": "violation_updated", "at": AT, "incident_id": "i1", "kind": "no_mask"}
+    lines = [
+        opened, json.dumps({"camera": "kitchen", "type": "storage", "reason": "storage_full"}),
+        json.dumps({**updated, "evidence": ["d1"]}),
+        json.dumps({**updated, "evidence": ["d1", "d2"], "is_film": True}),
+    ]  # fmt: skip
+
+    async def scenario() -> Bench:
+        bench = Bench(tmp_path)
+        await bench.run_until(bench.camera(*lines, "obey"), 4)
+        return bench
+
+    told, storage, clip, film = asyncio.run(scenario()).recorder.events
+    assert told.data["evidence_missing"] == ["snapshot: No space left on device"]
+    assert (storage.type, storage.data["status"]) == ("box_status", "storage_full")
+    assert (clip.event_id, clip.data["evidence"]) == ("i1.updated", ["d1"])
+    assert (film.event_id, film.type, film.data["evidence"]) == ("i1.film", "violation_updated", ["d1", "d2"])
 
 
 def test_reports_become_events_and_the_open_incidents_are_saved_with_them(tmp_path: Path) -> None:
@@ -136,15 +166,18 @@ def test_reports_become_events_and_the_open_incidents_are_saved_with_them(tmp_pa
 
 
 COVERAGE = json.dumps(
-    {"type": "coverage", "at": AT, "started_at": "2026-01-01T23:45:00Z", "blind_s": 12.5,
+    {"camera": "kitchen", "type": "coverage", "at": AT, "started_at": "2026-01-01T23:45:00Z", "blind_s": 12.5,
      "coverage": [{"kind": "no_mask", "zone": "", "due_s": 900, "judged_s": 887.5}]}
 )  # fmt: skip
 IN_ZONE = json.dumps({**json.loads(OPENED), "incident_id": "i2", "zone": "line"})
-MISCONFIGURED = json.dumps({"type": "misconfigured", "reason": "no_hat needs the classes person, hat; missing: hat"})
+MISCONFIGURED = json.dumps(
+    {"camera": "kitchen", "type": "misconfigured", "reason": "no_hat needs the classes person, hat; missing: hat"}
+)
 
 
 STATS_IN_FULL = json.dumps(
-    {"type": "stats", "judged": 50, "dropped": 2, "doubtful": 3, "rate_fps": 4.9, "age_ms_max": 61.5,
+    {"camera": "kitchen", "type": "stats", "judged": 50, "drops": {"overload": 2, "blind": 3},
+     "rate_fps": 4.9, "age_ms_max": 61.5,
      "inference_ms_mean": 24.8, "blind_s": 0.6}
 )  # fmt: skip
 
@@ -161,8 +194,8 @@ def test_the_figures_of_a_camera_are_there_for_prometheus(tmp_path: Path) -> Non
     assert metrics(tmp_path) == {
         'up{camera="kitchen"}': 1, 'judged_total{camera="kitchen"}': 50, 'rate_fps{camera="kitchen"}': 4.9,
         'age_ms_max{camera="kitchen"}': 61.5, 'inference_ms_mean{camera="kitchen"}': 24.8,
-        'blind_seconds_total{camera="kitchen"}': 0.6, 'dropped_total{camera="kitchen",cause="late"}': 2,
-        'dropped_total{camera="kitchen",cause="unclear"}': 3,
+        'blind_seconds_total{camera="kitchen"}': 0.6, 'dropped_total{camera="kitchen",cause="overload"}': 2,
+        'dropped_total{camera="kitchen",cause="blind"}': 3,
     }  # fmt: skip
 
 
@@ -191,6 +224,7 @@ def test_coverage_becomes_a_record_that_leaves_no_incident_open(tmp_path: Path) 
 def test_the_film_of_an_incident_follows_as_an_update_with_all_its_evidence(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     film = {
+        "camera": "kitchen",
         "type": "violation_updated",
         "at": AT,
         "incident_id": "i1",
@@ -228,12 +262,12 @@ def test_restart_hands_the_open_incidents_to_the_next_process(tmp_path: Path) ->
     async def scenario() -> Bench:
         bench = Bench(tmp_path)
         saved = json.dumps({"no_mask": "i1", "camera_blind": "b1"})
-        await bench.run_until(bench.camera(BLIND, RECOVERED, CLOSED, "obey", saved=saved), 2)
+        await bench.run_until(bench.camera(BLIND, RECOVERED, CLOSED, "obey", desk=bench.desk(saved)), 2)
         return bench
 
     bench = asyncio.run(scenario())
-    [start] = bench.starts()
-    assert start["open_incidents"] == {"no_mask": "i1"}
+    [start] = (camera for start in bench.starts() for camera in start["cameras"])
+    assert (start["open_incidents"], start["blind"]) == ({"no_mask": "i1"}, True)
     assert start["camera"]["source"] == CAMERA.source
     assert [event.event_id for event in bench.recorder.events] == ["b1.recovered", "i1.closed"]
 
@@ -243,7 +277,7 @@ def test_restart_hands_the_open_incidents_to_the_next_process(tmp_path: Path) ->
     [
         (["exit"], "its process ended with status 3"),
         ([STATS, "words", "obey"], "said something that is no report"),
-        (['{"type": "violation_opened"}', "obey"], "violation without kind or incident"),
+        (['{"camera": "kitchen", "type": "violation_opened"}', "obey"], "violation without kind or incident"),
         ([CLOSED.replace("Z", ""), "obey"], "said something that is no report"),
         (["x" * 100_000, "obey"], "chunk"),
     ],
@@ -281,10 +315,7 @@ def test_silent_process_is_told_as_blind_and_ended(tmp_path: Path) -> None:
 def test_process_that_cannot_be_started_is_told_as_blind(tmp_path: Path) -> None:
     async def scenario() -> list[str]:
         bench = Bench(tmp_path)
-        camera = CameraProcess(
-            CAMERA, box_id="b", key_file=Path("k"), spool_dir=tmp_path / "spool", saved=None,
-            record=bench.recorder.record, wake=lambda: None, command=(str(tmp_path / "gone"),),
-        )  # fmt: skip
+        camera = CameraProcess([bench.desk()], crumbs_file=tmp_path / "c", command=(str(tmp_path / "gone"),))
         await bench.run_to_its_end(camera)
         return bench.recorder.types
 
@@ -330,14 +361,14 @@ def test_second_cancellation_kills_the_child_at_once(tmp_path: Path) -> None:
 def test_event_that_was_not_kept_has_not_happened(tmp_path: Path) -> None:
     async def scenario() -> Bench:
         bench = Bench(tmp_path, failures=2)
-        camera = bench.camera(OPENED, "obey")
+        desk = bench.desk()
         with pytest.raises(OutboxError):
-            await asyncio.wait_for(camera.run(), DEADLINE_S)
-        assert camera.open == {}
-        camera = bench.camera("exit")
+            await asyncio.wait_for(bench.camera(OPENED, "obey", desk=desk).run(), DEADLINE_S)
+        assert desk.open == {}
+        camera = bench.camera("exit", desk=desk)
         with pytest.raises(OutboxError):  # not even the blindness is kept
             await asyncio.wait_for(camera.run(), DEADLINE_S)
-        assert camera.open == {}
+        assert desk.open == {}
         await bench.run_to_its_end(camera)  # so it is told at the next chance
         return bench
 

@@ -70,6 +70,8 @@ def test_everything_reaches_the_watch_as_it_stands_in_the_file() -> None:
         ({"times": {"open": [{"from": "5:30", "to": "19:00"}]}}, "pattern"),
         ({"confidence": 0.05}, "greater than or equal to 0.15"),
         ({"colour": "red"}, "Extra inputs"),
+        ({"rate_fps": 0.5}, "rate_fps below 1 needs keyframes_only"),
+        ({"hardware": "gpu"}, "hardware"),
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict[str, Any], complaint: str) -> None:
@@ -82,6 +84,21 @@ def test_the_example_in_the_documentation_can_be_loaded() -> None:
     block = re.search(r"^    cameras:\n(?:    .*\n)+", text, re.MULTILINE)
     assert block is not None
     (example,) = yaml.safe_load(block.group())["cameras"]
-    loaded = Camera.model_validate({**example, "source": "rtsp://c/1"})
+    loaded = Camera.model_validate({**example, "source": "rtsp://c/1", "sub_source": "rtsp://c/2"})
     assert [zone.id for zone in loaded.zones] == ["line", "floor"]
     assert [item.code for item in loaded.violations] == ["no_mask", "rodent"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "watched", "films"),
+    [
+        ({}, "rtsp://c/1", "rtsp://c/1"),
+        ({"sub_source": "rtsp://c/2"}, "rtsp://c/2", "rtsp://c/2"),
+        ({"sub_source": "rtsp://c/2", "films_from": "main"}, "rtsp://c/2", "rtsp://c/1"),
+        ({"sub_source": "rtsp://c/2", "detect_on": "main"}, "rtsp://c/1", "rtsp://c/2"),
+    ],
+)
+def test_the_roles_of_the_streams_are_as_configured(changes: dict[str, Any], watched: str, films: str) -> None:
+    task = CameraTask(box_id="b", camera=camera(**changes), key_file=Path("k"), spool_dir=Path("s"), open_incidents={})
+    settings = _settings(task)
+    assert (settings.source, settings.clip_source) == (watched, films)

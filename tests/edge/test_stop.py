@@ -24,9 +24,13 @@ from tests.edge.serial_line import NoisyLine, serial_line
 
 STOP_S_MAX = 14.5  # 13 s by the box's own bound, and the time to end a process on a busy machine
 DEADLINE_S = 30
-OPENED = json.dumps(
-    {"type": "violation_opened", "at": "2026-01-02T00:00:00Z", "incident_id": "i1", "kind": "no_mask", "evidence": []}
-)
+OPENED = [
+    json.dumps(
+        {"camera": f"kitchen-{number}", "type": "violation_opened", "at": "2026-01-02T00:00:00Z", "kind": "no_mask",
+         "incident_id": f"i{number}", "evidence": []}
+    )
+    for number in (1, 2)
+]  # fmt: skip
 
 
 @contextmanager
@@ -89,7 +93,7 @@ def test_box_stops_in_time_with_cameras_that_ignore_everything_and_a_hung_centre
     tmp_path: Path, enrolled: Path, hung_centre: str, hang: str, end: str, signals: int
 ) -> None:
     script = tmp_path / "script.json"
-    script.write_text(json.dumps([OPENED, end]))
+    script.write_text(json.dumps([*OPENED, end]))
     config = write_config(tmp_path, hung_centre, CAMERAS)
     with running(tmp_path, config, script, HANG=hang) as box:
         wait_until(box, tmp_path / "box.log", "camera kitchen-1: no_mask confirmed")

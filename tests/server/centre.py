@@ -121,10 +121,15 @@ class Centre:
         return Person(self, name)
 
     def dump(self) -> dict[str, list[Any]]:
-        """Every row of every table, and the names of the blobs."""
+        """Every row of every table but what a task in the background works on, and the names of the blobs."""
         with sqlite3.connect(self.data / "record.sqlite") as db:
             names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            tables = {name: sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for name in names}
+            tables = {
+                name: sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)
+                for name in names
+                if name != "event_desk"
+            }
+            tables["alert_change"] = db.execute("SELECT event_id, change FROM alert_change ORDER BY id").fetchall()
         db.close()
         blobs = self.data / "blobs"
         tables["blobs"] = sorted(path.name for path in blobs.rglob("*") if path.is_file()) if blobs.exists() else []
@@ -220,7 +225,7 @@ class Box:
             "evidence_id": uuid.uuid4().hex, "sha256": sha256_hex(blob), "size_bytes": len(blob),
             "media_type": "image/jpeg", "role": "annotated", "incident_id": incident_id, "box_id": self.box_id,
             "camera_id": "cam-1", "place": "备餐间", "taken_at": AT, "kind": "no_mask", "model_sha256": "0" * 64,
-            "config_sha256": "0" * 64,
+            "config_sha256": "0" * 64, "faces": "blurred",
         }  # fmt: skip
         return EvidenceManifest.model_validate({**fields, **changes})
 

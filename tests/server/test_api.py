@@ -87,7 +87,8 @@ def test_the_openapi_document_lists_every_route_and_its_errors(client: httpx.Cli
         "/api/v1/reports/drafts/{kind}/{format}", "/api/v1/reports/drafts/{kind}/sign", "/api/v1/reports/{number}",
         "/api/v1/reports/{number}/editions/{edition}/{format}", "/api/v1/reports/{number}/review",
         "/api/v1/reports/{number}/corrections",
-        "/api/v1/tokens", "/api/v1/tokens/{token_id}", "/api/v2/write",
+        "/api/v1/tokens", "/api/v1/tokens/{token_id}", "/api/v2/write", "/api/v1/events",
+        "/api/v1/vendor-events/{source}",
     }  # fmt: skip
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations) == 22

@@ -6,7 +6,9 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import select
 
+from server.models_audit import AuditEntry
 from telemetry.batch import sha256_hex
 from telemetry.evidence import BLOB_BYTES_MAX
 from tests.server.centre import Box, Centre, Person, is_problem
@@ -48,11 +50,60 @@ def test_a_film_is_given_out_as_a_film_and_stands_on_the_page_of_its_alert(
         regulator, type="violation_opened", incident_id="incident-film", data={"kind": "no_mask"}
     )
     box.send_evidence(box.evidence(still, "incident-film"), sha256_hex(still))
-    sealed = box.evidence(film, "incident-film", media_type="video/mp4", role="clip")
+    sealed = box.evidence(film, "incident-film", media_type="video/mp4", role="film")
     assert box.send_evidence(sealed, sha256_hex(film)).status_code == 201
     shown = regulator.get(f"/api/v1/evidence/{sha256_hex(film)}")
     assert (shown.content, shown.headers["content-type"]) == (film, "video/mp4")
     assert f'src="/api/v1/evidence/{sha256_hex(film)}"' in regulator.get(f"/alerts/{alert_id}").text
+
+
+@pytest.mark.parametrize("role", ["original", "clip"])
+def test_a_plain_original_is_refused(box: Box, jpeg: Jpeg, role: str) -> None:
+    assert refused(box, box.evidence(jpeg(21), role=role), sha256_hex(jpeg(21))) == 422
+
+
+SEALED = b"age-encryption.org/v1\n" + b"sealed" * 50
+
+
+@pytest.fixture(scope="module")
+def sealed(box: Box, staff: Person, jpeg: Jpeg) -> tuple[int, bytes]:
+    """An alert with a snapshot and a sealed original: its id, and the sealed file as the box sent it."""
+    alert_id = box.raise_alert(staff, kind="violation_opened", incident_id="sealed-1", data={"kind": "no_mask"})
+    box.send_evidence(box.evidence(jpeg(22), "sealed-1", faces="blurred"), sha256_hex(jpeg(22)))
+    file = box.evidence(
+        SEALED, "sealed-1", role="sealed", media_type="application/age-encryption", original_role="original",
+        original_sha256=sha256_hex(b"plain"),
+    )  # fmt: skip
+    assert box.send_evidence(file, sha256_hex(SEALED)).status_code == 201
+    return alert_id, file
+
+
+def test_a_sealed_original_is_given_to_a_regulator_as_the_signed_file_and_that_is_noted(
+    box: Box, regulator: Person, sealed: tuple[int, bytes]
+) -> None:
+    given = regulator.get(f"/api/v1/evidence/{sha256_hex(SEALED)}")
+    assert given.content == sealed[1]
+    assert given.headers["content-type"] == "application/octet-stream"
+    assert given.headers["content-disposition"].startswith('attachment; filename="sealed-')
+    assert (given.headers["cache-control"], given.headers["x-content-type-options"]) == ("no-store", "nosniff")
+    text = regulator.get(f"/alerts/{sealed[0]}").text
+    assert f'href="/api/v1/evidence/{sha256_hex(SEALED)}" download' in text
+    assert "brightline-vision unseal" in text
+    assert "人脸已遮蔽" in text
+    with box.centre._database() as db:
+        taken = list(db.scalars(select(AuditEntry).where(AuditEntry.action == "evidence.sealed")))
+        assert [(entry.actor_name, entry.object_id) for entry in taken] == [(regulator.name, sha256_hex(SEALED))]
+
+
+def test_nobody_else_is_given_a_sealed_original_or_told_of_it(
+    box: Box, staff: Person, sealed: tuple[int, bytes]
+) -> None:
+    for person in (staff, box.centre.person("administrator")):
+        assert person.get(f"/api/v1/evidence/{sha256_hex(SEALED)}").status_code == 404
+        assert "sealed" not in {item["role"] for item in person.get(f"/api/v1/alerts/{sealed[0]}").json()["evidence"]}
+        page = person.get(f"/alerts/{sealed[0]}")
+        assert page.status_code == 200
+        assert sha256_hex(SEALED) not in page.text
 
 
 def test_altered_cut_or_foreign_bytes_leave_no_trace(box: Box, jpeg: Jpeg) -> None:

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from server import rate_limit
-from server.rate_limit import Buckets, Limits
+from server.limits import Limits
+from server.rate_limit import Buckets
 from tests.server.centre import PASSWORD, is_problem
 from tests.server.tenancy.district import District, settled
 

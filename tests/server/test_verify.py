@@ -6,10 +6,18 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
+from server.blobs import FolderBlobStore
+from server.database import make_engine
+from server.series.stores import open_store
+from server.settings import Settings
+from server.verify import Verification
+from server.verify import verify as verify_record
 from telemetry.batch import sha256_hex
 from tests.server.centre import Centre, reading, run_cli
 
@@ -136,3 +144,77 @@ def test_a_folder_without_a_record_is_a_setting_error(data: Path) -> None:
     assert done.returncode == 2
     assert "holds no record" in done.stderr
     assert not data.exists()
+
+
+CLIP, SEALED = b"\0\0\0\x18ftypisom" + b"film" * 20, b"age-encryption.org/v1\n" + b"sealed" * 20
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory, jpeg: Jpeg) -> Path:
+    """A record with a snapshot, a film and a sealed original, each following the one before."""
+    centre = Centre(tmp_path_factory.mktemp("evidence") / "data")
+    try:
+        box = centre.box()
+        box.send_event("violation_opened", incident_id="inc-1", data={"kind": "no_mask"})
+        kinds = [(jpeg(1), "annotated", "image/jpeg"), (CLIP, "film", "video/mp4")]
+        kinds += [(SEALED, "sealed", "application/age-encryption")]
+        previous = None
+        for data, role, media_type in kinds:
+            file = box.evidence(data, "inc-1", role=role, media_type=media_type, previous_sha256=previous)
+            assert box.send_evidence(file, sha256_hex(data)).is_success
+            previous = sha256_hex(file[: len(file) - len(data) - 64])
+    finally:
+        assert centre.stop() == 0
+    return centre.data
+
+
+def problems(folder: Path) -> Verification:
+    """What `brightline-server verify` finds, in this process."""
+    settings = Settings(data_dir=folder)
+    engine = make_engine(settings)
+    try:
+        with Session(engine) as db:
+            series = open_store(settings.series, engine, reading=db.connection())
+            with closing(series):
+                return verify_record(db, FolderBlobStore(settings.blob_dir), series)
+    finally:
+        engine.dispose()
+
+
+def flips(size: int) -> list[int]:
+    """Positions over the whole length, both ends among them."""
+    return sorted({0, size - 1, *range(0, size, max(1, size // 7))})
+
+
+def test_any_flipped_byte_of_any_evidence_is_found(evidence: Path, data: Path) -> None:
+    shutil.copytree(evidence, data)
+    assert (problems(data).problems, problems(data).gaps) == ([], [])
+    with closing(sqlite3.connect(data / "record.sqlite")) as db:
+        rows = db.execute("SELECT sha256, signed_manifest, signature FROM evidence").fetchall()
+        assert len(rows) == 3
+        for sha256, manifest, signature in rows:
+            for column, intact in (("signed_manifest", manifest), ("signature", signature)):
+                for position in flips(len(intact)):
+                    altered = bytearray(intact)
+                    altered[position] ^= 1
+                    with db:
+                        db.execute(f"UPDATE evidence SET {column} = ? WHERE sha256 = ?", (bytes(altered), sha256))
+                    assert any(sha256 in line for line in problems(data).problems), (column, position)
+                with db:
+                    db.execute(f"UPDATE evidence SET {column} = ? WHERE sha256 = ?", (intact, sha256))
+            intact = blob(data, sha256).read_bytes()
+            for position in flips(len(intact)):
+                altered = bytearray(intact)
+                altered[position] ^= 1
+                blob(data, sha256).write_bytes(altered)
+                assert any(sha256 in line for line in problems(data).problems), position
+            blob(data, sha256).write_bytes(intact)
+    assert problems(data).problems == []
+
+
+def test_evidence_that_is_missing_in_its_chain_is_told_as_a_gap(evidence: Path, data: Path) -> None:
+    shutil.copytree(evidence, data)
+    tamper(data, "DELETE FROM evidence WHERE sha256 = ?", sha256_hex(CLIP))
+    found = problems(data)
+    assert found.problems == []
+    assert found.gaps == [f"picture {sha256_hex(SEALED)}: the evidence before it in its chain is not here"]

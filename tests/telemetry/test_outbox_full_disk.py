@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from telemetry.messages import Reading
 from telemetry.outbox import OutboxFull
+from tests.small_disk import fill_disk, mounting_small_disk
 from tests.telemetry.outbox_parts import event, events, gaps, make, reading, values
 
 MIB = 1024 * 1024
@@ -22,30 +21,13 @@ PER_COMMIT = 100
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    mountpoint = tmp_path / "disk"
-    mountpoint.mkdir()
-    options = ("-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(mountpoint))
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a small file system")
-    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine does not let root mount a small file system")
-    try:
+    with mounting_small_disk(tmp_path / "disk") as mountpoint:
         yield mountpoint
-    finally:
-        subprocess.run(["umount", str(mountpoint)], check=True)
 
 
 def bulky(number: int) -> Reading:
     """A reading that does not compress."""
     return reading(number).model_copy(update={"reason": os.urandom(120).hex()})
-
-
-def fill_disk(folder: Path, leave_bytes: int = 0) -> Path:
-    """Something else than the outbox takes the rest of the disk."""
-    ballast = folder / "ballast"
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(folder).free - leave_bytes))
-    return ballast
 
 
 def test_a_full_disk_evicts_the_oldest_readings_keeps_every_event_and_counts_every_loss(small_disk: Path) -> None:

@@ -15,9 +15,10 @@ from firmware_sim.camera import Schedule, write_file
 from tests.vision.test_pipeline import SETTINGS, head
 from vision.detector import ScriptedDetector
 from vision.happenings import ClipReady, ViolationOpened
-from vision.packet_ring import PacketRing
+from vision.packet_ring import Clip, PacketRing
 from vision.pipeline import Watch
 from vision.watch_settings import Watched
+from vision.watchroom import watch_cameras
 
 FPS = 10  # and a keyframe every second
 
@@ -42,8 +43,13 @@ def fill(ring: PacketRing, film: Path, begin: int = 0, start_s: float = 0.0) -> 
     return [item for item in data if item]
 
 
-def opened(clip: bytes) -> tuple[list[bytes], int]:
+def opened(clip: Clip | None) -> tuple[list[bytes], int]:
     """Packets of a clip, and how many pictures can be decoded."""
+    assert clip is not None
+    return unpacked(clip.mp4)
+
+
+def unpacked(clip: bytes) -> tuple[list[bytes], int]:
     with av.open(io.BytesIO(clip)) as container:
         packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     with av.open(io.BytesIO(clip)) as container:
@@ -66,9 +72,9 @@ def test_a_clip_of_more_than_there_is_has_what_there_is(film: Path) -> None:
 
 def test_nothing_in_the_ring_is_no_clip(film: Path) -> None:
     ring = PacketRing()
-    assert ring.clip(0, 1) == b""
+    assert ring.clip(0, 1) is None
     fill(ring, film)
-    assert ring.clip(-5, -1) == b""
+    assert ring.clip(-5, -1) is None
 
 
 def test_the_ring_keeps_its_seconds_in_whole_groups_of_pictures(film: Path) -> None:
@@ -112,7 +118,8 @@ def incident(film: Path, **changes: Any) -> list[object]:
         clip_after_s=1,
         **changes,
     )
-    return list(Watch(settings, [ScriptedDetector({0: "mask", 1: "no_mask"}, [head(1)])]).run(threading.Event()))
+    watch = Watch(settings, [ScriptedDetector({0: "mask", 1: "no_mask"}, [head(1)])])
+    return list(watch_cameras([watch], threading.Event()))
 
 
 def test_an_incident_gets_its_film_a_little_later(film: Path) -> None:
@@ -120,7 +127,7 @@ def test_an_incident_gets_its_film_a_little_later(film: Path) -> None:
     (confirmed,) = [item for item in items if isinstance(item, ViolationOpened)]
     (ready,) = [item for item in items if isinstance(item, ClipReady)]
     assert (ready.incident_id, ready.kind) == (confirmed.incident_id, "no_mask")
-    _, pictures = opened(ready.clip_mp4)
+    _, pictures = unpacked(ready.clip_mp4)
     assert 20 <= pictures <= 40  # about 1.5 s until it was confirmed, and a second after it
 
 

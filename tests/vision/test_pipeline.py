@@ -22,6 +22,7 @@ from vision.manifest import ModelError
 from vision.pipeline import Watch
 from vision.site_times import SiteTimes, Span
 from vision.watch_settings import ModelUse, OpenIncident, Watched, WatchSettings
+from vision.watchroom import watch_cameras
 from vision.zones import Zone
 
 NAMES = {0: "mask", 1: "no_mask", 2: "pot"}
@@ -275,19 +276,25 @@ def test_a_lost_source_is_told_once_and_statistics_go_on(tmp_path: Path) -> None
     path = tmp_path / "broken.mp4"
     path.write_text("no film")
     target = watch(head(1), settings=replace(SETTINGS, source=str(path), loop=False))
-    status, stats, report = list(target.run(threading.Event()))
-    assert isinstance(report, CoverageReport)
-    assert isinstance(status, CameraStatus)
+    items = list(watch_cameras([target], threading.Event()))
+    (status,) = (item for item in items if isinstance(item, CameraStatus))
     assert status.blind
     assert status.reason.startswith("offline: InvalidDataError")
-    assert stats == FrameStats("cam-1", 0, 0)
+    stats = next(item for item in items if isinstance(item, FrameStats))
+    assert (stats.camera_id, stats.judged, set(stats.drops.values())) == ("cam-1", 0, {0})
+    assert isinstance(items[-1], CoverageReport)
+
+
+def test_a_camera_that_was_told_as_blind_before_a_restart_is_told_as_seeing_once() -> None:
+    items = judge(watch(head(0), settings=replace(SETTINGS, blind=True)), [frame(i) for i in range(10)])
+    assert [(type(item), getattr(item, "blind", None)) for item in items] == [(CameraStatus, False)]
 
 
 def test_a_film_is_watched_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     write_file(Schedule("no_mask:9"), path, 3, fps=10, width=160, height=96)
     target = watch(head(1), settings=replace(with_changes(dwell_s=1), source=str(path), rate_fps=10, loop=False))
-    items = list(target.run(threading.Event()))
+    items = list(watch_cameras([target], threading.Event()))
     assert [type(item) for item in items if not isinstance(item, FrameStats)] == [ViolationOpened, CoverageReport]
 
 
@@ -295,7 +302,18 @@ def test_a_stop_ends_the_watch(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     write_file(Schedule("no_mask:9"), path, 1, fps=10, width=160, height=96)
     stop = threading.Event()
-    items = watch(head(1), settings=replace(SETTINGS, source=str(path), rate_fps=10)).run(stop)
+    items = watch_cameras([watch(head(1), settings=replace(SETTINGS, source=str(path), rate_fps=10))], stop)
     assert isinstance(next(items), FrameStats)
     stop.set()
     assert list(items) == []
+
+
+def test_a_camera_that_sends_another_size_after_reconnecting_is_judged_anew_and_keeps_its_incident() -> None:
+    """The head stands where another one stood in the small picture; its time counts from the first large picture."""
+    target = watch(head(1))
+    assert judge(target, [frame(i) for i in range(8)]) == []
+    large = [frame(i, np.ascontiguousarray(cv2.resize(frame(i).image, (1280, 720)))) for i in range(8, 30)]
+    (opened,) = judge(target, large)
+    assert isinstance(opened, ViolationOpened)
+    assert opened.at == START + timedelta(seconds=8 / 5 + 2)
+    assert judge(target, [frame(i) for i in range(30, 40)]) == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from vision.detector import ScriptedDetector
 from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened
 from vision.pipeline import Watch
 from vision.sight import CLEAR_S, SightCheck
+from vision.sight_memory import SightMemory
 from vision.watch_settings import Watched, WatchSettings
 
 FPS = 5
@@ -182,3 +185,45 @@ def test_no_verdict_of_any_kind_comes_out_of_blindness(reason: str) -> None:
 def test_black_from_the_start_is_told() -> None:
     ((at_s, why),) = told(SightCheck(), [black(i).image for i in range(30)])
     assert (why, at_s <= TOLD_S_MAX) == ("black", True)
+
+
+def seen_before_a_restart(folder: Path, **changes: object) -> SightCheck:
+    """The sight of a box that was stopped after three seconds and is started again."""
+    settings = WatchSettings("cam", "rtsp://c/1", sight_file=folder / "new" / "cam.npz")
+    memory = SightMemory(settings)
+    for index in range(15):
+        memory.sight.look(view(index), index / FPS)
+        memory.keep(index / FPS)
+    return SightMemory(replace(settings, **changes)).sight  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("left", [60, 180])
+def test_a_camera_that_was_turned_while_the_box_was_off_is_told(tmp_path: Path, left: int) -> None:
+    check = seen_before_a_restart(tmp_path)
+    ((at_s, why),) = told(check, [view(i, "empty", left=left) for i in range(25)])
+    assert (why, at_s <= TOLD_S_MAX) == ("moved", True)
+    after = [check.look(view(i), i / FPS).clear for i in range(25, 40)]
+    assert any(after), "it is turned back"
+
+
+@pytest.mark.parametrize(
+    "change", [lambda image: image, lambda image: (image * 0.35).astype(np.uint8), lambda image: 255 - image // 2]
+)
+def test_other_light_after_a_restart_is_no_turn(tmp_path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    check = seen_before_a_restart(tmp_path)
+    assert told(check, [change(view(i, "mask")) for i in range(25)]) == []
+
+
+def test_a_new_view_is_accepted_when_the_configuration_says_so(tmp_path: Path) -> None:
+    assert told(seen_before_a_restart(tmp_path, view="2"), [view(i, "empty", left=180) for i in range(25)]) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", None])
+def test_a_damaged_memory_of_the_view_is_none(tmp_path: Path, damage: bytes | None, caplog: object) -> None:
+    seen_before_a_restart(tmp_path)
+    (path,) = (tmp_path / "new").iterdir()
+    path.write_bytes(path.read_bytes()[:4000] if damage is None else damage)
+    check = SightMemory(WatchSettings("cam", "rtsp://c/1", sight_file=path)).sight
+    assert check.before is None
+    assert told(check, [view(i, left=180) for i in range(25)]) == []
+    assert "not usable" in caplog.text  # type: ignore[attr-defined]

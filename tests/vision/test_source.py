@@ -9,14 +9,23 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
+import cv2
 import pytest
 
 from firmware_sim.camera import HttpCamera, RtspCamera, Schedule, stream, write_file
+from tests.vision import views
+from tests.waiting import wait_for
+from vision.address import CameraAddress
 from vision.frame import Frame
-from vision.source import SourceLost, VideoSource, next_due
+from vision.packet_ring import PacketRing
+from vision.packet_tap import PacketTap
+from vision.reader import Reader, next_due
+from vision.source import SourceLost, VideoSource
 
 SMALL = {"width": 160, "height": 96}
 
@@ -171,7 +180,7 @@ def test_a_camera_that_dies_and_comes_back_is_read_again(caplog: pytest.LogCaptu
         assert first(source, SourceLost, 20)
         with streaming(HttpCamera(port)):
             back = first(source, Frame, 30)
-            told = [record.message for record in caplog.records if record.name == "vision.source"]
+            told = [record.message for record in caplog.records if record.name == "vision.reader"]
     assert isinstance(back, Frame)
     assert len(told) == 2
     assert "reconnecting" in told[0]
@@ -206,20 +215,20 @@ def test_an_rtsp_camera_is_read() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_reader_thread_that_dies_is_told_and_replaced(film: Path) -> None:
+def test_a_reader_thread_that_dies_is_told_and_replaced(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Unforeseen(Exception):
         """None of the errors that a reader expects."""
 
-    class OnceBroken(VideoSource):
-        broken = True
+    broken = iter([True])
+    read_once = Reader.read_once
 
-        def _read_once(self) -> bool:
-            if self.broken:
-                self.broken = False
-                raise Unforeseen
-            return super()._read_once()
+    def read_or_break(reader: Reader) -> bool:
+        if next(broken, False):
+            raise Unforeseen
+        return read_once(reader)
 
-    with OnceBroken(str(film), rate_fps=10, lost_s=0.5) as source:
+    monkeypatch.setattr(Reader, "read_once", read_or_break)
+    with VideoSource(str(film), rate_fps=10, lost_s=0.5) as source:
         lost = first(source, SourceLost, 10)
         assert isinstance(lost, SourceLost)
         assert "started again" in lost.reason
@@ -251,3 +260,134 @@ def test_the_average_rate_is_what_was_asked_for(camera_fps: int) -> None:
 def test_after_a_pause_pictures_do_not_come_in_a_burst() -> None:
     kept = taken([i / 25 for i in range(50)] + [5 + i / 25 for i in range(50)], 0.2)
     assert all(later - earlier >= 0.14 for earlier, later in itertools.pairwise(kept))
+
+
+def test_only_keyframes_are_taken_where_that_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    write_file(Schedule("no_mask:60"), path, 4, fps=10, keyframe_every=10, **SMALL)
+    with VideoSource(str(path), rate_fps=0.5, loop=False, keyframes_only=True) as source:
+        assert len([item for item in source if isinstance(item, Frame)]) + source.dropped == 2
+    with VideoSource(str(path), rate_fps=10, loop=False, keyframes_only=True) as source:
+        assert len([item for item in source if isinstance(item, Frame)]) + source.dropped == 4
+
+
+def test_between_keyframes_packets_are_a_sign_of_life_and_silence_is_a_loss() -> None:
+    source = VideoSource("rtsp://camera/1", rate_fps=0.5, keyframes_only=True)
+    source._heard_s = source._reader.packet_s = 100.0
+    assert source.lost_at_s == 104.5
+    source._reader.packet_s = 112.0
+    assert source.lost_at_s == 115.0  # packets alone are not enough for ever
+
+
+@pytest.mark.parametrize("hardware", ["vaapi", "v4l2m2m"])
+def test_hardware_that_is_not_there_is_told_once_and_software_decodes(
+    film: Path, hardware: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if Path("/dev/dri").exists() or Path("/dev/video10").exists():
+        pytest.skip("this machine may really have it")
+    with VideoSource(str(film), rate_fps=10, hardware=hardware) as source:
+        deadline_s = time.monotonic() + 40
+        for item in source:
+            assert time.monotonic() < deadline_s, item
+            if isinstance(item, Frame) and item.index > 22:  # a second round of the film: it is not tried again
+                break
+    told = [record.getMessage() for record in caplog.records if "software" in record.getMessage()]
+    assert told == [f"camera {film}: decoding by {hardware} does not work here; software does it"]
+
+
+def test_auto_without_hardware_is_software_and_says_nothing(film: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if Path("/dev/dri").exists() or Path("/dev/video10").exists():
+        pytest.skip("this machine may really have it")
+    with VideoSource(str(film), rate_fps=10, hardware="auto") as source:
+        assert first(source, Frame, 20)
+    assert caplog.records == []
+
+
+def test_an_unknown_hardware_is_refused() -> None:
+    with pytest.raises(ValueError, match="hardware is gpu, none of auto, none"):
+        VideoSource("kitchen.mp4", hardware="gpu")
+
+
+def test_a_damaged_picture_and_all_that_is_drawn_from_it_is_not_given_out(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole.ts", tmp_path / "broken.ts"
+    write_file(Schedule("no_mask:60"), whole, 2, fps=10, keyframe_every=10, **SMALL)
+    data = bytearray(whole.read_bytes())
+    for place in range(len(data) // 4, len(data) // 4 + 2000, 7):  # within the first second
+        data[place] ^= 0xFF
+    broken.write_bytes(data)
+    with VideoSource(str(broken), rate_fps=10, loop=False) as source:
+        frames = [item for item in source if isinstance(item, Frame)]
+    assert source.drops["decode_error"] >= 3
+    assert 10 <= len(frames) < 18, "what was before the damage, and all from the next keyframe on"
+
+
+def test_films_come_from_the_main_stream_while_the_sub_stream_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "main.mp4"
+    write_file(Schedule("no_mask:60"), path, 2, fps=10, keyframe_every=10, width=320, height=192)
+    ring = PacketRing()
+    with PacketTap(str(path), ring, loop=True):
+        wait_for("a second of packets", lambda: len(ring.clip(0, 1e12)) > 5000)
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(ring.clip(0, 1e12))
+    with CameraAddress(str(clip)).open() as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (320, 192)
+
+
+class MjpegHandler(BaseHTTPRequestHandler):
+    """A camera that sends one JPEG after the other, as web cameras do."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        pause = threading.Event()
+        with suppress(OSError):  # the viewer went away
+            while not pause.wait(0.1):
+                data = cv2.imencode(".jpg", views.wall(160, 96))[1].tobytes()
+                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data))
+                self.wfile.write(data + b"\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_camera_that_sends_jpegs_over_http_is_read() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), MjpegHandler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with VideoSource(f"http://127.0.0.1:{server.server_address[1]}/video", rate_fps=10) as source:
+            frame = first(source, Frame, 30)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+    assert isinstance(frame, Frame)
+    assert frame.image.shape == (96, 160, 3)
+    assert abs(float(frame.image.mean()) - float(views.wall(160, 96).mean())) < 5
+
+
+def test_a_usb_camera_that_is_not_there_is_lost_with_the_reason() -> None:
+    with VideoSource("/dev/video99", lost_s=1) as source:
+        lost = first(source, SourceLost, 10)
+    assert isinstance(lost, SourceLost)
+    assert "No such file" in lost.reason
+
+
+def test_a_camera_whose_pictures_no_film_can_hold_is_watched_without_films(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "usb.nut"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("rawvideo", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuyv422"
+        for index in range(5):
+            picture = av.VideoFrame(64, 48, "yuyv422")
+            picture.pts = index
+            container.mux(video.encode(picture))
+    ring = PacketRing()
+    with VideoSource(str(path), rate_fps=10, loop=False, ring=ring) as source:
+        assert [type(item) for item in source][:1] == [Frame]
+    assert ring.clip(0, 1e12) == b""
+    assert caplog.text.count("there will be no films") == 1

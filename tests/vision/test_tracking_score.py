@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
+from tests.vision.tracking_scene import sights, tracks, walk
 from tests.vision.tracking_score import Frame, score
-from vision.detections import NO_TRACK, Detections
 from vision.tracker import Tracker
 
 BOX = (10.0, 10.0, 50.0, 50.0)
@@ -35,48 +34,12 @@ def test_a_track_that_breaks_in_half_is_one_switch_and_half_an_association() -> 
     assert result.hota == pytest.approx(math.sqrt(4 * (2 / 4) / 4))
 
 
-def walk(frames: int, fps: float) -> list[Frame]:
-    """Six people walk at up to 60 px/s on lanes; two of them pass behind one another, one leaves and comes back."""
-    truth: list[Frame] = []
-    for index in range(frames):
-        at_s = index / fps
-        people: Frame = {}
-        for person in range(4):
-            x = 300 + 220 * math.sin(2 * math.pi * at_s / 24 + person)
-            people[person + 1] = (x, 20 + 90 * person, x + 40, 100 + 90 * person)
-        people[5] = (20 + 45 * (at_s % 12), 400, 70 + 45 * (at_s % 12), 480)
-        if at_s % 10 < 8:
-            people[6] = (600, 150, 650, 240)
-        truth.append(people)
-    return truth
-
-
-def follow(
-    truth: list[Frame], fps: float, *, missed_share: float, jitter_px: float, invented_share: float
-) -> list[Frame]:
-    rng = np.random.default_rng(5)
-    tracker = Tracker(confident=0.5)
-    found: list[Frame] = []
-    for index, frame in enumerate(truth):
-        rows = [
-            [*(np.array(box) + rng.normal(0, jitter_px, 4)), rng.uniform(0.3, 0.95)]
-            for box in frame.values()
-            if rng.random() >= missed_share
-        ]
-        if rng.random() < invented_share:
-            x, y = rng.uniform(0, 600), rng.uniform(0, 440)
-            rows.append([x, y, x + 40, y + 60, 0.55])
-        table = np.array(rows).reshape(-1, 5)
-        seen = tracker.update(Detections.of(table[:, :4], table[:, 4], np.zeros(len(table))), index / fps)
-        boxes = zip(seen.track_id, seen.xyxy, strict=True)
-        found.append({int(track): tuple(float(v) for v in box) for track, box in boxes if track != NO_TRACK})  # type: ignore[misc]
-    return found
-
-
 @pytest.mark.parametrize("fps", [5.0, 10.0])
 def test_the_tracker_follows_people_through_misses_jitter_and_doubtful_sights(fps: float) -> None:
     truth = walk(round(60 * fps), fps)
-    result = score(truth, follow(truth, fps, missed_share=0.1, jitter_px=2, invented_share=0.1))
+    tracker = Tracker(confident=0.5)
+    found = [tracks(tracker.update(seen, index / fps)) for index, seen in enumerate(sights(truth))]
+    result = score(truth, found)
     assert result.mota >= 0.85
     assert result.hota >= 0.7
 

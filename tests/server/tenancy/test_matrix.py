@@ -48,6 +48,7 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/alerts/{alert_id}/rectifications": _said(PHOTO),
     "POST /alerts/{alert_id}/submit": _said(PHOTO),
     "POST /alerts/{alert_id}/{kind}": _said(NOTE),
+    "GET /coverage": lambda place: {"params": {"site": place.site_id}},
     "GET /reports/temperature": _days,
     "GET /reports/haccp": _days,
     "GET /api/v1/reports/drafts/{kind}/{format}": lambda place: {"params": wanted(place)},
@@ -69,7 +70,7 @@ ASKS: dict[str, Permission] = {
 }
 # objects that are named in the query or body instead of the path
 NAMED_INSIDE = {
-    "GET /reports/temperature", "GET /reports/haccp", "GET /api/v1/reports/drafts/{kind}/{format}",
+    "GET /coverage", "GET /reports/temperature", "GET /reports/haccp", "GET /api/v1/reports/drafts/{kind}/{format}",
     "POST /api/v1/reports/drafts/{kind}/sign",
 }  # fmt: skip
 
@@ -95,7 +96,7 @@ class Door:
             "alert_id": place.alert_id, "sha256": place.picture, "box_id": place.box_id, "sensor_id": "cold-1",
             "number": place.number, "edition": 1, "format": "json", "language": "en",
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
-            else "acknowledge",
+            else "acknowledge", "channel_id": 1, "act": "try", "source": "kitchen-vision",
             "token_id": _own_token(district, who, place),
         }  # fmt: skip
         path = self.path.format(**words)
@@ -201,9 +202,9 @@ def test_a_parent_sees_the_blurred_picture_and_no_other(district: District, jpeg
     parent = next(who for who in district.people if who.role == "viewer")
     box = Box(cast(Centre, district), "A")
     event = box.send_event()
-    for seed, role in ((91, "annotated"), (92, "snapshot")):
+    for seed, role, faces in ((91, "annotated", "blurred"), (92, "snapshot", "not_checked"), (93, "sealed", None)):
         blob = jpeg(seed)
-        sealed = box.evidence(blob, event.incident_id, role=role)
+        sealed = box.evidence(blob, event.incident_id, role=role, faces=faces)
         assert box.send_evidence(sealed, sha256_hex(blob)).status_code == 201
         answer = district.ask(parent, "GET", f"/api/v1/evidence/{sha256_hex(blob)}")
         assert answer.status_code == (200 if role == "annotated" else 404)

@@ -1,0 +1,123 @@
+"""All cameras of the box: one process for them together, and one of its own for each that would take the others along.
+
+A camera whose pictures crash native code takes the process down, which is started again at once with all that was open.
+The one that was inside of native code twice within ten minutes when that happened goes on alone, until the box is
+started anew; if crashes go on and nobody was, each goes on alone. So does one whose configuration cannot work, so that
+it can be tried again without disturbing the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge.camera_desk import CameraDesk
+from edge.camera_process import CameraProcess, CameraProcessError
+from edge.supervisor import supervise
+
+logger = logging.getLogger(__name__)
+SUSPECTED_MAX = 1  # times within SUSPICION_S that are put down to chance, or to what came from outside
+UNEXPLAINED_MAX = 2
+SUSPICION_S = 600.0
+
+
+class Suspicion:
+    """Who is to be watched alone; pure."""
+
+    def __init__(self) -> None:
+        self._marks: defaultdict[str, list[float]] = defaultdict(list)
+        self._unexplained_s: list[float] = []
+
+    def blame(self, suspects: Sequence[str], together: Sequence[str], now_s: float) -> list[str]:
+        """After a crash at monotonic *now_s* with these *suspects* among the cameras *together*."""
+        if not suspects:
+            self._unexplained_s = [*_recent(self._unexplained_s, now_s), now_s]
+            return list(together) if len(self._unexplained_s) > UNEXPLAINED_MAX else []
+        for name in suspects:
+            self._marks[name] = [*_recent(self._marks[name], now_s), now_s]
+        return [name for name in suspects if len(self._marks[name]) > SUSPECTED_MAX]
+
+
+def _recent(marks_s: Sequence[float], now_s: float) -> list[float]:
+    return [at_s for at_s in marks_s if now_s - at_s <= SUSPICION_S]
+
+
+class CameraService:
+    """``run`` is a supervised service; *options* go to each `CameraProcess`."""
+
+    def __init__(self, desks: Sequence[CameraDesk], folder: Path, **options: Any) -> None:
+        self.alone: list[str] = []  # ids, in the order in which they were set apart
+        self._desks = {desk.camera_id: desk for desk in desks}
+        self._folder = folder
+        self._options = options
+        self._suspicion = Suspicion()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until cancelled; a second cancellation ends what still takes its time."""
+        self._start("cameras", None)
+        for camera_id in self.alone:
+            self._start(f"camera {camera_id}", camera_id)
+        try:
+            while True:
+                done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            await self._end()
+
+    def _start(self, name: str, camera_id: str | None) -> None:
+        async def service() -> None:
+            await (self._run_together() if camera_id is None else self._process([camera_id]).run())
+
+        self._tasks.add(asyncio.create_task(supervise(name, service), name=name))
+
+    async def _end(self) -> None:
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            raise
+
+    async def _run_together(self) -> None:
+        together = [name for name in self._desks if name not in self.alone]
+        if not together:
+            await asyncio.get_running_loop().create_future()
+        try:
+            await self._process(together).run()
+        except CameraProcessError as error:
+            if error.crashed or error.failed:
+                self._blame(together, judged_only=error.failed)
+            raise
+
+    def _process(self, camera_ids: Sequence[str]) -> CameraProcess:
+        desks = [self._desks[name] for name in camera_ids]
+        name = camera_ids[0] if camera_ids[0] in self.alone else "together"
+        return CameraProcess(
+            desks, crumbs_file=self._folder / f"{name}.crumbs", misconfigured=self._set_apart, **self._options
+        )
+
+    def _blame(self, together: Sequence[str], *, judged_only: bool) -> None:
+        from edge.camera import suspects
+
+        found = suspects(self._folder / "together.crumbs", together, judged_only=judged_only)
+        if judged_only and not found:
+            return  # an error outside of judging, such as a full disk, is no camera's
+        for name in self._suspicion.blame(found, together, asyncio.get_running_loop().time()):
+            self._set_apart(name)
+
+    def _set_apart(self, camera_id: str) -> None:
+        if camera_id in self.alone or len(self._desks) == 1:
+            return
+        logger.warning("camera %s gets a process of its own", camera_id)
+        self.alone.append(camera_id)
+        self._start(f"camera {camera_id}", camera_id)

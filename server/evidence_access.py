@@ -1,0 +1,106 @@
+"""Who is given which evidence, and as what: shared copies to whoever sees the alert, sealed originals to few.
+
+Everything about sealed originals is decided and noted here: who may have one (it is of use only to whoever holds the
+regulator's private key, which the centre never has), that it goes out as the whole signed file, never for a browser to
+show. Every view of any picture is on the audit log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from server.audit import note, person
+from server.models import Alert, Evidence, Rectification, User
+from server.policy import Permission, may
+from server.scope import within
+from telemetry.evidence import EvidenceManifest, manifest_in
+
+MEDIA_TYPES = {"clip": "video/mp4", "film": "video/mp4", "sealed": "application/octet-stream"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What may be given out, of which alert: ``evidence`` is None for a proof photo."""
+
+    sha256: str
+    media_type: str
+    evidence: Evidence | None
+    alert: Alert
+
+    @property
+    def is_sealed(self) -> bool:
+        return self.evidence is not None and self.evidence.role == "sealed"
+
+    def body(self, blob: bytes) -> bytes:
+        """The bytes to give out: the picture itself, of a sealed one the signed file that `unseal` takes."""
+        if self.evidence is None or not self.is_sealed:
+            return blob
+        return self.evidence.signed_manifest + self.evidence.signature + blob
+
+    @property
+    def headers(self) -> dict[str, str]:
+        if not self.is_sealed:
+            return {"cache-control": "private, max-age=3600"}
+        name = f"sealed-{self.sha256[:16]}.ble"
+        return {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'}
+
+
+def permission_for(evidence: Evidence | None) -> Permission:
+    """What a person needs to see it; None is a proof photo. A picture is blurred when its manifest says so."""
+    if evidence is None:
+        return "evidence.view"
+    if evidence.role == "sealed":
+        return "evidence.sealed"
+    hidden = manifest_in(evidence.signed_manifest).faces in ("blurred", "none_found")
+    return "evidence.blurred" if hidden else "evidence.view"
+
+
+def may_open(viewer: User, evidence: Evidence | None) -> bool:
+    """Whether this viewer may see it at all, if the alert is theirs to see."""
+    return may(viewer, permission_for(evidence))
+
+
+def find_picture(db: Session, viewer: User, sha256: str) -> Picture | None:
+    """A picture, film or sealed original of an alert which this viewer may see, None for any other."""
+    evidence = exists().where(
+        Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
+    )
+    alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
+    mine = select(Alert).where(within(viewer, Alert.site_id), evidence | Alert.id.in_(alert_id))
+    alert = db.scalar(mine.limit(1))
+    row = db.get(Evidence, sha256)
+    if alert is None or not may_open(viewer, row):
+        return None
+    return Picture(sha256, MEDIA_TYPES.get(row.role, "image/jpeg") if row else "image/jpeg", row, alert)
+
+
+def note_access(db: Session, user: User, picture: Picture, remote: str) -> None:
+    """Put on record that *user* was given this picture, or the sealed original."""
+    action = "evidence.sealed" if picture.is_sealed else "evidence.view"
+    alert = picture.alert
+    note(db, person(user, remote), action, ("evidence", picture.sha256), {"alert": alert.id}, site_id=alert.site_id)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page of an alert shows of the evidence that its viewer may open; ``manifests`` are by digest."""
+
+    annotated: Evidence | None
+    snapshot: Evidence | None
+    film: Evidence | None
+    sealed: list[Evidence]
+    manifests: dict[str, EvidenceManifest]
+
+    @classmethod
+    def of(cls, evidence: list[Evidence]) -> Shown:
+        by_role = {item.role: item for item in evidence}
+        film = by_role.get("film") or by_role.get("clip")  # clips were shared before there were films
+        sealed = [item for item in evidence if item.role == "sealed"]
+        shown = [item for item in (by_role.get("annotated"), film, *sealed) if item is not None]
+        return cls(
+            by_role.get("annotated"), by_role.get("snapshot"), film, sealed,
+            {item.sha256: manifest_in(item.signed_manifest) for item in shown},
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Other vendors' systems: what they tell in their own codes becomes alerts here."""

@@ -1,0 +1,150 @@
+"""Takes other vendors' events into the record: signed by the centre itself, journalled like a box's, once each.
+
+A source at a site is a box of its own whose key is derived from the instance's secret; so `verify`, exports and alerts
+need to know nothing of vendors. The vendor's own JSON is kept beside it, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.accounts import digest
+from server.ingest import take_batch
+from server.key_files import make_once
+from server.models import Alert, Box, Site, StoredBatch
+from server.models_notification import VendorEvent, VendorSource
+from server.vendors.mapping import Told, mappings, read_event
+from telemetry.batch import FIRST_PREVIOUS, BatchHeader, open_batch, seal_batch
+from telemetry.messages import Event
+from telemetry.signing import PublicKey, Signer
+
+KEY_FILE = "vendors.key"
+KEY_BYTES = 32
+EPOCH = "centre"
+UNKNOWN_KIND = "vendor_event"
+
+
+class UnknownSource(Exception):
+    """No such token for this source."""
+
+
+def ensure_secret(data_dir: Path) -> bytes:
+    """The secret from which the keys of all sources come, made once and readable by its owner only."""
+    return make_once(data_dir / KEY_FILE, lambda: secrets.token_bytes(KEY_BYTES))
+
+
+def _signer(secret: bytes, box_id: str) -> Signer:
+    seed = HKDF(hashes.SHA256(), KEY_BYTES, None, f"brightline vendor {box_id}".encode()).derive(secret)
+    return Signer(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def add_source(db: Session, secret: bytes, source: str, site: Site) -> str:
+    """Let a source speak for a site; gives its token, which is shown once. Raises ValueError for an unknown source."""
+    if source not in mappings():
+        raise ValueError(f"there is no mapping {source!r}; there are: {', '.join(mappings())}")
+    box_id = f"vendor-{site.id}-{source}"[:64]
+    now = datetime.now(UTC)
+    if db.get(Box, box_id) is None:
+        key = _signer(secret, box_id).public_key.b64
+        db.add(Box(id=box_id, name=source, site_id=site.id, public_key=key, enrolled_at=now))
+        db.flush()
+    token = f"blv_{secrets.token_urlsafe(32)}"
+    db.add(VendorSource(token_sha256=digest(token), source=source, site_id=site.id, box_id=box_id, created_at=now))
+    db.flush()
+    return token
+
+
+def revoke_sources(db: Session, source: str, site: Site) -> int:
+    """Make all tokens of a source at a site void; how many there were."""
+    live = select(VendorSource).where(
+        VendorSource.source == source, VendorSource.site_id == site.id, VendorSource.revoked_at.is_(None)
+    )
+    rows = list(db.scalars(live))
+    for row in rows:
+        row.revoked_at = datetime.now(UTC)
+    return len(rows)
+
+
+def find_source(db: Session, token: str, source: str) -> VendorSource:
+    """Who speaks with this token; raises UnknownSource."""
+    row = db.get(VendorSource, digest(token))
+    if row is None or row.revoked_at is not None or row.source != source or source not in mappings():
+        raise UnknownSource
+    return row
+
+
+def take_event(
+    db: Session, secret: bytes, who: VendorSource, body: Mapping[str, Any]
+) -> tuple[VendorEvent, Alert | None, bool]:
+    """Store one event within the caller's writing transaction; the row, its alert, and whether it is new.
+
+    The same number again is the same event, whatever else it says. Raises ValueError for what is no event at all.
+    """
+    told = read_event(mappings()[who.source], body)
+    db.get_one(Box, who.box_id, with_for_update=True)  # one event of a source at a time: its batches are a chain
+    key = hashlib.sha256(told.id.encode()).hexdigest()
+    known = db.scalar(select(VendorEvent).where(VendorEvent.box_id == who.box_id, VendorEvent.event_key == key))
+    if known is not None:
+        return known, db.scalar(select(Alert).where(Alert.incident_id == known.incident_id)), False
+    now = datetime.now(UTC)
+    incident_id = hashlib.sha256(f"{who.box_id}\n{told.id}".encode()).hexdigest()[:40]
+    row = VendorEvent(
+        box_id=who.box_id, event_key=key, code=told.code, kind=told.kind, incident_id=incident_id, received_at=now,
+        body=dict(body),
+    )  # fmt: skip
+    db.add(row)
+    alerts = _journal(db, _signer(secret, who.box_id), who, _event(told, who, incident_id, now), now)
+    db.flush()
+    return row, alerts[0] if alerts else None, True
+
+
+def _event(told: Told, who: VendorSource, incident_id: str, now: datetime) -> Event:
+    data: dict[str, Any] = {
+        "kind": told.kind or UNKNOWN_KIND,
+        "camera_name": told.camera or who.source,
+        "place": told.place,
+        "vendor": who.source,
+        "vendor_code": told.code,
+    }
+    if told.confirm:
+        data["needs_confirmation"] = True
+    source_id = hashlib.sha256((told.camera or who.source).encode()).hexdigest()[:16]
+    return Event(
+        event_id=f"{incident_id}.opened",
+        incident_id=incident_id,
+        type="violation_opened",
+        severity="critical" if told.confirm else "warning",
+        source_id=f"vendor-{source_id}",
+        at=min(told.at or now, now),
+        data=data,
+    )
+
+
+def _journal(db: Session, signer: Signer, who: VendorSource, event: Event, now: datetime) -> list[Alert]:
+    """Seal the event as the next batch of its source and take it as if a box had sent it."""
+    last = db.scalar(
+        select(StoredBatch)
+        .where(StoredBatch.box_id == who.box_id, StoredBatch.epoch == EPOCH, StoredBatch.lane == "events")
+        .order_by(StoredBatch.seq.desc())
+        .limit(1)
+    )
+    header = BatchHeader(
+        box_id=who.box_id, epoch=EPOCH, lane="events", seq=last.seq + 1 if last else 1,
+        previous_sha256=last.sha256 if last else FIRST_PREVIOUS, created_at=now, count=1, boot_id=EPOCH,
+    )  # fmt: skip
+    key = PublicKey.from_b64(db.get_one(Box, who.box_id).public_key)
+    batch = open_batch(seal_batch(header, [event], signer), lambda box_id: key if box_id == who.box_id else None)
+    receipt, alerts = take_batch(db, batch)
+    assert receipt.status == "accepted", "the next batch of a chain fits"
+    return alerts

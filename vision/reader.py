@@ -1,0 +1,197 @@
+"""The thread that reads one camera: opens, decodes at the asked rate, and connects again for ever when it fails.
+
+Errors become a reason (without secrets) and another attempt after a pause with jitter. When hardware gives no picture
+the next attempt is in software; if that works it stays so, and is told once.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from vision.address import CameraAddress, public_name
+from vision.decoder import PictureDecoder
+from vision.frame import Frame
+from vision.hardware import accelerator, found_hardware
+from vision.packet_ring import PacketRing
+
+logger = logging.getLogger(__name__)
+BACKOFF_S_MAX = 3.0  # with a time-out before it and a keyframe after it: back within ten seconds
+AGE_S_MAX = 2.0  # an older picture is no longer judged
+EARLY_SHARE = 0.25  # a picture this part of an interval early still counts as due: cameras jitter
+# What PyAV and FFmpeg's decoders raise on bad input, one by one; each becomes a reason and another attempt.
+READ_ERRORS = (OSError, ValueError, LookupError, RuntimeError, TypeError, ArithmeticError, EOFError, MemoryError)
+
+
+class Reader:
+    """``read_for_ever`` is the thread's work; the public fields may be read from outside at any time."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        interval_s: float,
+        loop: bool,
+        publish: Callable[[Frame], None],
+        drops: Counter[str],
+        ring: PacketRing | None = None,
+        wake: Callable[[], None] = lambda: None,
+        at_work: Callable[[bool], None] = lambda _: None,
+        keyframes_only: bool = False,
+        hardware: str = "none",
+    ) -> None:
+        """Raises ValueError for an address, or a hardware, that cannot work."""
+        self.stop = threading.Event()
+        self.reason = "not connected yet"
+        self.finished = False  # a film that does not loop is over
+        self.given = 0  # pictures published
+        self.packet_s = time.monotonic()  # when the camera last sent anything
+        self._address = CameraAddress(url)
+        self._interval_s = interval_s
+        self._loop = loop
+        self._publish = publish
+        self._drops = drops
+        self._ring = ring
+        self._wake = wake
+        self._at_work = at_work
+        self._keyframes_only = keyframes_only
+        self._hardware = found_hardware(hardware)
+        self._in_software = self._hardware == "none"  # this attempt; with hardware, every second one that fails
+        self._came_any = False  # in this connection
+        self._lost_told = False
+
+    @property
+    def shown(self) -> str:
+        """The address without its secrets."""
+        return self._address.shown
+
+    @property
+    def _tried_all(self) -> bool:
+        """Whether a failure is the source's own, because hardware was not to blame or software failed as well."""
+        return self._hardware == "none" or not self._in_software
+
+    @property
+    def plays_file(self) -> bool:
+        return self._address.is_file
+
+    def read_for_ever(self) -> None:
+        """Until ``stop`` is set or a film that does not loop is over."""
+        failures = 0
+        while not self.stop.is_set():
+            got_one = self.read_once()
+            if self.plays_file and not self._loop and (got_one or self._tried_all):
+                self.finished = True
+                self._wake()
+                return
+            if self.plays_file and got_one:
+                self.stop.wait(self._interval_s)  # a film of one picture shall not spin
+                continue
+            failures = 0 if got_one else failures + 1
+            if not self._lost_told and not self.stop.is_set():
+                self._lost_told = True
+                logger.warning("camera %s: %s; reconnecting", self.shown, self.reason)
+            self.stop.wait(random.uniform(0.1, min(BACKOFF_S_MAX, 0.5 * 2 ** min(failures, 5))))  # noqa: S311 - jitter
+
+    def read_once(self) -> bool:
+        """Read until the source ends or fails; whether anything useful came."""
+        import av
+
+        self._came_any = False
+        try:
+            with self._address.open(accelerator("none" if self._in_software else self._hardware)) as container:
+                self._take_all(container, container.streams.video[0])
+            self.reason = "the stream ended"
+        except (av.FFmpegError, *READ_ERRORS) as error:
+            self.reason = public_name(f"{type(error).__name__}: {error}")[:200]
+        finally:
+            self._at_work(False)
+        if not self._came_any and self._hardware != "none":
+            self._in_software = not self._in_software
+        return self._came_any
+
+    def _packets(self, container: Any, video: Any) -> Iterator[Any]:
+        """What comes; to the ring, if there is one, on its way."""
+        ring = self._begin_ring(video)
+        for packet in container.demux(video):
+            self.packet_s = time.monotonic()
+            if ring is not None:
+                ring.add(packet, self.packet_s)
+            yield packet
+
+    def _begin_ring(self, video: Any) -> PacketRing | None:
+        """None where there are no films, or the camera sends what none can hold (a USB camera's raw pictures)."""
+        import av
+
+        try:
+            if self._ring is not None:
+                self._ring.begin(video)
+        except (av.FFmpegError, ValueError) as error:
+            logger.warning("camera %s: there will be no films: %s", self.shown, error)
+            self._ring = None
+        return self._ring
+
+    def _pictures(self, container: Any, video: Any) -> Iterator[Any]:
+        hardware = "none" if self._in_software else self._hardware
+        decoder = PictureDecoder(video, hardware=hardware, keyframes_only=self._keyframes_only, drops=self._drops)
+        before_s = time.monotonic()
+        for packet in self._packets(container, video):
+            # FFmpeg's parser knows the end of a picture when the next one begins, or when it gives up waiting for that.
+            held = self.packet_s - before_s > AGE_S_MAX and not self._keyframes_only
+            before_s = self.packet_s
+            self._at_work(True)
+            pictures = list(decoder.decode(packet))
+            self._at_work(False)
+            if decoder.damaged:
+                self.reason = "the camera sends damaged pictures"
+            if held:
+                self._drops["stale"] += len(pictures)
+            else:
+                yield from pictures
+
+    def _take_all(self, container: Any, video: Any) -> None:
+        start_s = due_s = time.monotonic()
+        first_s: float | None = None
+        for picture in self._pictures(container, video):
+            if self.stop.is_set():
+                return
+            if self.plays_file and picture.time is not None:  # a file plays in real time
+                first_s = picture.time if first_s is None else first_s
+                if self.stop.wait(max(0.0, start_s + picture.time - first_s - time.monotonic())):
+                    return
+            now_s = time.monotonic()
+            if now_s + EARLY_SHARE * self._interval_s < due_s:
+                continue
+            due_s = next_due(due_s, now_s, self._interval_s)
+            self._at_work(True)
+            image = np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)
+            self._at_work(False)
+            self._came()
+            self._publish(Frame(image, datetime.now(UTC), now_s, self.given))
+            self.given += 1
+
+    def _came(self) -> None:
+        """Something useful came: the connection works."""
+        self._came_any = True
+        if self._in_software and self._hardware != "none":
+            logger.warning("camera %s: decoding by %s does not work here; software does it", self.shown, self._hardware)
+            self._hardware = "none"
+        self.reason = "no picture came"  # until the reader knows better
+        if self._lost_told:
+            self._lost_told = False
+            logger.info("camera %s: pictures again", self.shown)
+
+
+def next_due(due_s: float, now_s: float, interval_s: float) -> float:
+    """When the picture after the one taken at *now_s* is due: on the old beat, or a new one after a pause.
+
+    Keeping to the beat holds the average rate; starting anew after a pause keeps two pictures from coming at once.
+    """
+    return due_s + interval_s if now_s < due_s + interval_s else now_s + interval_s
