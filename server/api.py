@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import URL, FormData, UploadFile
 
 from server import queries, service
 from server.access import needs, open_to
 from server.alert_state import MoveRefused, State
+from server.conditional import VERSION, IfMatch, check_match
 from server.deps import (
     COOKIE,
     AlertId,
@@ -34,7 +35,7 @@ from server.live import Change, EventStream
 from server.login import log_in
 from server.models import Alert, User
 from server.photo import PHOTO_BYTES_MAX, PhotoRefused, read_photo
-from server.problems import Problem
+from server.problems import Problem, file_answer
 from server.scope import reach_of
 from server.service import NOTE_CHARACTERS_MAX
 
@@ -101,25 +102,38 @@ def set_cookie(response: Response, state: AppState, token: str) -> None:
 
 @router.get("/alerts", dependencies=[needs("alert.read")])
 def alerts(
+    request: Request,
+    response: Response,
     user: UserDep,
     state: StateDep,
     status: Annotated[State | None, Query(alias="state")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Query(ge=1, le=queries.LIST_MAX)] = 50,
     before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
 ) -> dict[str, Any]:
-    """The caller's alerts, newest first."""
+    """The caller's alerts, newest first; ``next`` (and the header ``Link``) leads to older ones, null at the end."""
     with snapshot(state) as db:
-        found = queries.list_alerts(db, user, status, limit, before)
-        return {"alerts": [alert_json(alert) for alert in found], "counts": queries.counts(db, user)}
+        found = queries.list_alerts(db, user, status, limit + 1, before)
+        shown = found[:limit]
+        counts = queries.counts(db, user)
+    link = next_link(request, response, before=shown[-1].id) if len(found) > limit else None
+    return {"alerts": [alert_json(alert) for alert in shown], "counts": counts, "next": link}
+
+
+def next_link(request: Request, response: Response, **where: Any) -> str:
+    """The address of the next page, the same question with *where*; also as a ``Link`` (RFC 8288)."""
+    link = str(URL(path=request.url.path, query=request.url.query).include_query_params(**where))
+    response.headers["link"] = f'<{link}>; rel="next"'
+    return link
 
 
 @router.get("/alerts/{alert_id}", dependencies=[needs("alert.read")])
-def alert(alert_id: AlertId, user: UserDep, state: StateDep) -> dict[str, Any]:
+def alert(alert_id: AlertId, user: UserDep, state: StateDep, response: Response) -> dict[str, Any]:
     """One alert with its pictures, rectifications and moves."""
     with snapshot(state) as db:
         detail = queries.get_alert(db, user, alert_id)
         if detail is None:
             raise Problem(404, "unknown_alert", "there is no such alert for you")
+        response.headers[VERSION] = str(detail.alert.version)
         return {
             **alert_json(detail.alert),
             "evidence": [{"sha256": item.sha256, "role": item.role} for item in detail.evidence],
@@ -146,15 +160,25 @@ def alert(alert_id: AlertId, user: UserDep, state: StateDep) -> dict[str, Any]:
         }
 
 
-def make_move(state: AppState, user: User, kind: str, alert_id: int, note: str, remote: str) -> Alert:
+def make_move(
+    state: AppState, user: User, kind: str, alert_id: int, note: str, remote: str, if_match: str | None = None
+) -> Alert:
     """One of the moves without a photo; raises Problem."""
 
     def move(db: Session) -> Alert:
+        _check_unchanged(db, user, alert_id, if_match)
         if kind == "acknowledge":
             return service.acknowledge(db, user, alert_id, remote)
         return service.decide(db, user, alert_id, kind == "accept", note, remote)
 
     return guarded(state, lambda: transact(state, move))
+
+
+def _check_unchanged(db: Session, user: User, alert_id: int, if_match: str | None) -> None:
+    """Raises Problem 412 if the alert has changed since the caller read it, in the transaction that changes it."""
+    found = queries.visible_alert(db, user, alert_id) if if_match is not None else None
+    if found is not None:
+        check_match(if_match, found.version)
 
 
 def guarded(state: AppState, act: Callable[[], Alert]) -> Alert:
@@ -183,21 +207,27 @@ def move(
     state: StateDep,
     remote: RemoteDep,
     note: Annotated[str, Form(max_length=2000)] = "",
+    if_match: IfMatch = None,
 ) -> dict[str, str]:
     """Acknowledge, accept or reject (a rejection needs a note)."""
-    return {"state": make_move(state, user, kind, alert_id, note, remote).state}
+    return {"state": make_move(state, user, kind, alert_id, note, remote, if_match).state}
 
 
-async def rectify(state: AppState, user: User, alert_id: int, note: str, photo: UploadFile, remote: str) -> Alert:
+async def rectify(
+    state: AppState, user: User, alert_id: int, note: str, photo: UploadFile, remote: str, if_match: str | None = None
+) -> Alert:
     """Submit a rectification; raises Problem. The photo is judged before the transaction that writes."""
     data = await photo.read(PHOTO_BYTES_MAX + 1)
 
     def submit() -> Alert:
         look_up(state, lambda db: service.check_move(db, user, alert_id, "submit"))
         picture = read_photo(data)
-        return transact(
-            state, lambda db: service.submit_rectification(db, user, alert_id, note, picture, state.blobs, remote)
-        )
+
+        def store(db: Session) -> Alert:
+            _check_unchanged(db, user, alert_id, if_match)
+            return service.submit_rectification(db, user, alert_id, note, picture, state.blobs, remote)
+
+        return transact(state, store)
 
     return await in_thread(lambda: guarded(state, submit))
 
@@ -225,14 +255,25 @@ def note_of(form: FormData) -> str:
     openapi_extra=RECTIFICATION_BODY,
 )
 async def rectifications(
-    alert_id: AlertId, user: UserDep, state: StateDep, remote: RemoteDep, request: Request
+    alert_id: AlertId,
+    user: UserDep,
+    state: StateDep,
+    remote: RemoteDep,
+    request: Request,
+    if_match: IfMatch = None,
 ) -> dict[str, str]:
     """Submit a rectification with its photo."""
     async with photo_form(request) as (photo, form):
-        return {"state": (await rectify(state, user, alert_id, note_of(form), photo, remote)).state}
+        done = await rectify(state, user, alert_id, note_of(form), photo, remote, if_match)
+        return {"state": done.state}
 
 
-@router.get("/evidence/{sha256}", dependencies=[needs("evidence.blurred", "evidence.view", "evidence.sealed")])
+@router.get(
+    "/evidence/{sha256}",
+    response_class=Response,
+    responses=file_answer("image/jpeg", "image/png", "video/mp4", "application/octet-stream"),
+    dependencies=[needs("evidence.blurred", "evidence.view", "evidence.sealed")],
+)
 def picture(sha256: str, user: UserDep, state: StateDep, remote: RemoteDep) -> Response:
     """A picture, film, proof photo or sealed original of an alert of the caller; every view is on record."""
     found = look_up(state, lambda db: find_picture(db, user, sha256))

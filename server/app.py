@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from server import (
@@ -30,15 +31,18 @@ from server.access import NotAllowed, SecondFactorMissing
 from server.accounts import warm_up
 from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
+from server.conditional import EntityTags
 from server.database import make_engine, migrate
 from server.deps import COOKIE, AppState, BodyLimit
 from server.i18n import catalogue
+from server.idempotency import Idempotency
 from server.instance_key import InstanceKey
 from server.live import Broadcaster
 from server.notification import api as notification_api
 from server.notification import pages as notification_pages
 from server.notification.channels import open_notices
 from server.notification.worker import Worker
+from server.openapi import describe
 from server.rate_limit import Buckets, RateLimit
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
@@ -148,7 +152,10 @@ def _furnish(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(SecondFactorMissing, _enrol_first)
     for router in ROUTERS:
         app.include_router(router)
+    describe(app, [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(EntityTags)
+    app.add_middleware(Idempotency, state_of=lambda: app.state.brightline)
     app.add_middleware(RateLimit, limits=settings.limits, cookie=COOKIE)
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)
     app.add_middleware(write_api.InfluxErrors)

@@ -49,6 +49,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+def file_answer(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of a route whose answer is a file."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media_types}
+    return {200: {"description": "The file", "content": content}}
+
+
 class Problem(HTTPException):
     """An error for the caller: ``code`` is stable, ``detail`` says what to do.
 

@@ -40,7 +40,7 @@ def list_alerts(
     db: Session, viewer: User, state: str | None = None, limit: int = 50, before: int | None = None
 ) -> list[Alert]:
     """Newest first; *before* is the id to go on from."""
-    query = _visible(viewer).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX))
+    query = _visible(viewer).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX + 1))
     if state is not None:
         query = query.where(Alert.state == state)
     if before is not None:
