@@ -25,6 +25,7 @@ from server import (
     report_api,
     report_pages,
     token_api,
+    user_pages,
     write_api,
 )
 from server.access import NotAllowed, SecondFactorMissing
@@ -71,6 +72,7 @@ ROUTERS = (
     report_pages.router,
     audit_pages.router,
     account_pages.router,
+    user_pages.router,
     token_api.router,
     token_api.pages,
     write_api.router,

@@ -63,6 +63,7 @@ class Place:
     alert_id: int
     picture: str
     number: str = ""
+    user_id: int = 0
 
 
 class InProcess:
@@ -151,6 +152,7 @@ class District:
         staff = self.somebody("staff", name)
         alert_id = self.ask(staff, "GET", "/api/v1/alerts").json()["alerts"][0]["id"]
         place = self.places[name] = Place(site_id, box.box_id, alert_id, digest)
+        place.user_id = staff.user_id
         card = {"valid_from": "2026-01-01", "name": "冷库"}
         path = f"/api/v1/reports/sensors/{box.box_id}/cold-1/cards"
         assert self.ask(staff, "POST", path, json=card).status_code == 201

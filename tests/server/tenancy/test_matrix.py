@@ -59,6 +59,8 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/tokens": _said({"json": {"name": "x", "permissions": ["alert.read"]}}),
     "POST /api/v2/write": _said({"content": b"temperature value=1"}),
     "POST /tokens": _said({"data": {"name": "x", "permissions": ["alert.read"], "csrf": ""}}),
+    "POST /users": _said({"data": {"username": "x", "csrf": ""}}),
+    "POST /users/{user_id}/{act}": _said({"data": {"csrf": "", "password": "short"}}),
     "POST /tokens/{token_id}/revoke": _said({"data": {"csrf": ""}}),
 }
 # routes with a rule of several permissions: which one the sample asks for
@@ -99,6 +101,8 @@ class Door:
             else "acknowledge", "channel_id": 1, "act": "try", "source": "kitchen-vision",
             "token_id": _own_token(district, who, place),
         }  # fmt: skip
+        if self.path.startswith("/users"):
+            words |= {"user_id": place.user_id, "act": "password"}
         path = self.path.format(**words)
         said = SAMPLES.get(self.name, _nothing)(place)
         if who and "csrf" in said.get("data", ()):
