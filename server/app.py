@@ -25,12 +25,13 @@ from server import (
     report_api,
     report_pages,
     token_api,
+    token_pages,
     user_pages,
     write_api,
 )
 from server.access import NotAllowed, SecondFactorMissing
 from server.accounts import warm_up
-from server.blobs import FolderBlobStore
+from server.blobs import open_blobs
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.conditional import EntityTags
 from server.database import make_engine, migrate
@@ -38,6 +39,10 @@ from server.deps import COOKIE, AppState, BodyLimit
 from server.i18n import catalogue
 from server.idempotency import Idempotency
 from server.instance_key import InstanceKey
+from server.life_cycle import api as life_cycle_api
+from server.life_cycle import pages as life_cycle_pages
+from server.life_cycle.clockwork import Clockwork
+from server.life_cycle.rules import default_rules
 from server.live import Broadcaster
 from server.notification import api as notification_api
 from server.notification import pages as notification_pages
@@ -47,11 +52,16 @@ from server.openapi import describe
 from server.rate_limit import Buckets, RateLimit
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
-from server.settings import Settings
+from server.settings import PostgresRecord, Settings
 from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
+PARTS = (
+    box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
+    life_cycle_pages, report_api, report_pages, audit_pages, account_pages, user_pages,
+    token_api, token_pages, write_api,
+)  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
@@ -60,23 +70,6 @@ BODY_BYTES_MAX = {
     r"/api/v2/write": write_api.BODY_BYTES_MAX,
     r"(?s:.*)": 64 * 1024,
 }
-ROUTERS = (
-    box_api.router,
-    api.router,
-    pages.router,
-    notification_api.router,
-    notification_pages.router,
-    vendors_api.router,
-    coverage_pages.router,
-    report_api.router,
-    report_pages.router,
-    audit_pages.router,
-    account_pages.router,
-    user_pages.router,
-    token_api.router,
-    token_api.pages,
-    write_api.router,
-)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -112,17 +105,25 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         failed_logins = Buckets(limits.failed_logins_per_minute / 60, limits.failed_logins_burst)
         key = InstanceKey.load(settings.data_dir)
         notices = open_notices(settings.notification, settings.data_dir)
-        blobs = FolderBlobStore(settings.blob_dir)
-        state = AppState(settings, engine, blobs, Broadcaster(), series, key, failed_logins, notices)
+        blobs = open_blobs(settings)
+        broadcaster = Broadcaster(relayed=isinstance(settings.database, PostgresRecord))
+        state = AppState(settings, engine, blobs, broadcaster, series, key, failed_logins, notices)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
             stack.callback(series.close)
+            stack.callback(blobs.close)
+            if isinstance(settings.database, PostgresRecord):
+                from server.relay import Relay
+
+                await stack.enter_async_context(Relay(settings.database, broadcaster).running())
             if not settings.series.in_record:
                 await stack.enter_async_context(Carrier(engine, series).running())
             stack.callback(notices.egress.close)
             worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
             await stack.enter_async_context(worker.running())
+            clockwork = Clockwork(engine, default_rules(), series, state.broadcaster)
+            await stack.enter_async_context(clockwork.running())
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker
@@ -152,9 +153,9 @@ def _furnish(app: FastAPI, settings: Settings) -> None:
     problems.install(app)
     app.add_exception_handler(NotAllowed, _refuse)
     app.add_exception_handler(SecondFactorMissing, _enrol_first)
-    for router in ROUTERS:
-        app.include_router(router)
-    describe(app, [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)])
+    for part in PARTS:
+        app.include_router(part.router)
+    describe(app, [route for part in PARTS for route in part.router.routes if isinstance(route, APIRoute)])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(EntityTags)
     app.add_middleware(Idempotency, state_of=lambda: app.state.brightline)

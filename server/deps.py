@@ -5,14 +5,16 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -20,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
 from server.backfill import Backfill
-from server.blobs import FolderBlobStore
-from server.database import writing
+from server.blob_port import BlobStore
+from server.database import clashed, writing
 from server.instance_key import InstanceKey
 from server.live import Broadcaster
 from server.models import LoginSession, User
@@ -32,8 +34,10 @@ from server.rate_limit import Buckets
 from server.series.port import SeriesStore
 from server.settings import Settings
 from server.tokens import find_token, needs_use_noted, note_use, session_of_token
+from server.turns import Haste, Turns
 
 COOKIE = "bl_session"
+TRIES_MAX = 5
 Result = TypeVar("Result")
 
 
@@ -43,13 +47,14 @@ class AppState:
 
     settings: Settings
     engine: Engine
-    blobs: FolderBlobStore
+    blobs: BlobStore
     broadcaster: Broadcaster
     series: SeriesStore
     key: InstanceKey
     failed_logins: Buckets
     notices: Notices
     backfill: Backfill = field(default_factory=Backfill)
+    turns: Turns = field(default_factory=Turns)
 
 
 def app_state(request: Request) -> AppState:
@@ -62,9 +67,9 @@ StateDep = Annotated[AppState, Depends(app_state)]
 
 
 @contextmanager
-def transaction(state: AppState) -> Iterator[Session]:
+def transaction(state: AppState, haste: Haste = Haste.USUAL) -> Iterator[Session]:
     """A transaction that may write: commit at the end, roll back on an error. Others wait until it ends."""
-    with Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
+    with state.turns.taken(haste), Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
         yield db
 
 
@@ -81,10 +86,27 @@ def look_up(state: AppState, work: Callable[[Session], Result]) -> Result:
         return work(db)
 
 
-def transact(state: AppState, work: Callable[[Session], Result]) -> Result:
-    """Run *work* in one writing transaction."""
-    with transaction(state) as db:
-        return work(db)
+def transact(
+    state: AppState, work: Callable[[Session], Result], haste: Haste = Haste.USUAL, *, beside: bool = False
+) -> Result:
+    """Run *work* in one writing transaction, and again if another transaction was faster at the same thing.
+
+    *beside*: it locks by itself what it relies on and need not wait for others that do (see server.database).
+    """
+    engine = writing(state.engine, beside=beside)
+    alone = engine.dialect.name == "sqlite" or not beside
+    for left in reversed(range(TRIES_MAX)):
+        try:
+            with (
+                state.turns.taken(haste) if alone else nullcontext(),
+                Session(engine, expire_on_commit=False) as db,
+                db.begin(),
+            ):
+                return work(db)
+        except (DBAPIError, StaleDataError) as error:
+            if not left or not clashed(error):
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def bearer_of(request: Request) -> str | None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from server.audit import note, person
 from server.models import Alert, Evidence, Rectification, User
+from server.models_life_cycle import RectificationPhoto
 from server.policy import Permission, may
 from server.scope import within
 from telemetry.evidence import EvidenceManifest, manifest_in
@@ -68,7 +69,11 @@ def find_picture(db: Session, viewer: User, sha256: str) -> Picture | None:
     evidence = exists().where(
         Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
     )
-    alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
+    alert_id = (
+        select(Rectification.alert_id)
+        .join(RectificationPhoto, RectificationPhoto.rectification_id == Rectification.id)
+        .where(RectificationPhoto.photo_sha256 == sha256)
+    )
     mine = select(Alert).where(within(viewer, Alert.site_id), evidence | Alert.id.in_(alert_id))
     alert = db.scalar(mine.limit(1))
     row = db.get(Evidence, sha256)

@@ -1,4 +1,4 @@
-"""Tables of how people and programs get in: tokens, second factors, outside identities, and answers to repeat."""
+"""Tables of how people and programs get in: tokens, second factors, and answers to repeat."""
 
 from __future__ import annotations
 
@@ -48,17 +48,6 @@ class RecoveryCode(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
     code_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     used_at: Mapped[datetime | None]
-
-
-class OutsideIdentity(Base):
-    """Who an account is at an OpenID Connect provider."""
-
-    __tablename__ = "outside_identity"
-    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
-    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
-    linked_at: Mapped[datetime]
-    user: Mapped[User] = relationship(lazy="joined")
 
 
 class StoredAnswer(Base):

@@ -1,12 +1,11 @@
-"""The JSON API and the page of API tokens: people see, make and revoke their own."""
+"""The JSON API of API tokens: people see, make and revoke their own."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Path, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from server import tokens
@@ -15,22 +14,16 @@ from server.deps import (
     AppState,
     CsrfDep,
     RemoteDep,
-    SessionDep,
     StateDep,
     UserDep,
-    check_csrf,
     look_up,
-    snapshot,
     transact,
 )
-from server.models import LoginSession, User
+from server.models import User
 from server.models_access import ApiToken
-from server.pages import render
 from server.problems import Problem
-from server.regions import region_names
 
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
-pages = APIRouter(include_in_schema=False)
 TokenId = Annotated[int, Path(ge=1, le=2**53)]
 PlaceId = Annotated[int, Field(ge=1, le=2**53)]
 
@@ -109,63 +102,10 @@ def _make(state: AppState, user: User, wanted: TokenRequest, remote: str) -> tup
 @router.delete("/{token_id}", status_code=204, dependencies=[needs("token.manage"), CsrfDep])
 def revoke(token_id: TokenId, user: UserDep, state: StateDep, remote: RemoteDep) -> Response:
     """End a token at once."""
-    _revoke(state, user, token_id, remote)
+    end_token(state, user, token_id, remote)
     return Response(status_code=204)
 
 
-def _revoke(state: AppState, user: User, token_id: int, remote: str) -> None:
+def end_token(state: AppState, user: User, token_id: int, remote: str) -> None:
     if not transact(state, lambda db: tokens.revoke_token(db, user, token_id, remote)):
         raise Problem(404, "unknown_token", "you have no such token")
-
-
-def _page(
-    request: Request, state: AppState, session: LoginSession, *, made: str = "", error: str = "", status: int = 200
-) -> HTMLResponse:
-    with snapshot(state) as db:
-        found = tokens.list_tokens(db, session.user)
-        sites, regions = tokens.bounds_of(db, session.user)
-        names = {region.id: region_names(db, region) for region in regions}
-    return render(
-        request, "tokens.html", status=status, session=session, tokens=found, sites=sites, regions=names, made=made,
-        error=error, permissions=tokens.grantable(session.user), now=datetime.now(UTC),
-    )  # fmt: skip
-
-
-@pages.get("/tokens", dependencies=[needs("token.manage")])
-def token_page(request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
-    return _page(request, state, session)
-
-
-@pages.post("/tokens", dependencies=[needs("token.manage")])
-def make_from_form(
-    request: Request,
-    state: StateDep,
-    session: SessionDep,
-    remote: RemoteDep,
-    csrf: Annotated[str, Form()] = "",
-    name: Annotated[str, Form(max_length=64)] = "",
-    permissions: Annotated[list[str] | None, Form()] = None,
-    days: Annotated[int, Form(ge=1, le=tokens.LIFE_DAYS_MAX)] = 90,
-    bound: Annotated[str, Form(max_length=40, pattern=r"^((site|region):[1-9][0-9]{0,14})?$")] = "",
-) -> HTMLResponse:
-    """A new token, shown once on the page that answers."""
-    check_csrf(session, csrf)
-    kind, _, number = bound.partition(":")
-    places = {f"{kind}_id": int(number)} if kind else {}
-    try:
-        secret, _token = transact(
-            state,
-            lambda db: tokens.make_token(db, session.user, name, permissions or [], days, **places, remote_addr=remote),
-        )
-    except tokens.TokenError as error:
-        return _page(request, state, session, error=error.code, status=422)
-    return _page(request, state, session, made=secret, status=201)
-
-
-@pages.post("/tokens/{token_id}/revoke", dependencies=[needs("token.manage")])
-def revoke_from_form(
-    token_id: TokenId, state: StateDep, session: SessionDep, remote: RemoteDep, csrf: Annotated[str, Form()] = ""
-) -> Response:
-    check_csrf(session, csrf)
-    _revoke(state, session.user, token_id, remote)
-    return RedirectResponse("/tokens", 303)

@@ -82,16 +82,17 @@ def test_the_openapi_document_lists_every_route_and_its_errors(client: httpx.Cli
         "/api/v1/enrol", "/api/v1/batches", "/api/v1/evidence/{sha256}", "/api/v1/health", "/api/v1/login",
         "/api/v1/alerts", "/api/v1/alerts/{alert_id}", "/api/v1/alerts/{alert_id}/moves/{kind}",
         "/api/v1/alerts/{alert_id}/rectifications", "/api/v1/alerts/{alert_id}/series",
-        "/api/v1/boxes/{box_id}/stats", "/api/v1/stream",
+        "/api/v1/boxes/{box_id}/stats", "/api/v1/stream", "/api/v1/cards", "/api/v1/interviews",
+        "/api/v1/interviews/{interview_id}/hold", "/api/v1/false-alarms", "/api/v1/events",
+        "/api/v1/vendor-events/{source}",
         "/api/v1/reports", "/api/v1/reports/sensors", "/api/v1/reports/sensors/{box_id}/{sensor_id}/cards",
         "/api/v1/reports/drafts/{kind}/{format}", "/api/v1/reports/drafts/{kind}/sign", "/api/v1/reports/{number}",
         "/api/v1/reports/{number}/editions/{edition}/{format}", "/api/v1/reports/{number}/review",
         "/api/v1/reports/{number}/corrections",
-        "/api/v1/tokens", "/api/v1/tokens/{token_id}", "/api/v2/write", "/api/v1/events",
-        "/api/v1/vendor-events/{source}",
+        "/api/v1/tokens", "/api/v1/tokens/{token_id}", "/api/v2/write",
     }  # fmt: skip
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 28
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 32
     for operation in operations:
         kind = "application/json" if operation["tags"] == ["gateways"] else "application/problem+json"  # InfluxDB's own
         assert kind in operation["responses"]["4XX"]["content"]
@@ -102,7 +103,7 @@ def test_the_openapi_document_lists_every_route_and_its_errors(client: httpx.Cli
         assert name in document["components"]["schemas"], reference
     assert "HTTPValidationError" not in written
     photo = document["paths"]["/api/v1/alerts/{alert_id}/rectifications"]["post"]["requestBody"]["content"]
-    assert photo["multipart/form-data"]["schema"]["required"] == ["photo"]
+    assert photo["multipart/form-data"]["schema"]["required"] == ["photo", "person", "matter", "scene"]
 
 
 def _references(value: object) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""API tokens, second factors, outside identities, and stored answers"""
+"""API tokens, second factors, and stored answers"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from alembic import op
 import server.models
 
 revision = "0013"
-down_revision = "0015"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -34,16 +34,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["user.id"]),
         sa.PrimaryKeyConstraint("user_id", "code_sha256"),
     )
-    op.create_table(
-        "outside_identity",
-        sa.Column("issuer", sa.String(length=255), nullable=False),
-        sa.Column("subject", sa.String(length=255), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=False),
-        sa.Column("linked_at", server.models.UtcDateTime(), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["user.id"]),
-        sa.PrimaryKeyConstraint("issuer", "subject"),
-    )
-    op.create_index("ix_outside_identity_user_id", "outside_identity", ["user_id"])
     op.create_table(
         "stored_answer",
         sa.Column("key_sha256", sa.String(length=64), nullable=False),
@@ -81,7 +71,7 @@ def _create_tokens() -> None:
 
 
 def downgrade() -> None:
-    for name in ("stored_answer", "outside_identity", "recovery_code", "totp_secret", "api_token"):
+    for name in ("stored_answer", "recovery_code", "totp_secret", "api_token"):
         op.drop_table(name)
     with op.batch_alter_table("login_session") as session:
         session.drop_column("second_factor")

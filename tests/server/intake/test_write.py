@@ -24,7 +24,7 @@ from server.intake.lines import read_lines
 from server.models import Box, StoredBatch
 from server.models_audit import AuditEntry
 from server.series.port import Point, SeriesKey
-from server.series.settings import SqliteSeries
+from server.series.settings import RecordSeries
 from server.series.stores import open_store
 from server.series.upkeep import rebuild
 from server.verify import Verification, verify
@@ -69,7 +69,7 @@ def refused(answer: httpx.Response) -> tuple[int, str, str]:
 
 def verified(door: District) -> Verification:
     engine = make_engine(door.settings)
-    with Session(engine) as db, closing(open_store(SqliteSeries(), engine)) as series:
+    with Session(engine) as db, closing(open_store(RecordSeries(), engine)) as series:
         found = verify(db, FolderBlobStore(door.settings.blob_dir), series)
     engine.dispose()
     return found
@@ -77,7 +77,7 @@ def verified(door: District) -> Verification:
 
 def points(door: District, box_id: str, sensor_id: str, quantity: str) -> list[Point]:
     engine = make_engine(door.settings)
-    with closing(open_store(SqliteSeries(), engine)) as series:
+    with closing(open_store(RecordSeries(), engine)) as series:
         found = list(series.range(SeriesKey(box_id, sensor_id, quantity), 0, 2**52))
     engine.dispose()
     return found
@@ -102,9 +102,9 @@ def test_what_a_gateway_writes_is_journalled_verified_and_rebuilt(door: District
     found = verified(door)
     assert (found.problems, found.gaps, found.points, found.readings) == ([], [], 3, 6)
     engine = make_engine(door.settings)
-    with closing(open_store(SqliteSeries(), engine)) as series:
+    with closing(open_store(RecordSeries(), engine)) as series:
         series.clear()
-        rebuild(engine, SqliteSeries(), series)
+        rebuild(engine, RecordSeries(), series)
     engine.dispose()
     assert points(door, box_id, "cold-1", "temperature") == expected
     assert verified(door).problems == []

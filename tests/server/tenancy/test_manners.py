@@ -6,7 +6,6 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,16 +78,12 @@ def test_a_refusal_leaves_the_key_free_and_a_cut_off_request_takes_it(district: 
     assert send(district, who, "POST", "/api/v1/tokens", {"idempotency-key": "a b"}, json=TOKEN).status_code == 400
 
 
-def test_a_photo_sent_twice_with_a_key_is_one_rectification(district: District, jpeg: Callable[..., bytes]) -> None:
+def test_a_form_sent_twice_with_a_key_is_one_move_though_its_boundary_is_drawn_anew(district: District) -> None:
     staff = district.somebody("staff", "B")
-    path = f"/api/v1/alerts/{district.places['B'].alert_id}"
-    answers = [
-        send(district, staff, "POST", f"{path}/rectifications", {"idempotency-key": "photo"},
-             files={"photo": ("p.jpg", jpeg(77), "image/jpeg")})
-        for _ in range(2)
-    ]  # fmt: skip
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert len(district.ask(staff, "GET", path).json()["rectifications"]) == 1
+    path = f"/api/v1/alerts/{district.places['B'].alert_id}/moves/acknowledge"
+    move = partial(send, district, staff, "POST", path, files={"note": (None, "seen")})
+    assert [move({"idempotency-key": "form"}).status_code for _ in range(2)] == [200, 200]
+    assert move({}).status_code == 409  # what a second one is without the key
 
 
 def test_pages_lead_on_by_their_links_without_holes_or_doubles(district: District, who: Somebody) -> None:
