@@ -12,9 +12,9 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    caller_per_s: Annotated[float, Field(gt=0)] = 20.0
-    caller_burst: Annotated[int, Field(ge=1)] = 200
-    address_per_s: Annotated[float, Field(gt=0)] = 200.0
-    address_burst: Annotated[int, Field(ge=1)] = 2000
+    caller_per_s: Annotated[float, Field(gt=0)] = 50.0
+    caller_burst: Annotated[int, Field(ge=1)] = 500
+    address_per_s: Annotated[float, Field(gt=0)] = 500.0
+    address_burst: Annotated[int, Field(ge=1)] = 5000
     failed_logins_per_minute: Annotated[float, Field(gt=0)] = 6.0
     failed_logins_burst: Annotated[int, Field(ge=1)] = 60

@@ -14,6 +14,7 @@ import pytest
 
 from server import second_factor
 from server.audit import CONSOLE, verify_audit
+from server.cli import main
 from server.instance_key import InstanceKey
 from server.models import User
 from server.models_access import TotpSecret
@@ -204,3 +205,13 @@ def test_the_key_of_the_instance_is_its_owners_alone_and_stays(tmp_path: Path) -
     path.write_text("bm8=")
     with pytest.raises(KeyFileError, match="32 bytes"):
         InstanceKey.load(tmp_path)
+
+
+def test_the_operator_takes_a_lost_factor_away_at_the_console(
+    strict: District, who: Somebody, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enrol(strict, who)
+    assert main(["user", "reset-factor", who.name, "--data", str(strict.settings.data_dir)]) == 0
+    assert "no second factor" in capsys.readouterr().out
+    assert strict.ask(who, "GET", "/api/v1/alerts").status_code == 401
+    assert log_in(strict, who).status_code == 200
