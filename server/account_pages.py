@@ -11,7 +11,15 @@ from sqlalchemy.orm import Session
 
 from server import api, second_factor
 from server.access import open_to
-from server.accounts import AccountError, LoginRefused, count_failure, open_session, password_fits, set_password
+from server.accounts import (
+    AccountError,
+    LoginRefused,
+    count_failure,
+    is_locked,
+    open_session,
+    password_fits,
+    set_password,
+)
 from server.audit import note, person, stranger
 from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, look_up, transact
 from server.models import LoginSession, User
@@ -76,7 +84,9 @@ def change_password(
 
 
 def _knows_password(state: AppState, user: User, password: str, remote: str) -> bool:
-    """Whether it is the present password; a wrong one counts towards the lock-out."""
+    """Whether it is the present password; a wrong one counts towards the lock-out, which holds here too."""
+    if is_locked(user):
+        return False
     try:
         if password_fits(user.password_hash, password):
             return True
@@ -116,7 +126,7 @@ def confirm(
     """Set it up with the first code; the answer shows the recovery codes."""
     check_csrf(session, csrf)
     actor = person(session.user, remote)
-    codes = transact(state, lambda db: second_factor.confirm(db, state.key, session.user, code, actor))
+    codes = transact(state, lambda db: second_factor.confirm(db, state.key, session, code, actor))
     if codes is None:
         return _offer(request, state, session, "second_factor_wrong", 422)
     return _page(request, state, session, recovery=codes)
@@ -125,6 +135,8 @@ def confirm(
 def _shows_code(state: AppState, user_id: int, code: str, remote: str) -> bool:
     def check(db: Session) -> bool:
         user = db.get_one(User, user_id)
+        if is_locked(user):
+            return False
         if second_factor.check_code(db, state.key, user, code, stranger(remote)):
             return True
         count_failure(db, user, remote)

@@ -175,7 +175,7 @@ def set_role(
 def start_login(db: Session, username: str) -> str:
     """The hash to check the password against; one as well for a name that nobody has or that is locked."""
     user = db.scalar(select(User).where(User.username == username))
-    out = user is None or user.disabled or _locked(user, datetime.now(UTC))
+    out = user is None or user.disabled or is_locked(user)
     return _dummy_hash() if out or user is None else user.password_hash
 
 
@@ -201,7 +201,7 @@ def judge_login(db: Session, username: str, fits: bool, remote_addr: str = "") -
         known = ("user", user.id if user else "")
         note(db, stranger(remote_addr), "login.failed", known, site_id=user.site_id if user else None)
         raise LoginRefused("wrong_login")
-    if _locked(user, datetime.now(UTC)):
+    if is_locked(user):
         raise LoginRefused("locked_out")
     if not fits:
         count_failure(db, user, remote_addr)
@@ -240,7 +240,9 @@ def finish_login(db: Session, username: str, fits: bool, remote_addr: str = "") 
     return open_session(db, judge_login(db, username, fits, remote_addr), remote_addr)
 
 
-def _locked(user: User, now: datetime) -> bool:
+def is_locked(user: User, now: datetime | None = None) -> bool:
+    """Whether wrong passwords or codes have locked the account out."""
+    now = now or datetime.now(UTC)
     return user.locked_until is not None and user.locked_until > now
 
 

@@ -16,6 +16,7 @@ from server import second_factor
 from server.accounts import (
     LoginRefused,
     count_failure,
+    is_locked,
     judge_login,
     open_session,
     password_fits,
@@ -55,8 +56,7 @@ def log_in_with_ticket(state: AppState, ticket: str, code: str, remote: str) -> 
 
     def judge(db: Session) -> User:
         user = db.get(User, user_id)
-        locked = user is not None and user.locked_until is not None and user.locked_until > datetime.now(UTC)
-        if user is None or user.disabled or locked or user.password_hash != password_hash:
+        if user is None or user.disabled or is_locked(user) or user.password_hash != password_hash:
             raise LoginRefused("wrong_login")
         return user
 

@@ -52,13 +52,18 @@ def provisioning_uri(user: User, secret: str) -> str:
     return pyotp.TOTP(secret, digits=DIGITS, interval=STEP_S).provisioning_uri(name=user.username, issuer_name=ISSUER)
 
 
-def confirm(db: Session, key: InstanceKey, user: User, code: str, actor: Actor) -> list[str] | None:
-    """Finish with the first code; gives the recovery codes, which are shown once. None if the code is not right."""
+def confirm(db: Session, key: InstanceKey, session: LoginSession, code: str, actor: Actor) -> list[str] | None:
+    """Finish with the first code; gives the recovery codes, which are shown once. None if the code is not right.
+
+    Of the person's sessions only this one has shown the factor.
+    """
+    user = session.user
     row = db.get(TotpSecret, user.id)
     if row is None or row.confirmed_at is not None or not _take_code(db, key, row, code):
         return None
     row.confirmed_at = datetime.now(UTC)
-    db.execute(update(LoginSession).where(LoginSession.user_id == user.id).values(second_factor=True))
+    mine = LoginSession.token_sha256 == session.token_sha256
+    db.execute(update(LoginSession).where(mine).values(second_factor=True))
     note(db, actor, "second_factor.add", ("user", user.id), site_id=user.site_id)
     return renew_recovery_codes(db, user)
 

@@ -76,7 +76,9 @@ def test_a_log_in_asks_for_the_code_and_each_code_counts_once(
     totp, _ = enrol(strict, who)
     assert log_in(strict, who).json()["code"] == "second_factor"
     assert log_in(strict, who, "000000").json()["code"] == "wrong_login"
-    assert log_in(strict, who, totp.now()).status_code == 403  # the code of the enrolment
+    with strict.database() as db:
+        used = totp.generate_otp(db.get_one(TotpSecret, who.user_id).last_step)
+    assert log_in(strict, who, used).status_code == 403  # the code of the enrolment
     clock(30)
     code = totp.at(datetime.now(UTC) + timedelta(seconds=30))
     assert log_in(strict, who, code).status_code == 200
@@ -110,6 +112,8 @@ def test_wrong_codes_lock_the_account_though_the_password_is_right(strict: Distr
     for _ in range(5):
         assert log_in(strict, who, "000000").status_code == 403
     assert log_in(strict, who, codes[0]).status_code == 403
+    assert form(strict, who, "/account/second-factor/remove", code=codes[0]).status_code == 422  # nor by a session
+    assert form(strict, who, "/account/password", password=PASSWORD, new_password="x" * 12).status_code == 403
     with strict.database() as db:
         db.get_one(User, who.user_id).locked_until = None
     assert log_in(strict, who, codes[0]).status_code == 200
@@ -146,8 +150,11 @@ def test_a_role_that_needs_it_does_nothing_before_it_is_set_up(strict: District)
     refused = strict.ask(auditor, "GET", "/api/v1/alerts")
     assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_missing")
     assert strict.ask(auditor, "GET", "/").headers["location"] == "/account"
+    other = log_in(strict, auditor).headers["set-cookie"].split("=")[1].split(";")[0]
     enrol(strict, auditor)
     assert strict.ask(auditor, "GET", "/api/v1/alerts").status_code == 200
+    beside = dataclasses.replace(auditor, cookie=other)  # a session that never showed it
+    assert strict.ask(beside, "GET", "/api/v1/alerts").json()["code"] == "second_factor_missing"
 
 
 def test_the_secret_is_sealed_for_its_user_and_its_key(strict: District, who: Somebody, tmp_path: Path) -> None:
