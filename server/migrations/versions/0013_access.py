@@ -8,7 +8,7 @@ from alembic import op
 import server.models
 
 revision = "0013"
-down_revision = "0007"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
