@@ -56,6 +56,14 @@ def file_answer(*media_types: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file", "content": content}}
 
 
+TABLE_FILE = file_answer(
+    "application/pdf",
+    "text/csv",
+    "application/json",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
+
+
 class Problem(HTTPException):
     """An error for the caller: ``code`` is stable, ``detail`` says what to do.
 
