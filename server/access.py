@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fastapi import Depends
 
-from server.deps import SessionDep
+from server.deps import SessionDep, StateDep
 from server.models import User
 from server.policy import Permission, may
 from server.problems import Problem
@@ -24,15 +24,24 @@ class NotAllowed(Problem):
         super().__init__(403, "not_allowed", "your role may not do this")
 
 
+class SecondFactorMissing(Problem):
+    """The settings ask this role for a second factor, and this log-in showed none."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "second_factor_missing", "set a second factor up first, on the page /account")
+
+
 class Needs:
     """Lets through whoever has one of the permissions, and gives the user."""
 
     def __init__(self, permissions: tuple[Permission, ...]) -> None:
         self.permissions = permissions
 
-    def __call__(self, session: SessionDep) -> User:
+    def __call__(self, session: SessionDep, state: StateDep) -> User:
         if not any(may(session.user, permission) for permission in self.permissions):
             raise NotAllowed
+        if session.user.role in state.settings.second_factor_roles and not session.second_factor:
+            raise SecondFactorMissing
         return session.user
 
 

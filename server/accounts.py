@@ -173,11 +173,10 @@ def set_role(
 
 
 def start_login(db: Session, username: str) -> str:
-    """The hash to check the password against, also for a name that nobody has; raises LoginRefused."""
+    """The hash to check the password against; one as well for a name that nobody has or that is locked."""
     user = db.scalar(select(User).where(User.username == username))
-    if user is not None and _locked(user, datetime.now(UTC)):
-        raise LoginRefused("locked_out")
-    return user.password_hash if user and not user.disabled else _dummy_hash()
+    out = user is None or user.disabled or is_locked(user)
+    return _dummy_hash() if out or user is None else user.password_hash
 
 
 def password_fits(password_hash: str, password: str) -> bool:
@@ -192,38 +191,58 @@ def password_fits(password_hash: str, password: str) -> bool:
         _hashing.release()
 
 
-def finish_login(db: Session, username: str, fits: bool, remote_addr: str = "") -> tuple[str, LoginSession]:
-    """A fresh session and its secret token; raises LoginRefused (the count of failures must still be committed).
+def judge_login(db: Session, username: str, fits: bool, remote_addr: str = "") -> User:
+    """Whose password it was; raises LoginRefused (the count of failures must still be committed).
 
     A name that nobody has is not put on record: people type their password there by mistake.
     """
-    now = datetime.now(UTC)
     user = db.scalar(select(User).where(User.username == username))
     if user is None or user.disabled:
         known = ("user", user.id if user else "")
         note(db, stranger(remote_addr), "login.failed", known, site_id=user.site_id if user else None)
         raise LoginRefused("wrong_login")
-    if _locked(user, now):  # by guesses that ran beside this one
+    if is_locked(user):
         raise LoginRefused("locked_out")
     if not fits:
-        user.failed_logins += 1
-        note(db, stranger(remote_addr), "login.failed", ("user", user.id), site_id=user.site_id)
-        if user.failed_logins >= FAILED_LOGINS_MAX:
-            user.failed_logins, user.locked_until = 0, now + LOCK_OUT
-            note(db, stranger(remote_addr), "login.locked_out", ("user", user.id), site_id=user.site_id)
+        count_failure(db, user, remote_addr)
         raise LoginRefused("wrong_login")
+    return user
+
+
+def count_failure(db: Session, user: User, remote_addr: str) -> None:
+    """A wrong password or code; enough of them lock the account out."""
+    user.failed_logins += 1
+    note(db, stranger(remote_addr), "login.failed", ("user", user.id), site_id=user.site_id)
+    if user.failed_logins >= FAILED_LOGINS_MAX:
+        user.failed_logins, user.locked_until = 0, datetime.now(UTC) + LOCK_OUT
+        note(db, stranger(remote_addr), "login.locked_out", ("user", user.id), site_id=user.site_id)
+
+
+def open_session(
+    db: Session, user: User, remote_addr: str = "", *, second_factor: bool = False
+) -> tuple[str, LoginSession]:
+    """A fresh session and its secret token, for somebody who has shown all that is asked for."""
+    now = datetime.now(UTC)
     user.failed_logins, user.locked_until = 0, None
     db.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
     token = secrets.token_urlsafe(32)
     session = LoginSession(
-        token_sha256=digest(token), user=user, csrf_token=secrets.token_urlsafe(24), expires_at=now + SESSION_LIFE
-    )
+        token_sha256=digest(token), user=user, csrf_token=secrets.token_urlsafe(24), expires_at=now + SESSION_LIFE,
+        second_factor=second_factor,
+    )  # fmt: skip
     db.add(session)
     note(db, person(user, remote_addr), "login", ("user", user.id), site_id=user.site_id)
     return token, session
 
 
-def _locked(user: User, now: datetime) -> bool:
+def finish_login(db: Session, username: str, fits: bool, remote_addr: str = "") -> tuple[str, LoginSession]:
+    """A session by the password alone; raises LoginRefused."""
+    return open_session(db, judge_login(db, username, fits, remote_addr), remote_addr)
+
+
+def is_locked(user: User, now: datetime | None = None) -> bool:
+    """Whether wrong passwords or codes have locked the account out."""
+    now = now or datetime.now(UTC)
     return user.locked_until is not None and user.locked_until > now
 
 

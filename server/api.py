@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import AwareDatetime
+from starlette.datastructures import URL
 
 from server import queries
 from server.access import needs, open_to
-from server.accounts import LoginRefused, finish_login, password_fits, start_login
+from server.conditional import VERSION
 from server.deps import (
     COOKIE,
     AlertId,
@@ -22,14 +23,14 @@ from server.deps import (
     look_up,
     snapshot,
     transact,
-    transaction,
 )
 from server.evidence_access import find_picture, note_access
 from server.life_cycle.state import State
 from server.live import EventStream
+from server.login import log_in
 from server.models import Alert, Rectification, User
 from server.policy import may
-from server.problems import Problem
+from server.problems import Problem, file_answer
 from server.queries import Narrowing
 from server.scope import reach_of
 
@@ -69,28 +70,12 @@ def login(
     response: Response,
     state: StateDep,
     remote: RemoteDep,
+    code: Annotated[str, Form(max_length=40)] = "",
 ) -> dict[str, str]:
     """Log in; gives the CSRF token for the header ``X-CSRF-Token`` and sets the session cookie."""
-    csrf_token, token = _log_in(state, username, password, remote)
-    set_cookie(response, state, token)
-    return {"csrf_token": csrf_token}
-
-
-def _log_in(state: AppState, username: str, password: str, remote: str) -> tuple[str, str]:
-    refused: LoginRefused
-    try:
-        fits = password_fits(look_up(state, lambda db: start_login(db, username)), password)
-        with transaction(state) as db:
-            try:
-                token, session = finish_login(db, username, fits, remote)
-                return session.csrf_token, token
-            except LoginRefused as error:
-                refused = error  # the count of failures is committed first
-    except LoginRefused as error:
-        refused = error
-    if refused.code == "busy":
-        raise Problem(503, "busy", "too many people log in at this moment; try again in some seconds")
-    raise Problem(403, refused.code, "wrong name or password, or too many tries; wait 15 minutes")
+    secret, session = log_in(state, username, password, code, remote)
+    set_cookie(response, state, secret)
+    return {"csrf_token": session.csrf_token}
 
 
 def set_cookie(response: Response, state: AppState, token: str) -> None:
@@ -101,10 +86,12 @@ def set_cookie(response: Response, state: AppState, token: str) -> None:
 
 @router.get("/alerts", dependencies=[needs("alert.read")])
 def alerts(
+    request: Request,
+    response: Response,
     user: UserDep,
     state: StateDep,
     status: Annotated[State | None, Query(alias="state")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Query(ge=1, le=queries.LIST_MAX)] = 50,
     before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     tier: Annotated[int | None, Query(ge=1, le=3)] = None,
     kind: Annotated[str | None, Query(max_length=40)] = None,
@@ -112,20 +99,31 @@ def alerts(
     region: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     overdue: bool = False,
 ) -> dict[str, Any]:
-    """The caller's alerts, newest first, narrowed to what is asked for."""
+    """The caller's alerts, newest first, narrowed to what is asked for; ``next`` (and ``Link``) leads to older ones."""
     narrowing = Narrowing(tier, kind, site, region, datetime.now(UTC) if overdue else None)
     with snapshot(state) as db:
-        found = queries.list_alerts(db, user, status, limit, before, narrowing)
-        return {"alerts": [alert_json(alert) for alert in found], "counts": queries.counts(db, user, narrowing)}
+        found = queries.list_alerts(db, user, status, limit + 1, before, narrowing)
+        shown = found[:limit]
+        counts = queries.counts(db, user, narrowing)
+    link = next_link(request, response, before=shown[-1].id) if len(found) > limit else None
+    return {"alerts": [alert_json(alert) for alert in shown], "counts": counts, "next": link}
+
+
+def next_link(request: Request, response: Response, **where: Any) -> str:
+    """The address of the next page, the same question with *where*; also as a ``Link`` (RFC 8288)."""
+    link = str(URL(path=request.url.path, query=request.url.query).include_query_params(**where))
+    response.headers["link"] = f'<{link}>; rel="next"'
+    return link
 
 
 @router.get("/alerts/{alert_id}", dependencies=[needs("alert.read")])
-def alert(alert_id: AlertId, user: UserDep, state: StateDep) -> dict[str, Any]:
+def alert(alert_id: AlertId, user: UserDep, state: StateDep, response: Response) -> dict[str, Any]:
     """One alert with its pictures, rectifications and moves."""
     with snapshot(state) as db:
         detail = queries.get_alert(db, user, alert_id)
         if detail is None:
             raise Problem(404, "unknown_alert", "there is no such alert for you")
+        response.headers[VERSION] = str(detail.alert.version)
         return {
             **alert_json(detail.alert),
             "evidence": [{"sha256": item.sha256, "role": item.role} for item in detail.evidence],
@@ -178,7 +176,12 @@ def _rectification_json(detail: queries.AlertDetail, item: Rectification, user: 
     }
 
 
-@router.get("/evidence/{sha256}", dependencies=[needs("evidence.blurred", "evidence.view", "evidence.sealed")])
+@router.get(
+    "/evidence/{sha256}",
+    response_class=Response,
+    responses=file_answer("image/jpeg", "image/png", "video/mp4", "application/octet-stream"),
+    dependencies=[needs("evidence.blurred", "evidence.view", "evidence.sealed")],
+)
 def picture(sha256: str, user: UserDep, state: StateDep, remote: RemoteDep) -> Response:
     """A picture, film, proof photo or sealed original of an alert of the caller; every view is on record."""
     found = look_up(state, lambda db: find_picture(db, user, sha256))

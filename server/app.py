@@ -10,9 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from server import (
+    account_pages,
     api,
     asset_api,
     asset_pages,
@@ -24,16 +27,23 @@ from server import (
     public_page,
     report_api,
     report_pages,
+    token_api,
+    token_pages,
+    user_pages,
+    write_api,
 )
-from server.access import NotAllowed
+from server.access import NotAllowed, SecondFactorMissing
 from server.accounts import warm_up
 from server.assets.table_file import FILE_BYTES_MAX
 from server.assets.watch import ExpiryWatch
 from server.blobs import open_blobs
 from server.box_api import EVIDENCE_BYTES_MAX
+from server.conditional import EntityTags
 from server.database import make_engine, migrate
-from server.deps import AppState, BodyLimit
+from server.deps import COOKIE, AppState, BodyLimit
 from server.i18n import catalogue
+from server.idempotency import Idempotency
+from server.instance_key import InstanceKey
 from server.life_cycle import api as life_cycle_api
 from server.life_cycle import pages as life_cycle_pages
 from server.life_cycle.clockwork import Clockwork
@@ -44,6 +54,8 @@ from server.notification import api as notification_api
 from server.notification import pages as notification_pages
 from server.notification.channels import open_notices
 from server.notification.worker import Worker
+from server.openapi import describe
+from server.rate_limit import Buckets, RateLimit
 from server.self_control import api as self_control_api
 from server.self_control import pages as self_control_pages
 from server.self_control.catalogue import sample_rules, sheets
@@ -63,12 +75,14 @@ PARTS = (
     box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
     life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
     audit_pages, log_api, asset_api, asset_pages, public_page,
+    account_pages, user_pages, token_api, token_pages, write_api,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
     r"/api/v1/batches": FRAME_BYTES_MAX,
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
+    r"/api/v2/write": write_api.BODY_BYTES_MAX,
     r"/records/\d+/form|/api/v1/self-control/records/\d+/form": 1024 * 1024,
     r"/assets/import|/api/v1/assets/import": FILE_BYTES_MAX + 64 * 1024,  # the file and what its form adds
     r"(?s:.*)": 64 * 1024,
@@ -80,6 +94,14 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if request.url.path.startswith("/api/"):
         return problems.problem_response(403, "not_allowed", "your role may not do this")
     return pages.refused(request, error)
+
+
+async def _enrol_first(request: Request, error: Exception) -> Response:
+    """To the page where a second factor is set up; programs are told."""
+    assert isinstance(error, SecondFactorMissing)
+    if request.url.path.startswith("/api/"):
+        return problems.problem_response(error.status, error.code, error.detail)
+    return RedirectResponse("/account", 303)
 
 
 def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | None = None) -> FastAPI:
@@ -97,10 +119,13 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         engine = make_engine(settings)
         series = open_store(settings.series, engine)
         ready(engine, settings.series, series)
+        limits = settings.limits
+        failed_logins = Buckets(limits.failed_logins_per_minute / 60, limits.failed_logins_burst)
+        key = InstanceKey.load(settings.data_dir)
         notices = open_notices(settings.notification, settings.data_dir)
         blobs = open_blobs(settings)
         broadcaster = Broadcaster(relayed=isinstance(settings.database, PostgresRecord))
-        state = AppState(settings, engine, blobs, broadcaster, series, notices)
+        state = AppState(settings, engine, blobs, broadcaster, series, key, failed_logins, notices)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
@@ -139,12 +164,22 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         lifespan=lifespan,
         responses=problems.RESPONSES,
     )
+    _furnish(app, settings)
+    return app
+
+
+def _furnish(app: FastAPI, settings: Settings) -> None:
+    """Handlers of errors, routes, and what every request passes, the last one first."""
     problems.install(app)
     app.add_exception_handler(NotAllowed, _refuse)
+    app.add_exception_handler(SecondFactorMissing, _enrol_first)
     for part in PARTS:
         app.include_router(part.router)
+    describe(app, [route for part in PARTS for route in part.router.routes if isinstance(route, APIRoute)])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-
+    app.add_middleware(EntityTags)
+    app.add_middleware(Idempotency, state_of=lambda: app.state.brightline)
+    app.add_middleware(RateLimit, limits=settings.limits, cookie=COOKIE)
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)
+    app.add_middleware(write_api.InfluxErrors)
     app.add_middleware(problems.FaultBarrier, secure=settings.secure_cookies)
-    return app

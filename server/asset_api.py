@@ -15,7 +15,7 @@ from server.assets.table_file import FILE_BYTES_MAX
 from server.assets.table_writing import MEDIA_TYPES, Format
 from server.deps import CsrfDep, RemoteDep, StateDep, UserDep, body_within, in_thread, look_up
 from server.pages import language_of
-from server.problems import MEDIA_TYPE, Problem
+from server.problems import MEDIA_TYPE, TABLE_FILE, Problem
 
 router = APIRouter(prefix="/api/v1", tags=["assets"])
 Table = Literal["sites", "contacts", "certificates", "cold_rooms", "sensors", "cameras"]
@@ -132,7 +132,7 @@ async def import_file(
         return refused(error, language)
 
 
-@router.get("/assets/export", dependencies=[needs("site.edit")])
+@router.get("/assets/export", response_class=Response, responses=TABLE_FILE, dependencies=[needs("site.edit")])
 def export(
     user: UserDep,
     state: StateDep,
@@ -147,7 +147,7 @@ def export(
     return attachment(data, table or "assets", format)
 
 
-@router.get("/assets/template", dependencies=[needs("site.edit")])
+@router.get("/assets/template", response_class=Response, responses=TABLE_FILE, dependencies=[needs("site.edit")])
 def template(table: Table | None = None, format: Format = "xlsx", language: Language = "zh-CN") -> Response:
     """A file with the headings to fill in."""
     need_table(table, format)

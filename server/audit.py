@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from server.models import User
 from server.models_audit import AuditEntry, AuditHead
+from server.policy import cut_of
 from server.scope import within
 
 FIRST_PREVIOUS = "0" * 64
@@ -50,8 +51,10 @@ SYSTEM = Actor("system", name="system")
 
 
 def person(user: User, remote_addr: str) -> Actor:
-    """The actor of a logged-in person."""
-    return Actor("user", str(user.id), user.username, remote_addr)
+    """The actor of a logged-in person, or of their token, which is named."""
+    cut = cut_of(user.role)
+    name = f"{user.username} ({cut.token_name})" if cut else user.username
+    return Actor("user", str(user.id), name, remote_addr)
 
 
 def stranger(remote_addr: str) -> Actor:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
@@ -24,12 +25,16 @@ from server.assets.public import PublicDesk
 from server.backfill import Backfill
 from server.blob_port import BlobStore
 from server.database import clashed, writing
+from server.instance_key import InstanceKey
 from server.live import Broadcaster
 from server.models import LoginSession, User
 from server.notification.channels import Notices
+from server.policy import cut_of
 from server.problems import LoginNeeded, Problem, problem_response
+from server.rate_limit import Buckets
 from server.series.port import SeriesStore
 from server.settings import Settings
+from server.tokens import find_token, needs_use_noted, note_use, session_of_token
 from server.turns import Haste, Turns
 
 COOKIE = "bl_session"
@@ -46,6 +51,8 @@ class AppState:
     blobs: BlobStore
     broadcaster: Broadcaster
     series: SeriesStore
+    key: InstanceKey
+    failed_logins: Buckets
     notices: Notices
     backfill: Backfill = field(default_factory=Backfill)
     turns: Turns = field(default_factory=Turns)
@@ -104,8 +111,32 @@ def transact(
     raise AssertionError("the last try returns or raises")
 
 
+def bearer_of(request: Request) -> str | None:
+    """The token of the header ``Authorization`` (RFC 6750; ``Token`` is InfluxDB's word); None without one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() in ("bearer", "token") else None
+
+
+def _session_of_bearer(state: AppState, secret: str) -> LoginSession:
+    now = datetime.now(UTC)
+    with snapshot(state) as db:
+        token = find_token(db, secret)
+        if token is None:
+            raise LoginNeeded
+        session, token_id, noted = session_of_token(db, token), token.id, not needs_use_noted(token, now)
+    if not noted:
+        transact(state, lambda db: note_use(db, token_id, now))
+    return session
+
+
 def session_of(request: Request, state: StateDep) -> LoginSession:
-    """The log-in of the caller; raises LoginNeeded."""
+    """The log-in of the caller, or what stands for it with an API token; raises LoginNeeded.
+
+    Tokens are for the API only. Whoever sends one is not taken for anybody else, whatever cookie comes with it.
+    """
+    bearer = bearer_of(request)
+    if bearer is not None and request.url.path.startswith("/api/"):
+        return _session_of_bearer(state, bearer)
     token = request.cookies.get(COOKIE)
     session = look_up(state, lambda db: find_session(db, token)) if token else None
     if session is None:
@@ -124,7 +155,9 @@ UserDep = Annotated[User, Depends(user_of)]
 
 
 def check_csrf(session: LoginSession, given: str | None) -> None:
-    """Raises Problem unless the caller knows the session's CSRF token."""
+    """Raises Problem unless the caller knows the session's CSRF token. An API token needs none: no browser sends it."""
+    if cut_of(session.user.role) is not None:
+        return
     if not given or not hmac.compare_digest(session.csrf_token.encode(), given.encode()):
         raise Problem(403, "csrf", "the form is too old or did not come from this site; reload the page")
 

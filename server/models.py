@@ -103,6 +103,7 @@ class LoginSession(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     csrf_token: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[datetime]
+    second_factor: Mapped[bool] = mapped_column(default=False)  # whether it was shown at this log-in
     user: Mapped[User] = relationship(lazy="joined")
 
 

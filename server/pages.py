@@ -25,6 +25,7 @@ from server.deps import (
     transact,
 )
 from server.i18n import LANGUAGES, choose, translate
+from server.login import SecondFactorNeeded, log_in, log_in_with_ticket
 from server.models import LoginSession
 from server.policy import may
 from server.problems import Problem
@@ -101,7 +102,7 @@ def refused(request: Request, _: Exception) -> Response:
 
 @router.get("/login", dependencies=[open_to("everybody")])
 def login_form(request: Request) -> HTMLResponse:
-    return render(request, "login.html", error=None, session=None)
+    return render(request, "login.html", error=None, session=None, ticket="")
 
 
 @router.post("/login", dependencies=[open_to("everybody"), OwnOriginDep])
@@ -110,14 +111,23 @@ def login(
     state: StateDep,
     username: Annotated[str, Form(max_length=64)] = "",
     password: Annotated[str, Form(max_length=200)] = "",
+    ticket: Annotated[str, Form(max_length=1000)] = "",
+    code: Annotated[str, Form(max_length=40)] = "",
     *,
     remote: RemoteDep,
 ) -> Response:
-    answer = RedirectResponse("/", 303)
     try:
-        api.login(username, password, answer, state, remote)
+        if ticket:
+            secret, _ = log_in_with_ticket(state, ticket, code, remote)
+        else:
+            secret, _ = log_in(state, username, password, "", remote)
+    except SecondFactorNeeded as needed:
+        return render(request, "login.html", error=None, session=None, ticket=needed.ticket)
     except Problem as problem:
-        return render(request, "login.html", status=problem.status, error=problem.code, session=None)
+        again = ticket if problem.code == "wrong_login" else ""
+        return render(request, "login.html", status=problem.status, error=problem.code, session=None, ticket=again)
+    answer = RedirectResponse("/", 303)
+    api.set_cookie(answer, state, secret)
     return answer
 
 

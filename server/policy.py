@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 Role = Literal[
@@ -20,6 +21,7 @@ Permission = Literal[
     "evidence.blurred",
     "evidence.sealed",
     "evidence.view",
+    "readings.write",
     "report.correct",
     "report.read",
     "report.review",
@@ -36,6 +38,8 @@ Permission = Literal[
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
+# what is done by a person in the browser only: a token that leaks cannot make others or accounts
+PEOPLE_ONLY: frozenset[Permission] = frozenset({"token.manage", "user.manage"})
 SITE_ROLES: frozenset[str] = frozenset({"staff", "safety_officer", "safety_director", "site_head", "viewer"})
 
 _SEE: frozenset[Permission] = frozenset({"alert.read", "evidence.blurred", "site.read", "statistics.read"})
@@ -59,7 +63,8 @@ TABLE: dict[Role, frozenset[Permission]] = {
     "auditor": _READ | {"audit.read", "box.read"},
     "administrator": _SEE
     | {
-        "audit.read", "box.command", "box.read", "evidence.view", "site.edit", "token.manage", "user.manage",
+        "audit.read", "box.command", "box.read", "evidence.view", "readings.write", "site.edit", "token.manage",
+        "user.manage",
     },
 }  # fmt: skip
 
@@ -70,8 +75,38 @@ class Holder(Protocol):
     role: str
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What an API token leaves of its owner's role: some permissions; one site, or all under a region's path."""
+
+    token_id: int
+    token_name: str
+    permissions: frozenset[str]
+    site_id: int | None = None
+    region_path: str | None = None
+
+
+class CutRole(str):
+    """The role of a token's owner as the token has it: equal to the role, but `role_may` and `reach_of` cut it."""
+
+    cut: Cut
+
+    def __new__(cls, role: str, cut: Cut) -> CutRole:
+        made = super().__new__(cls, role)
+        made.cut = cut
+        return made
+
+
+def cut_of(role: str) -> Cut | None:
+    """The cut of a token's role; None for a person's."""
+    return role.cut if isinstance(role, CutRole) else None
+
+
 def role_may(role: str, permission: Permission) -> bool:
     """Whether the role has the permission; an unknown role has none."""
+    cut = cut_of(role)
+    if cut is not None and permission not in cut.permissions:
+        return False
     return any(known == role and permission in permissions for known, permissions in TABLE.items())
 
 

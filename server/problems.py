@@ -50,6 +50,20 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+def file_answer(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of a route whose answer is a file."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media_types}
+    return {200: {"description": "The file", "content": content}}
+
+
+TABLE_FILE = file_answer(
+    "application/pdf",
+    "text/csv",
+    "application/json",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
+
+
 class Problem(HTTPException):
     """An error for the caller: ``code`` is stable, ``detail`` says what to do.
 
@@ -82,7 +96,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(LoginNeeded)
     async def on_login_needed(request: Request, _: LoginNeeded) -> Response:
         if request.url.path.startswith("/api/"):
-            return problem_response(401, "login_needed", "log in first")
+            said = "log in first, or send a token that is valid: Authorization: Bearer ..."
+            return problem_response(401, "login_needed", said, {"www-authenticate": "Bearer"})
         return RedirectResponse("/login", 303)
 
     @app.exception_handler(RoutingException)

@@ -83,7 +83,7 @@ def list_alerts(
     narrowing: Narrowing = EVERYTHING,
 ) -> list[Alert]:
     """Newest first; *before* is the id to go on from."""
-    query = _visible(viewer).where(*narrowing.conditions()).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX))
+    query = _visible(viewer).where(*narrowing.conditions()).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX + 1))
     if state is not None:
         query = query.where(Alert.state == state)
     if before is not None:

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from server.access import needs
 from server.deps import CsrfDep, RemoteDep, StateDep, UserDep, look_up
+from server.problems import file_answer
 from server.reports import desk, sensors
 from server.reports.cards import Card
 from server.reports.desk import Fix, Wanted
@@ -22,6 +23,7 @@ Kind = Literal["temperature", "haccp"]
 Number = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 FormatName = Annotated[Format, Path(alias="format")]
 Text = Annotated[str, Form(max_length=500)]
+FILES = file_answer(*MEDIA_TYPES.values())
 
 
 def wanted_of(
@@ -100,7 +102,7 @@ def add_card(
     return {"status": "added"}
 
 
-@router.get("/drafts/{kind}/{format}", dependencies=[needs("report.read")])
+@router.get("/drafts/{kind}/{format}", response_class=Response, responses=FILES, dependencies=[needs("report.read")])
 def draft(
     format_: FormatName, wanted: WantedDep, user: UserDep, state: StateDep, language: Language = "zh-CN"
 ) -> Response:
@@ -140,7 +142,12 @@ def report(number: Number, user: UserDep, state: StateDep, remote: RemoteDep) ->
     return {**report_json(row), "files": listed}
 
 
-@router.get("/{number}/editions/{edition}/{format}", dependencies=[needs("report.read")])
+@router.get(
+    "/{number}/editions/{edition}/{format}",
+    response_class=Response,
+    responses=FILES,
+    dependencies=[needs("report.read")],
+)
 def report_file(
     number: Number,
     edition: Annotated[int, Path(ge=1, le=1000)],

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, false, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from server.models import Region, Site, User
-from server.policy import SITE_ROLES
+from server.policy import SITE_ROLES, cut_of
 
 WHOLE = "/"
 
@@ -31,7 +31,13 @@ class Reach:
 
 
 def reach_of(user: User) -> Reach:
-    """How far this person's role reaches. A role of a site without a site reaches nothing."""
+    """How far this person's role reaches. A role of a site without a site reaches nothing.
+
+    A token's own bound counts instead: `server.tokens` took care that it lies within its owner's.
+    """
+    cut = cut_of(user.role)
+    if cut is not None and (cut.site_id is not None or cut.region_path is not None):
+        return Reach(cut.site_id, cut.region_path)
     if user.role in SITE_ROLES:
         return Reach(site_id=user.site_id)
     return Reach(region_path=user.region.path if user.region else WHOLE)

@@ -14,8 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from server.limits import Limits
 from server.merkle.settings import LogSettings
 from server.notification.settings import NotificationSettings
+from server.policy import Role
 from server.retention.settings import RetentionSettings
 from server.series.settings import Influx1Series, Influx2Series, RecordSeries
 from server.settings_file import FilePath, Secret, read_yaml
@@ -114,11 +116,14 @@ class CentreFile(_Section):
     blobs: Blobs = FolderBlobs()
     log: LogSettings = LogSettings()
     retention: RetentionSettings = RetentionSettings()
+    limits: Limits = Limits()
+    second_factor_roles: frozenset[Role] = frozenset()
 
 
 class Settings(BaseModel):
     """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept;
-    ``notification``: how people and platforms are told."""
+    ``notification``: how people and platforms are told; ``second_factor_roles``: who may do nothing before a second
+    factor is set up."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -130,6 +135,8 @@ class Settings(BaseModel):
     blobs: Blobs = FolderBlobs()
     log: LogSettings = LogSettings()
     retention: RetentionSettings = RetentionSettings()
+    limits: Limits = Limits()
+    second_factor_roles: frozenset[Role] = frozenset()
     notification: NotificationSettings = Field(default_factory=NotificationSettings)
 
     @property

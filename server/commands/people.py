@@ -38,6 +38,10 @@ def register(commands: Commands) -> None:
     password.add_argument("username")
     take_data(password)
     password.set_defaults(run=_set_password)
+    factor = user.add_parser("reset-factor", help="take a lost second factor away; the account's sessions end")
+    factor.add_argument("username")
+    take_data(factor)
+    factor.set_defaults(run=_reset_factor)
     role = user.add_parser("role", help="give an account another role, site or region; its sessions end")
     role.add_argument("username")
     _take_binding(role)
@@ -109,6 +113,17 @@ def _set_password(settings: Settings, args: argparse.Namespace) -> int:
     with changing(settings) as db:
         set_password(db, user_named(db, args.username), sys.stdin.readline().rstrip("\r\n"))
     sys.stdout.write(f"user {args.username} has a new password\n")
+    return 0
+
+
+def _reset_factor(settings: Settings, args: argparse.Namespace) -> int:
+    from server.accounts import user_named
+    from server.audit import CONSOLE
+    from server.second_factor import remove
+
+    with changing(settings) as db:
+        remove(db, user_named(db, args.username), CONSOLE)
+    sys.stdout.write(f"user {args.username} has no second factor now\n")
     return 0
 
 

@@ -9,9 +9,11 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from fastapi import Request
+from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
 from server import service
+from server.conditional import check_match
 from server.deps import AppState, in_thread, look_up, transact
 from server.life_cycle.proof import FIELDS, REMEDIES, Claim, DuplicatePhoto, Fault, ProofRefused, prove
 from server.life_cycle.recheck import answer_recheck, look_at_series
@@ -22,6 +24,7 @@ from server.models import Alert
 from server.models_life_cycle import Recheck
 from server.photo import PHOTO_BYTES_MAX, PhotoRefused, read_photo
 from server.problems import Problem
+from server.queries import visible_alert
 from server.series.port import SeriesUnavailable
 from server.service import Hand
 
@@ -68,14 +71,28 @@ def _field(form: FormData, name: str) -> str:
     return str(form.get(name, "")).strip()
 
 
-def act(state: AppState, hand: Hand, alert_id: int, move: Move, note: str, picture: str = "") -> Alert:
-    """One of the moves without a photo; raises Problem."""
-    return guarded(
-        state, lambda: transact(state, lambda db: service.make_move(db, hand, alert_id, move, note, picture))
-    )
+def act(
+    state: AppState, hand: Hand, alert_id: int, move: Move, note: str, picture: str = "", if_match: str | None = None
+) -> Alert:
+    """One of the moves without a photo, if the alert is still what *if_match* says; raises Problem."""
+
+    def work(db: Session) -> Alert:
+        _check_unchanged(db, hand, alert_id, if_match)
+        return service.make_move(db, hand, alert_id, move, note, picture)
+
+    return guarded(state, lambda: transact(state, work))
 
 
-async def rectify(state: AppState, hand: Hand, alert_id: int, form: RectificationForm) -> Alert:
+def _check_unchanged(db: Session, hand: Hand, alert_id: int, if_match: str | None) -> None:
+    """Raises Problem 412 if the alert has changed since the caller read it, in the transaction that changes it."""
+    found = visible_alert(db, hand.user, alert_id) if if_match is not None else None
+    if found is not None:
+        check_match(if_match, found.version)
+
+
+async def rectify(
+    state: AppState, hand: Hand, alert_id: int, form: RectificationForm, if_match: str | None = None
+) -> Alert:
     """Submit a rectification; raises Problem. Photos are judged before the transaction that writes."""
     rules = hand.rules.file.photos
     if len(form.photos) > rules.count_max:
@@ -94,7 +111,12 @@ async def rectify(state: AppState, hand: Hand, alert_id: int, form: Rectificatio
         )
         look_up(state, lambda db: service.check_proof(db, hand, alert_id, proof))
         service.keep_photos(state.blobs, proof)
-        alert, asked = transact(state, lambda db: service.submit_rectification(db, hand, alert_id, proof))
+
+        def store(db: Session) -> tuple[Alert, Recheck | None]:
+            _check_unchanged(db, hand, alert_id, if_match)
+            return service.submit_rectification(db, hand, alert_id, proof)
+
+        alert, asked = transact(state, store)
         if asked is not None and asked.way == "series":
             _look_now(state, hand, alert, asked)
         return alert

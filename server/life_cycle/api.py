@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Path, Query, Request
 
 from server.access import needs
+from server.conditional import IfMatch
 from server.deps import AlertId, CsrfDep, RemoteDep, StateDep, UserDep, snapshot, transact
 from server.life_cycle import acting, lists
 from server.life_cycle.interviews import InterviewHeld, UnknownInterview, hold_interview
@@ -75,9 +76,10 @@ def move(
     remote: RemoteDep,
     note: Annotated[str, Form(max_length=2000)] = "",
     picture: Annotated[str, Form(max_length=64)] = "",
+    if_match: IfMatch = None,
 ) -> dict[str, str]:
     """One move. A rejection, a dismissal and a reopening need a note; a push may name a picture of the alert."""
-    return {"state": acting.act(state, Hand(user, remote), alert_id, kind, note, picture).state}
+    return {"state": acting.act(state, Hand(user, remote), alert_id, kind, note, picture, if_match).state}
 
 
 @router.post(
@@ -87,11 +89,11 @@ def move(
     openapi_extra=RECTIFICATION_BODY,
 )
 async def rectifications(
-    alert_id: AlertId, user: UserDep, state: StateDep, remote: RemoteDep, request: Request
+    alert_id: AlertId, user: UserDep, state: StateDep, remote: RemoteDep, request: Request, if_match: IfMatch = None
 ) -> dict[str, str]:
     """Submit a rectification with its photos, each with time, place, person, matter and scene."""
     async with acting.rectification_form(request) as form:
-        return {"state": (await acting.rectify(state, Hand(user, remote), alert_id, form)).state}
+        return {"state": (await acting.rectify(state, Hand(user, remote), alert_id, form, if_match)).state}
 
 
 @router.get("/cards", dependencies=[needs("alert.read")])

@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 import server.merkle.models
+import server.models_access
 import server.models_assets
 import server.models_audit
 import server.models_life_cycle

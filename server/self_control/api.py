@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Path, Query, Response
 from server.access import needs
 from server.deps import CsrfDep, RemoteDep, StateDep, UserDep, look_up
 from server.models_self_control import SelfControlRecord
-from server.problems import Problem
+from server.problems import TABLE_FILE, Problem
 from server.reports.files import Busy
 from server.self_control import desk, files, ledger
 from server.self_control.catalogue import Kind
@@ -146,7 +146,12 @@ def said(document: Record) -> dict[str, Any]:
     return {"number": document.number, "edition": document.edition, "zero_risk": document.content.zero_risk}
 
 
-@router.get("/records/{record_id}/files/{format}", dependencies=[needs("selfcontrol.read")])
+@router.get(
+    "/records/{record_id}/files/{format}",
+    response_class=Response,
+    responses=TABLE_FILE,
+    dependencies=[needs("selfcontrol.read")],
+)
 def file(
     record_id: RecordId, format_: FormatName, user: UserDep, state: StateDep, language: Language = "zh-CN"
 ) -> Response:

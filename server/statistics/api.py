@@ -10,7 +10,7 @@ from server.access import needs
 from server.deps import AppState, StateDep, UserDep
 from server.i18n import translate
 from server.models import User
-from server.problems import Problem
+from server.problems import TABLE_FILE, Problem
 from server.reports.files import Busy
 from server.statistics import desk, files
 from server.statistics.facts import Wanted
@@ -60,7 +60,9 @@ def statistics(
     }
 
 
-@router.get("/files/{by}/{format}", dependencies=[needs("statistics.read")])
+@router.get(
+    "/files/{by}/{format}", response_class=Response, responses=TABLE_FILE, dependencies=[needs("statistics.read")]
+)
 def file(
     by: By,
     format_: FormatName,

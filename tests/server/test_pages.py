@@ -27,7 +27,7 @@ from tests.server.centre import Box, Centre, Person, reading
 
 SERVER = Path(queries.__file__).parent
 PAGE_ERRORS = {
-    "wrong_login", "locked_out", "busy", "csrf", "unknown_alert", "wrong_state", "not_allowed", "note_missing",
+    "wrong_login", "busy", "csrf", "unknown_alert", "wrong_state", "not_allowed", "note_missing",
     "note_too_long", "unconfirmed", "unknown_picture", "unknown_interview", "photos_too_many", "photo_duplicate",
 }  # fmt: skip
 

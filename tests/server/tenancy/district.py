@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from server.accounts import add_user, ensure_site, finish_login, make_enrolment_
 from server.database import make_engine, writing
 from server.models import User
 from server.models_life_cycle import Interview
-from server.policy import ROLES, SITE_ROLES
+from server.policy import ROLES, SITE_ROLES, may
 from server.regions import ensure_region
 from server.reports import desk
 from server.reports.document import Document
@@ -65,6 +65,7 @@ class Place:
     picture: str
     interview_id: int
     number: str = ""
+    user_id: int = 0
     record_id: int = 0
     sample_id: int = 0
 
@@ -95,6 +96,7 @@ class District:
     settings: Settings
     places: dict[str, Place] = field(default_factory=dict)
     people: list[Somebody] = field(default_factory=list)
+    tokens: dict[str, int] = field(default_factory=dict)  # by the name of their owner
 
     @contextmanager
     def database(self) -> Iterator[Session]:
@@ -136,6 +138,12 @@ class District:
         headers = who.headers if who else {"accept-language": "en"}
         return self.client_.request(method, path, headers=headers, **said)
 
+    def give_token(self, who: Somebody) -> None:
+        """A token of their own, to whoever may have one."""
+        if may(self.user(who), "token.manage"):
+            body = {"name": "spare", "permissions": ["alert.read"]}
+            self.tokens[who.name] = self.ask(who, "POST", "/api/v1/tokens", json=body).json()["id"]
+
     def furnish(self, name: str, photo: Callable[..., bytes]) -> None:
         """A box, a sensor with readings, an alert with a picture, and a signed report."""
         box = Box(cast(Centre, self), name)
@@ -156,6 +164,7 @@ class District:
             db.add(entry)
             db.flush()
             place = self.places[name] = Place(site_id, box.box_id, alert_id, digest, entry.id)
+        place.user_id = staff.user_id
         card = {"valid_from": "2026-01-01", "name": "冷库"}
         path = f"/api/v1/reports/sensors/{box.box_id}/cold-1/cards"
         assert self.ask(staff, "POST", path, json=card).status_code == 201
@@ -191,11 +200,13 @@ def json_only(document: Document) -> Files:
 
 
 @contextmanager
-def settled(data: Path, photo: Callable[..., bytes]) -> Iterator[District]:
-    """The district with all its places and people."""
+def settled(
+    data: Path, photo: Callable[..., bytes], places: Iterable[str] = tuple(REGIONS), **said: Any
+) -> Iterator[District]:
+    """The district with its places and people; *said*: further settings. Without places there are no people either."""
     from server.app import create_app
 
-    settings = Settings(data_dir=data, secure_cookies=False)
+    settings = Settings(data_dir=data, secure_cookies=False, **said)
     app = create_app(settings)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -204,10 +215,10 @@ def settled(data: Path, photo: Callable[..., bytes]) -> Iterator[District]:
     ):
         patch.setattr(desk, "make_files", json_only)  # drawing the PDFs takes seconds and is not what is asked here
         district = District(InProcess(app, portal), settings)
-        for name in REGIONS:
+        for name in places:
             district.furnish(name, photo)
         district.people.clear()
-        for role, place in BINDINGS:
-            district.somebody(role, place)
+        for role, place in BINDINGS if places else ():
+            district.give_token(district.somebody(role, place))
         yield district
         portal.call(district.client_.client.aclose)

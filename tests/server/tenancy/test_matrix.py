@@ -20,7 +20,7 @@ from server.reports.ledger import MAY as REPORT_MAY
 from server.settings import Settings
 from telemetry.batch import sha256_hex
 from tests.server.centre import Box, Centre
-from tests.server.tenancy.district import District, Place, Somebody, new_sample, settled, wanted
+from tests.server.tenancy.district import District, Place, Somebody, new_sample, wanted
 
 NOT_OURS = {"/api/openapi.json", "/static"}  # the framework's own, open to everybody
 NOTE: dict[str, Any] = {"data": {"note": "x"}}
@@ -79,6 +79,12 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/assets/import": _said({"content": b"site,name\n"}),
     "POST /assets/import": _said({"files": {"file": ("a.csv", b"site,name\n", "text/csv")}}),
     "POST /reports/{number}/{kind}": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
+    "POST /api/v1/tokens": _said({"json": {"name": "x", "permissions": ["alert.read"]}}),
+    "POST /api/v2/write": _said({"content": b"temperature value=1"}),
+    "POST /tokens": _said({"data": {"name": "x", "permissions": ["alert.read"], "csrf": ""}}),
+    "POST /users": _said({"data": {"username": "x", "csrf": ""}}),
+    "POST /users/{user_id}/{act}": _said({"data": {"csrf": "", "password": "short"}}),
+    "POST /tokens/{token_id}/revoke": _said({"data": {"csrf": ""}}),
 }
 # routes with a rule of several permissions: which one the sample asks for
 ASKS: dict[str, Permission] = {
@@ -120,9 +126,21 @@ class Door:
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
             else "acknowledge", "site_id": place.site_id, "table": "cold_rooms", "asset_id": 1, "token": "x" * 22,
             "channel_id": 1, "act": "try", "source": "kitchen-vision",
+            "token_id": _own_token(district, who, place),
         }  # fmt: skip
+        if self.path.startswith("/users"):
+            words |= {"user_id": place.user_id, "act": "password"}
         path = self.path.format(**words)
-        return district.ask(who, self.method, path, **SAMPLES.get(self.name, _nothing)(place))
+        said = SAMPLES.get(self.name, _nothing)(place)
+        if who and "csrf" in said.get("data", ()):
+            said = {**said, "data": {**said["data"], "csrf": who.csrf}}
+        return district.ask(who, self.method, path, **said)
+
+
+def _own_token(district: District, who: Somebody | None, place: Place) -> int:
+    """One's own where one reaches the place, else nobody's: tokens belong to people, not to places."""
+    mine = who is not None and any(who.reaches(name) for name, known in district.places.items() if known is place)
+    return district.tokens.get(who.name, 1) if who is not None and mine else 2**40
 
 
 def _routes(routes: list[Any]) -> Iterator[APIRoute]:
@@ -144,12 +162,6 @@ def doors(settings: Settings) -> list[Door]:
         assert len(rules) == 1, f"{route.path} needs one rule: needs(...) or open_to(...)"
         found += [Door(f"{m} {route.path}", m, route.path, rules[0]) for m in sorted(route.methods - {"HEAD"})]
     return found
-
-
-@pytest.fixture(scope="module")
-def district(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes]) -> Iterator[District]:
-    with settled(tmp_path_factory.mktemp("district") / "data", jpeg) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
