@@ -6,6 +6,7 @@ or a connection. Relative paths are relative to the file.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -94,11 +95,17 @@ class EdgeConfig(Section):
     uplink: UplinkSection = UplinkSection()
     status_mqtt: StatusMqttSection | None = None
     _folder: Path = PrivateAttr(default_factory=Path)
+    _sha256: str = PrivateAttr(default="")
 
     @property
     def folder(self) -> Path:
         """Where the file lies: limit sets of the site's own are in ``limits/`` beside it."""
         return self._folder
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file's bytes; empty when there was no file."""
+        return self._sha256
 
 
 def load(path: Path) -> EdgeConfig:
@@ -117,6 +124,7 @@ def load(path: Path) -> EdgeConfig:
         problems = [problem_at(path, lines, item["loc"], sentence_of(item, data)) for item in error.errors()]
         raise ConfigurationError("\n".join(problems)) from None  # its cause would show the secrets
     config = _complete(config, path.parent.resolve())
+    config._sha256 = sha256(path.read_bytes()).hexdigest()
     problems = [problem_at(path, lines, place, with_given(text, place, data)) for place, text in cross_check(config)]
     if problems:
         raise ConfigurationError("\n".join(problems))

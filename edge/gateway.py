@@ -28,6 +28,7 @@ from edge.recorder import Recorder
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
 from edge.sensor_desk import SensorDesk
+from edge.status_report import StatusReporter
 from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
@@ -172,6 +173,10 @@ class Gateway:
         if self._cold_chain.assets:
             services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
+        reporter = StatusReporter(
+            self._box_id, self._outbox, self._spool, self._clock, self._config, self._record_events
+        )
+        services.append(("status report", reporter.run))
         if self._config.uplink.metrics_port is not None:
             services.append(("metrics", self._serve_metrics))
         if self._status is not None:

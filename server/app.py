@@ -17,6 +17,7 @@ from server.access import NotAllowed
 from server.accounts import warm_up
 from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
+from server.boxes.silence import SilenceWatch
 from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
 from server.i18n import catalogue
@@ -73,6 +74,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             stack.callback(notices.egress.close)
             worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
             await stack.enter_async_context(worker.running())
+            silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)
+            await stack.enter_async_context(silence.running())
             stack.callback(state.broadcaster.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker

@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from server.accounts import AccountError
+    from server.boxes.settings import load_boxes
     from server.notification.settings import load_notification
     from server.series.port import SeriesUnavailable
     from server.series.settings import SqliteSeries, load_series
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
             secure_cookies=not getattr(args, "insecure_cookies", False),
             series=load_series(args.series, args.data.resolve()) if hasattr(args, "series") else SqliteSeries(),
             notification=load_notification(args.data.resolve()),
+            boxes=load_boxes(args.data.resolve()),
         )
         status: int = args.run(settings, args)
         return status

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
+from server.boxes.heartbeats import note_heartbeat
 from server.clock_repair import correct, repaired
 from server.gaps import note_lane
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
@@ -50,6 +51,7 @@ CATALOGUE: dict[str, tuple[int, float]] = {
     "camera_blind": (2, 24),
     "temperature_warning": (3, 24),
     "data_gap": (2, 24),
+    "box_silent": (2, 24),
 }
 DEFAULT_TIER, DEFAULT_HOURS = 2, 24
 OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind", "warning"}
@@ -150,6 +152,7 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     changed: dict[int, Alert] = {}
     for _, record in batch.records:
         if isinstance(record, Event):
+            note_heartbeat(db, box.id, record)
             alerts = _take_event(db, box, repaired(db, box.id, header.boot_id, record))
             changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record)]}
     db.flush()
@@ -211,7 +214,7 @@ def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
     db.flush()
     alert = db.scalar(select(Alert).where(Alert.incident_id == event.incident_id))
     if alert is None:
-        return [_open_alert(db, box, event)] if event.type in OPENS | UPDATES | CLOSES else []
+        return [open_alert(db, box, event)] if event.type in OPENS | UPDATES | CLOSES else []
     if alert.box_id != box.id:
         return []  # an incident belongs to the box that opened it
     ended_now = event.type in CLOSES and alert.ended_at is None
@@ -236,7 +239,8 @@ def _kind_of(event: Event) -> str:
     return KIND_OF_TYPE[event.type.split("_")[0]]
 
 
-def _open_alert(db: Session, box: Box, event: Event) -> Alert:
+def open_alert(db: Session, box: Box, event: Event) -> Alert:
+    """Raise the alert of the incident that *event* begins, and queue its notices."""
     kind = _kind_of(event)
     tier, hours = CATALOGUE.get(kind, (DEFAULT_TIER, DEFAULT_HOURS))
     now = datetime.now(UTC)

@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 import server.models_audit
+import server.models_boxes
 import server.models_notification
 import server.series.models  # noqa: F401 - its tables belong to the metadata
 from server.models_uplink import Base

@@ -127,7 +127,7 @@ class Centre:
             tables = {
                 name: sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)
                 for name in names
-                if name != "event_desk"
+                if name not in ("event_desk", "centre_watch")
             }
             tables["alert_change"] = db.execute("SELECT event_id, change FROM alert_change ORDER BY id").fetchall()
         db.close()

@@ -1,0 +1,38 @@
+"""Tables of the boxes' care: what each last told of itself, which one is silent, and since when the centre listens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.models import Base
+
+
+class BoxState(Base):
+    """The newest status that a box told: its version, clock, backlog (the fields are `edge.status_report`'s)."""
+
+    __tablename__ = "box_state"
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
+    told_at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+
+
+class BoxSilence(Base):
+    """A box that is silent now, and the alert that says so; the row goes when the box speaks again."""
+
+    __tablename__ = "box_silence"
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
+    incident_id: Mapped[str] = mapped_column(String(64))
+    silent_since: Mapped[datetime]
+
+
+class CentreWatch(Base):
+    """One row (id 1): when the centre looked last, and since when it has listened without a break."""
+
+    __tablename__ = "centre_watch"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    looked_at: Mapped[datetime | None]
+    listening_since: Mapped[datetime | None]
