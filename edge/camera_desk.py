@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge.camera import CameraReport, CameraTask
 
 logger = logging.getLogger(__name__)
+STATE_PREFIX = "camera/"
 ROWS_MAX = 64  # what one event carries; a camera has at most 32 violations
 Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
@@ -61,7 +62,7 @@ class CameraDesk:
 
     @property
     def state_key(self) -> str:
-        return f"camera/{self.camera_id}"
+        return STATE_PREFIX + self.camera_id
 
     def task(self) -> CameraTask:
         """What the process that is to watch it has to know."""

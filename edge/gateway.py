@@ -25,6 +25,7 @@ from edge.enrolment import key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 from edge.recorder import Recorder
+from edge.removed_sources import end_removed
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
 from edge.sensor_desk import SensorDesk
@@ -65,6 +66,10 @@ class Gateway:
         self._box_id = identity.box_id
         self._status = self._make_status()
         saved = self._outbox.load_state("")
+        self._removed = end_removed(config, saved, self._clock.now())
+        for key, text in self._removed[1].items():
+            saved.pop(key, None)
+            saved |= {} if text is None else {key: text}
         self._keeper = self._evidence_keeper(signer.public_key, saved.get(STATE_KEY)) if config.cameras else None
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
@@ -167,6 +172,8 @@ class Gateway:
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if self._removed[1]:
+            services.append(("removed sources", self._tell_removed))  # first: what follows saves the same keys
         services += [(sensing.source.name, sensing.run) for sensing in self._sensing]
         if self._config.sensors:
             services.append(("certificate watch", self._watch_certificates))
@@ -186,6 +193,13 @@ class Gateway:
         if self._cameras:
             services.append(("cameras", CameraService(self._cameras, self._config.box.data_dir / "vision").run))
         return services
+
+    async def _tell_removed(self) -> None:
+        events, state = self._removed
+        for event in events:
+            logger.warning("%s is no longer configured: its %s ends", event.source_id, event.data["kind"])
+        await self._record_events(events, state)
+        await asyncio.get_running_loop().create_future()
 
     def _load_driver_states(self) -> dict[str, str]:
         return self._outbox.load_state("driver/")
