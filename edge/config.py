@@ -19,6 +19,7 @@ from edge.config_coldchain import ColdChainEntry
 from edge.config_evidence import EvidenceSection
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
+from edge.config_remote import RemoteSection
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
 from edge.config_site import SiteSection, inherit
 from edge.config_status import StatusMqttSection
@@ -94,6 +95,7 @@ class EdgeConfig(Section):
     evidence: EvidenceSection = EvidenceSection()
     uplink: UplinkSection = UplinkSection()
     status_mqtt: StatusMqttSection | None = None
+    remote: RemoteSection = RemoteSection()
     _folder: Path = PrivateAttr(default_factory=Path)
     _sha256: str = PrivateAttr(default="")
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -25,6 +27,7 @@ from edge.enrolment import key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 from edge.recorder import Recorder
+from edge.remote_desk import RemoteDesk
 from edge.removed_sources import end_removed
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
@@ -33,7 +36,7 @@ from edge.status_report import StatusReporter
 from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
-from edge.uplink import make_forwarder, open_outbox, start_clock
+from edge.uplink import make_forwarder, make_remote_service, open_outbox, start_clock
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
 from telemetry.signing import PublicKey
@@ -71,6 +74,11 @@ class Gateway:
             saved.pop(key, None)
             saved |= {} if text is None else {key: text}
         self._keeper = self._evidence_keeper(signer.public_key, saved.get(STATE_KEY)) if config.cameras else None
+        remote = RemoteDesk(
+            config.remote.allow, identity.box_id, saved, self._record_events, _restart,
+            evidence=self._keeper.folder if self._keeper else None, now=self._clock.now,
+        )  # fmt: skip
+        self._remote = make_remote_service(config, identity, signer, remote)
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
         self._sensing = [
@@ -180,6 +188,8 @@ class Gateway:
         if self._cold_chain.assets:
             services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
+        if self._remote is not None:
+            services.append(("commands", self._remote.run))
         reporter = StatusReporter(
             self._box_id, self._outbox, self._spool, self._clock, self._config, self._record_events
         )
@@ -282,6 +292,11 @@ class Gateway:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
+
+
+def _restart() -> None:
+    """End in the orderly way; the service manager (systemd: Restart=always) starts the box again."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tell_metrics_port(port: int) -> None:

@@ -17,6 +17,9 @@ from server.access import NotAllowed
 from server.accounts import warm_up
 from server.blobs import FolderBlobStore
 from server.box_api import EVIDENCE_BYTES_MAX
+from server.boxes import api as boxes_api
+from server.boxes import pages as boxes_pages
+from server.boxes.calls import BoxCalls, load_centre_key
 from server.boxes.silence import SilenceWatch
 from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
@@ -64,7 +67,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         series = open_store(settings.series, engine)
         ready(engine, settings.series, series)
         notices = open_notices(settings.notification, settings.data_dir)
-        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series, notices)
+        calls = BoxCalls(load_centre_key(settings.data_dir))
+        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series, notices, calls)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
@@ -77,6 +81,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)
             await stack.enter_async_context(silence.running())
             stack.callback(state.broadcaster.close)
+            stack.callback(calls.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker
 
@@ -108,6 +113,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     app.include_router(report_api.router)
     app.include_router(report_pages.router)
     app.include_router(audit_pages.router)
+    app.include_router(boxes_api.router)
+    app.include_router(boxes_pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)

@@ -48,11 +48,12 @@ class EnrolRequest(BaseModel):
 
 
 class EnrolAnswer(BaseModel):
-    """The identity of the box from now on."""
+    """The identity of the box from now on, and the public key with which the centre signs its commands."""
 
     box_id: str
     site: str
     time_zone: str
+    centre_key: str
 
 
 class ReceiptsAnswer(BaseModel):
@@ -69,7 +70,10 @@ def enrol(request: EnrolRequest, state: StateDep, remote: RemoteDep) -> EnrolAns
         with transaction(state) as db:
             box = enrol_box(db, request.code, request.public_key, request.name)
             note(db, Actor("box", box.id, box.name, remote), "box.enrol", ("box", box.id), site_id=box.site_id)
-            return EnrolAnswer(box_id=box.id, site=box.site.name, time_zone=box.site.time_zone)
+            return EnrolAnswer(
+                box_id=box.id, site=box.site.name, time_zone=box.site.time_zone,
+                centre_key=state.calls.signer.public_key_b64,
+            )  # fmt: skip
     except EnrolmentRefused as error:
         raise Problem(
             403, "enrolment_code", "the code is unknown, used or too old; ask the operator for one"

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.accounts import find_session
 from server.backfill import Backfill
 from server.blobs import FolderBlobStore
+from server.boxes.calls import BoxCalls
 from server.database import writing
 from server.live import Broadcaster
 from server.models import LoginSession, User
@@ -42,6 +43,7 @@ class AppState:
     broadcaster: Broadcaster
     series: SeriesStore
     notices: Notices
+    calls: BoxCalls
     backfill: Backfill = field(default_factory=Backfill)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
+from server.boxes.commands import take_result
 from server.boxes.heartbeats import note_heartbeat
 from server.clock_repair import correct, repaired
 from server.gaps import note_lane
@@ -153,6 +154,7 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     for _, record in batch.records:
         if isinstance(record, Event):
             note_heartbeat(db, box.id, record)
+            take_result(db, box, record)
             alerts = _take_event(db, box, repaired(db, box.id, header.boot_id, record))
             changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record)]}
     db.flush()

@@ -1,11 +1,11 @@
-"""Tables of the boxes' care: what each last told of itself, which one is silent, and since when the centre listens."""
+"""Tables of the boxes' care: what each told of itself, its silence, its commands; since when the centre listens."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.models import Base
@@ -36,3 +36,20 @@ class CentreWatch(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     looked_at: Mapped[datetime | None]
     listening_since: Mapped[datetime | None]
+
+
+class BoxCommand(Base):
+    """Something asked of a box. ``state``: queued, done, refused, failed (the box's words), or expired."""
+
+    __tablename__ = "box_command"
+    __table_args__ = (Index("ix_box_command_waiting", "box_id", "state", "expires_at"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    arguments: Mapped[dict[str, Any]]
+    actor: Mapped[str] = mapped_column(String(80))
+    state: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

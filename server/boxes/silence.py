@@ -18,6 +18,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from server.audit import SYSTEM, note
+from server.boxes.commands import expire
 from server.boxes.settings import BoxSettings
 from server.database import writing
 from server.ingest import open_alert
@@ -43,6 +44,7 @@ def look(db: Session, settings: BoxSettings, now: datetime) -> list[Alert]:
         watch.listening_since = now
     watch.looked_at = now
     alerts = _end_those_that_spoke(db)
+    expire(db, now)
     silent_before = now - timedelta(seconds=settings.silent_after_s)
     if watch.listening_since <= silent_before:
         alerts += [_begin(db, box) for box in _fallen_silent(db, silent_before)]

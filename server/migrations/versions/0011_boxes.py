@@ -1,4 +1,4 @@
-"""Boxes: their status, their silence, since when the centre listens"""
+"""Boxes: their status, silence and commands, since when the centre listens"""
 
 from __future__ import annotations
 
@@ -38,8 +38,22 @@ def upgrade() -> None:
         sa.Column("listening_since", TIME, nullable=True),
     )
     op.bulk_insert(watch, [{"id": 1, "looked_at": None, "listening_since": None}])
+    op.create_table(
+        "box_command",
+        sa.Column("id", sa.String(length=32), primary_key=True),
+        _box(),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("arguments", sa.JSON(), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("answered_at", TIME, nullable=True),
+        sa.Column("result", sa.JSON(), nullable=True),
+    )
+    op.create_index("ix_box_command_waiting", "box_command", ["box_id", "state", "expires_at"])
 
 
 def downgrade() -> None:
-    for table in ("centre_watch", "box_silence", "box_state"):
+    for table in ("box_command", "centre_watch", "box_silence", "box_state"):
         op.drop_table(table)

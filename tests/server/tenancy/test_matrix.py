@@ -48,6 +48,7 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/alerts/{alert_id}/rectifications": _said(PHOTO),
     "POST /alerts/{alert_id}/submit": _said(PHOTO),
     "POST /alerts/{alert_id}/{kind}": _said(NOTE),
+    "POST /api/v1/boxes/{box_id}/commands": _said({"json": {"kind": "restart"}}),
     "GET /coverage": lambda place: {"params": {"site": place.site_id}},
     "GET /reports/temperature": _days,
     "GET /reports/haccp": _days,
