@@ -21,7 +21,8 @@ from edge.rules import new_id
 from telemetry.messages import Event, EventType, Scalar, Severity
 
 if TYPE_CHECKING:
-    from edge.camera import CameraReport, CameraTask
+    from edge.camera import CameraTask
+    from edge.camera_report import CameraReport
 
 logger = logging.getLogger(__name__)
 STATE_PREFIX = "camera/"
@@ -77,6 +78,10 @@ class CameraDesk:
             open_incidents={key: incident for key, incident in self.open.items() if key != "camera_blind"},
             blind="camera_blind" in self.open,
         )
+
+    def wake(self) -> None:
+        """There is evidence to send that belongs to no incident."""
+        self._wake()
 
     async def take(self, report: CameraReport) -> None:
         """Record what *report* says; ValueError for one without what it must have, OutboxError as `record` raises."""

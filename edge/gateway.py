@@ -74,11 +74,6 @@ class Gateway:
             saved.pop(key, None)
             saved |= {} if text is None else {key: text}
         self._keeper = self._evidence_keeper(signer.public_key, saved.get(STATE_KEY)) if config.cameras else None
-        remote = RemoteDesk(
-            config.remote.allow, identity.box_id, saved, self._record_events, _restart,
-            evidence=self._keeper.folder if self._keeper else None, now=self._clock.now,
-        )  # fmt: skip
-        self._remote = make_remote_service(config, identity, signer, remote)
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
         self._sensing = [
@@ -98,6 +93,14 @@ class Gateway:
             )
             for camera in config.cameras
         ]
+
+        self._camera_service = CameraService(self._cameras, data_dir / "vision") if self._cameras else None
+        remote = RemoteDesk(
+            config.remote.allow, identity.box_id, saved, self._record_events, _restart,
+            evidence=self._keeper.folder if self._keeper else None, cameras=self._camera_service,
+            now=self._clock.now,
+        )  # fmt: skip
+        self._remote = make_remote_service(config, identity, signer, remote)
 
     def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
         settings = self._config.evidence
@@ -200,8 +203,8 @@ class Gateway:
             services.append(("status broker", self._status.run))
         if self._keeper is not None:
             services.append(("evidence", self._keeper.run))
-        if self._cameras:
-            services.append(("cameras", CameraService(self._cameras, self._config.box.data_dir / "vision").run))
+        if self._camera_service is not None:
+            services.append(("cameras", self._camera_service.run))
         return services
 
     async def _tell_removed(self) -> None:

@@ -30,7 +30,7 @@ NEEDS: dict[CommandKind, tuple[str, ...]] = {
 }
 MAY_HAVE: dict[CommandKind, tuple[str, ...]] = {
     "clip": ("before_s", "after_s"),
-    "recheck": ("zone", "alert"),
+    "recheck": ("zone",),
     "hold": ("why",),
     "release": ("why",),
 }

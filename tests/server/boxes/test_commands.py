@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 import pytest
 
+from telemetry.batch import sha256_hex
 from telemetry.commands import Call, Command, CommandError, Commands, Signed, open_answer, sign_answer, sign_call
 from telemetry.signing import PublicKey, Signer
 from tests.server.centre import Box, Centre, Person, is_problem
@@ -136,3 +137,22 @@ def test_boxes_are_listed_with_what_they_told(centre: Centre, regulator: Person)
     page = regulator.get("/boxes", headers={"accept-language": "en"}).text
     assert "9.9 &lt;script&gt;" in page
     assert "<script>" not in page
+
+
+def test_picture_that_was_asked_for_is_shown_to_whoever_sees_the_box(
+    centre: Centre, regulator: Person, jpeg: Callable[..., bytes]
+) -> None:
+    box = centre.box()
+    given = order(regulator, box, {"kind": "snapshot", "arguments": {"camera": "cam"}})
+    blobs = {name: jpeg(seed) for name, seed in (("asked", 71), ("unasked", 72))}
+    for name, blob in blobs.items():
+        incident = given["id"] if name == "asked" else "another"
+        sealed = box.evidence(blob, incident, role="snapshot", kind="snapshot")
+        assert box.send_evidence(sealed, sha256_hex(blob)).status_code == 201
+    paths = {name: f"/api/v1/evidence/{sha256_hex(blob)}" for name, blob in blobs.items()}
+    assert regulator.get(paths["asked"]).content == blobs["asked"]
+    assert regulator.get(paths["unasked"]).status_code == 404
+    head = centre.person("site_head", "Canteen A")
+    assert head.get(paths["asked"]).status_code == 200
+    for stranger in (centre.person("site_head", "Canteen B"), centre.person("staff", "Canteen A")):
+        assert stranger.get(paths["asked"]).status_code == 404
