@@ -257,7 +257,13 @@ def _settings(task: CameraTask) -> WatchSettings:
 
 def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
     from vision.happenings import (
-        CameraStatus, ClipReady, FrameStats, Looked, ModelChanged, ViolationClosed, ViolationOpened,
+        CameraStatus,
+        ClipReady,
+        FrameStats,
+        Looked,
+        ModelChanged,
+        ViolationClosed,
+        ViolationOpened,
     )  # fmt: skip
 
     if isinstance(item, ViolationOpened):
