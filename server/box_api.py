@@ -21,6 +21,7 @@ from server.ingest import (
     EnrolmentRefused,
     EvidenceConflict,
     check_evidence,
+    check_not_revoked,
     enrol_box,
     key_of,
     take_batch,
@@ -36,7 +37,7 @@ from telemetry.messages import Identifier, Receipt, SeqRange
 EVIDENCE_BYTES_MAX = BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256
 PLAIN_ROLES = ("original", "clip")
 router = APIRouter(prefix="/api/v1", tags=["box"])
-STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400}
+STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400, "revoked": 403}
 
 
 class EnrolRequest(BaseModel):
@@ -132,6 +133,7 @@ def _take(db: Session, frames: list[bytes], series_here: bool) -> tuple[list[Rec
     changed: dict[int, Change] = {}
     for raw in frames:
         batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+        check_not_revoked(db, batch.header.box_id)
         receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)
         changed.update({alert.id: Change.of(alert) for alert in alerts})
@@ -158,6 +160,7 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
         raise Problem(400, "digest", "the address names another picture than the manifest")
 
     def store(db: Session) -> Change | None:
+        check_not_revoked(db, sealed.manifest.box_id)
         check_evidence(db, sealed)
         state.blobs.put(sealed.blob)  # on disk before the record names it
         alert = take_evidence(db, sealed)
@@ -165,6 +168,8 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
 
     try:
         return transact(state, store)
+    except BatchError as error:
+        raise Problem(STATUS[error.code], error.code, error.detail) from error
     except EvidenceConflict as error:
         raise Problem(409, "conflict", "the same picture is on record under another manifest") from error
 

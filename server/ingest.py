@@ -104,6 +104,12 @@ def key_of(db: Session, box_id: str) -> PublicKey | None:
     return PublicKey.from_b64(box.public_key) if box else None
 
 
+def check_not_revoked(db: Session, box_id: str) -> None:
+    """Raises BatchError for a box whose key was revoked: whoever holds it now may not be the box."""
+    if db.get_one(Box, box_id).revoked_at is not None:
+        raise BatchError("revoked", f"box {box_id} was revoked here; enrol it again")
+
+
 def verify_signature(raw: bytes, key_of: Callable[[str], PublicKey | None]) -> None:
     """Whether a known box signed these bytes, without unpacking them; raises BatchError."""
     header, _ = read_header(raw)

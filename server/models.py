@@ -121,6 +121,7 @@ class Box(Base):
     public_key: Mapped[str] = mapped_column(String(64))
     enrolled_at: Mapped[datetime]
     last_seen_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]  # from then on nothing is taken of it; what it signed before stays valid
     site: Mapped[Site] = relationship(lazy="joined")
 
 

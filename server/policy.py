@@ -16,6 +16,7 @@ Permission = Literal[
     "alert.push",
     "audit.read",
     "box.command",
+    "box.manage",
     "box.read",
     "evidence.blurred",
     "evidence.sealed",
@@ -59,7 +60,8 @@ TABLE: dict[Role, frozenset[Permission]] = {
     "auditor": _READ | {"audit.read", "box.read"},
     "administrator": _SEE
     | {
-        "audit.read", "box.command", "box.read", "evidence.view", "site.edit", "token.manage", "user.manage",
+        "audit.read", "box.command", "box.manage", "box.read", "evidence.view", "site.edit", "token.manage",
+        "user.manage",
     },
 }  # fmt: skip
 

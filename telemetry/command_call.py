@@ -12,7 +12,7 @@ from telemetry.commands import ANSWER_BYTES_MAX, Call, Command, CommandError, Si
 from telemetry.pinning import client_context
 from telemetry.server_url import check_server_url
 from telemetry.signing import PublicKey, Signer
-from telemetry.uplink import CONNECT_TIMEOUT_S, TIMEOUT_S, UplinkSettings, UplinkUnavailable
+from telemetry.uplink import CONNECT_TIMEOUT_S, RETRY_AFTER_S_MAX, TIMEOUT_S, UplinkSettings, UplinkUnavailable
 
 PATH = "/api/v1/boxes/self/commands"
 AFTER = "brightline-after"  # response header of a refused number: the next one must be above
@@ -70,6 +70,8 @@ class CommandCaller:
             self._ahead_ms += int(after) - self._last + 1
             self._last = 0
             raise UplinkUnavailable("the centre asks for another number", 0.0)
+        if answer.status_code == 403:
+            raise UplinkUnavailable(f"HTTP 403: {answer.text[:200]}", RETRY_AFTER_S_MAX)
         if not answer.is_success or len(answer.content) > 2 * ANSWER_BYTES_MAX:
             raise UplinkUnavailable(f"HTTP {answer.status_code}: {answer.text[:200]}")
         try:

@@ -15,11 +15,13 @@ from server.audit import person
 from server.boxes.calls import StaleCall
 from server.boxes.commands import CommandRefused, commands_of, issue, offered
 from server.boxes.queries import boxes_of
+from server.boxes.revocation import revoke
 from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, in_thread, look_up, transact
-from server.ingest import key_of
+from server.ingest import check_not_revoked, key_of
 from server.models_boxes import BoxCommand
 from server.problems import Problem
 from server.queries import visible_box
+from telemetry.batch import BatchError
 from telemetry.commands import (
     Call,
     Command,
@@ -70,8 +72,11 @@ def _check(state: AppState, signed: Signed, asked: Call) -> None:
         raise Problem(401, "unknown_box", "no such box is enrolled here")
     try:
         verify_call(signed, key)
+        look_up(state, lambda db: check_not_revoked(db, asked.box_id))
     except CommandError as error:
         raise Problem(400, "signature", str(error)) from error
+    except BatchError as error:
+        raise Problem(403, error.code, error.detail) from error
 
 
 async def _wait_for_commands(state: AppState, asked: Call) -> list[Command]:
@@ -121,6 +126,19 @@ def command(box_id: str, request: CommandRequest, user: UserDep, state: StateDep
     row = transact(state, queue)
     state.calls.ring(box_id)
     return command_json(row)
+
+
+@router.post("/boxes/{box_id}/revocation", dependencies=[needs("box.manage"), CsrfDep])
+def revocation(box_id: str, user: UserDep, state: StateDep, remote: RemoteDep) -> dict[str, Any]:
+    """Take nothing more of this box: its key may be in other hands. What it signed before stays valid."""
+
+    def take_away(db: Session) -> datetime:
+        box = visible_box(db, user, box_id)
+        if box is None:
+            raise Problem(404, "unknown_box", "there is no such box for you")
+        return revoke(db, box, person(user, remote))
+
+    return {"id": box_id, "revoked_at": transact(state, take_away)}
 
 
 def command_json(row: BoxCommand) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class ShownBox:
         return {
             "id": self.box.id, "name": self.box.name, "site": self.box.site.name, "last_seen_at": self.box.last_seen_at,
             "enrolled_at": self.box.enrolled_at, "status": self.told, "status_at": self.told_at,
-            "silent_since": self.silent_since, "commands_waiting": self.waiting,
+            "revoked_at": self.box.revoked_at, "silent_since": self.silent_since, "commands_waiting": self.waiting,
         }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def _fallen_silent(db: Session, silent_before: datetime) -> Sequence[Box]:
     spoke_at = func.coalesce(Box.last_seen_at, Box.enrolled_at)
     query = (
         select(Box)
-        .where(spoke_at < silent_before)
+        .where(spoke_at < silent_before, Box.revoked_at.is_(None))
         .where(Box.id.not_in(select(BoxSilence.box_id)), Box.id.not_in(select(VendorSource.box_id)))
         .order_by(Box.id)
         .limit(AT_ONCE_MAX)
@@ -82,14 +82,16 @@ def _end_those_that_spoke(db: Session) -> list[Alert]:
         select(BoxSilence, Box, Alert)
         .join(Box, Box.id == BoxSilence.box_id)
         .join(Alert, Alert.incident_id == BoxSilence.incident_id)
-        .where(Box.last_seen_at > BoxSilence.silent_since)
+        .where((Box.last_seen_at > BoxSilence.silent_since) | Box.revoked_at.is_not(None))
         .limit(AT_ONCE_MAX)
     )
     ended = []
     for silence, box, alert in db.execute(query).all():
-        alert.ended_at = box.last_seen_at
+        spoke = box.last_seen_at is not None and box.last_seen_at > silence.silent_since
+        alert.ended_at = box.last_seen_at if spoke else box.revoked_at
         db.delete(silence)
-        note(db, SYSTEM, "box.speaks", ("box", box.id), {"incident_id": silence.incident_id}, site_id=box.site_id)
+        action = "box.speaks" if spoke else "box.not_waited_for"
+        note(db, SYSTEM, action, ("box", box.id), {"incident_id": silence.incident_id}, site_id=box.site_id)
         queue_notices(db, alert, "end")
         ended.append(alert)
     return ended

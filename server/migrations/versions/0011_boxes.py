@@ -1,4 +1,4 @@
-"""Boxes: their status, silence and commands, since when the centre listens"""
+"""Boxes: their status, silence, commands and revocation, since when the centre listens"""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def _box(*, primary_key: bool = False) -> sa.Column[str]:
 
 
 def upgrade() -> None:
+    with op.batch_alter_table("box", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("revoked_at", TIME, nullable=True))
     op.create_table(
         "box_state",
         _box(primary_key=True),
@@ -57,3 +59,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("box_command", "centre_watch", "box_silence", "box_state"):
         op.drop_table(table)
+    with op.batch_alter_table("box", schema=None) as batch_op:
+        batch_op.drop_column("revoked_at")
