@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from server.accounts import digest
 from server.boxes.commands import take_result
 from server.boxes.heartbeats import note_heartbeat
+from server.boxes.keys import replace_key
 from server.clock_repair import correct, repaired
 from server.gaps import note_lane
 from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
@@ -85,13 +86,18 @@ class EvidenceConflict(Exception):
 
 
 def enrol_box(db: Session, code: str, public_key: str, name: str) -> Box:
-    """Make a box known; the code is used up by it. Raises EnrolmentRefused or ValueError (the key)."""
+    """Make a box known, or give a known one the new key; the code is used up by it. Raises EnrolmentRefused or
+    ValueError (the key)."""
     key = PublicKey.from_b64(public_key)
     now = datetime.now(UTC)
     row = db.get(EnrolmentCode, digest(code))
     if row is None or row.used_at is not None or row.expires_at < now:
         raise EnrolmentRefused
     row.used_at = now
+    known = db.get(Box, row.box_id) if row.box_id else None
+    if known is not None:
+        replace_key(db, known, key, now)
+        return known
     box = Box(id=f"box-{secrets.token_hex(6)}", name=name, site_id=row.site_id, public_key=key.b64, enrolled_at=now)
     db.add(box)
     db.flush()

@@ -108,6 +108,7 @@ class EnrolmentCode(Base):
     site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+    box_id: Mapped[str | None] = mapped_column(String(64))  # of the box that is to be enrolled again
     site: Mapped[Site] = relationship()
 
 

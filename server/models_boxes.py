@@ -53,3 +53,13 @@ class BoxCommand(Base):
     expires_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class BoxKey(Base):
+    """A public key that a box had until ``replaced_at``: what it signed before stays valid."""
+
+    __tablename__ = "box_key"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
+    public_key: Mapped[str] = mapped_column(String(64))
+    replaced_at: Mapped[datetime]

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from server.audit import verify_audit
 from server.blobs import FolderBlobStore
+from server.boxes.keys import KeyBook
 from server.boxes.silence import AUDIT_ACTION
 from server.clock_repair import offset_ms_of
-from server.ingest import CLOSES, OPENS, UPDATES, key_of
+from server.ingest import CLOSES, OPENS, UPDATES
 from server.models import Alert, AlertMove, Evidence, Rectification, StoredBatch, StoredEvent
 from server.models_audit import AuditEntry
 from server.reports.verification import verify_reports
@@ -80,10 +81,11 @@ class _Seen:
 def _read_corrections(db: Session) -> dict[tuple[str, str], int]:
     """The clock corrections that the boxes signed, by box and boot; the first to arrive counts."""
     offsets_ms: dict[tuple[str, str], int] = {}
+    keys = KeyBook(db)
     events = select(StoredBatch.raw).where(StoredBatch.lane == "events").order_by(StoredBatch.id)
     for raw in db.scalars(events.execution_options(yield_per=200)):
         try:
-            batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+            batch = open_batch(raw, keys.get)
         except BatchError:
             continue  # told when the journal is walked
         for _, record in batch.records:
@@ -98,6 +100,7 @@ def _verify_journal(db: Session, found: Verification, position: int | None) -> _
     order = (StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
     lane: tuple[str, str, str] | None = None
     seq, digest = 0, FIRST_PREVIOUS
+    keys = KeyBook(db)
     for row in db.scalars(select(StoredBatch).order_by(*order).execution_options(yield_per=200)):
         name = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
         found.batches += 1
@@ -105,7 +108,7 @@ def _verify_journal(db: Session, found: Verification, position: int | None) -> _
         if (row.box_id, row.epoch, row.lane) != lane:
             lane, seq, digest = (row.box_id, row.epoch, row.lane), 0, FIRST_PREVIOUS
         try:
-            batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
+            batch = open_batch(row.raw, keys.get)
         except BatchError as error:
             found.problems.append(f"{name}: {error}")
             seq, digest = row.seq, row.sha256
@@ -233,7 +236,7 @@ def _refused(db: Session, store_name: str, found: Verification, seen: _Seen) -> 
 
 def _points_in(db: Session, row: StoredBatch, seen: _Seen) -> list[Point]:
     try:
-        batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
+        batch = open_batch(row.raw, KeyBook(db).get)
     except BatchError:
         return []  # told by the walk over the journal
     return points_of_batch(batch, seen.offsets_ms.get((batch.header.box_id, batch.header.boot_id), 0))
@@ -243,11 +246,12 @@ def _verify_pictures(db: Session, blobs: FolderBlobStore, found: Verification, s
     missing = seen.pictures - set(db.scalars(select(Evidence.sha256)))
     found.gaps += [f"picture {digest}: announced by an event, not uploaded yet" for digest in sorted(missing)]
     known: set[str] = set()
+    keys = KeyBook(db)
     follows: dict[str, str] = {}  # digest of the evidence before → a picture that names it
     for row in db.scalars(select(Evidence)):
         found.pictures += 1
         try:
-            manifest = verify_manifest(row.signed_manifest, row.signature, lambda box_id: key_of(db, box_id))
+            manifest = verify_manifest(row.signed_manifest, row.signature, keys.get)
         except EvidenceError as error:
             found.problems.append(f"picture {row.sha256}: {error}")
             continue

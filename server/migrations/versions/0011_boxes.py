@@ -1,4 +1,4 @@
-"""Boxes: their status, silence, commands and revocation, since when the centre listens"""
+"""Boxes: their status, silence, commands, revocation and former keys, since when the centre listens"""
 
 from __future__ import annotations
 
@@ -53,11 +53,23 @@ def upgrade() -> None:
         sa.Column("answered_at", TIME, nullable=True),
         sa.Column("result", sa.JSON(), nullable=True),
     )
+    op.create_table(
+        "box_key",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        _box(),
+        sa.Column("public_key", sa.String(length=64), nullable=False),
+        sa.Column("replaced_at", TIME, nullable=False),
+    )
+    op.create_index("ix_box_key_box_id", "box_key", ["box_id"])
+    with op.batch_alter_table("enrolment_code", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("box_id", sa.String(length=64), nullable=True))
     op.create_index("ix_box_command_waiting", "box_command", ["box_id", "state", "expires_at"])
 
 
 def downgrade() -> None:
-    for table in ("box_command", "centre_watch", "box_silence", "box_state"):
+    with op.batch_alter_table("enrolment_code", schema=None) as batch_op:
+        batch_op.drop_column("box_id")
+    for table in ("box_key", "box_command", "centre_watch", "box_silence", "box_state"):
         op.drop_table(table)
     with op.batch_alter_table("box", schema=None) as batch_op:
         batch_op.drop_column("revoked_at")

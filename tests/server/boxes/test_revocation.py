@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from server.blobs import FolderBlobStore
@@ -19,6 +21,7 @@ from server.verify import verify
 from telemetry.batch import sha256_hex
 from telemetry.forwarder import Forwarder
 from telemetry.outbox import Outbox
+from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 from tests.server.boxes.record import Record, at
 from tests.server.boxes.test_commands import Caller, order
@@ -127,3 +130,40 @@ def test_revoked_box_is_not_waited_for(data: Path) -> None:
     (ended,) = watch(130, 300)
     assert (ended.source_id, ended.ended_at) == ("silent-first", at(125))
     record.engine.dispose()
+
+
+def test_box_that_is_enrolled_again_keeps_its_name_and_its_record(data: Path) -> None:
+    centre = Centre(data)
+    try:
+        box, administrator = centre.box(), centre.person("administrator")
+        box.send_event()
+        lost = box.signer
+        revoke(administrator, box)
+
+        def enrol(signer: Signer) -> httpx.Response:
+            code = run_cli("enrol", "--box", box.box_id, "--data", str(data)).stdout.strip()
+            body = {"code": code, "public_key": signer.public_key_b64, "name": "other"}
+            with centre.client() as client:
+                return client.post("/api/v1/enrol", json=body)
+
+        assert enrol(lost).status_code == 422  # the key that may be in other hands
+        fresh = Signer.generate()
+        answer = enrol(fresh)
+        assert (answer.status_code, answer.json()["box_id"]) == (201, box.box_id)
+        forged = box.send(box.seal("events", [box.event()]))
+        assert (forged.status_code, forged.json()["code"]) == (400, "signature")
+        box.signer, box.epoch, box._last = fresh, "anew", {}
+        box.send_event()
+        listed = administrator.get("/api/v1/boxes").json()["boxes"]
+        assert [(item["id"], item["name"], item["revoked_at"]) for item in listed] == [(box.box_id, "box", None)]
+    finally:
+        assert centre.stop() == 0
+    found = run_cli("verify", "--data", str(data), "--json")
+    assert json.loads(found.stdout)["problems"] == []
+    assert json.loads(found.stdout)["events"] == 2
+
+
+def test_code_for_a_box_that_does_not_exist_is_refused(data: Path) -> None:
+    run_cli("migrate", "--data", str(data))
+    done = run_cli("enrol", "--box", "box-nobody", "--data", str(data), check=False)
+    assert (done.returncode, "no box box-nobody" in done.stderr) == (2, True)
