@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -161,12 +161,16 @@ class BoxClock:
             }
         )
 
-    def restamp(self, reading: Reading) -> Reading:
-        """A reading stamped just now by the wall clock, in the box's time; one with a time of its own stays."""
+    def restamp(self, readings: Sequence[Reading]) -> Sequence[Reading]:
+        """Readings stamped just now by the wall clock, in the box's time; one with a time of its own stays."""
         wall_s, now_s = self._wall_s(), self._anchor_s + self._steady_s()
-        told_s = reading.observed_at.timestamp()
         offset_s = now_s - wall_s
-        if abs(offset_s) <= STEP_S or abs(told_s - wall_s) > JUST_NOW_S:
+        if abs(offset_s) <= STEP_S:
+            return readings
+        return [self._moved(reading, wall_s, offset_s) for reading in readings]
+
+    def _moved(self, reading: Reading, wall_s: float, offset_s: float) -> Reading:
+        if abs(reading.observed_at.timestamp() - wall_s) > JUST_NOW_S:
             return reading
         at = reading.observed_at + timedelta(seconds=offset_s)
         return reading.model_copy(update={"observed_at": at, "clock_synced": self._synced})

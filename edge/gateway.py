@@ -64,7 +64,10 @@ class Gateway:
         self._spool = EvidenceSpool(data_dir / "spool")
         self._forwarder = make_forwarder(config, self._outbox, self._spool)
         self._recorder = Recorder(
-            self._outbox, self._forwarder.wake, delay_s=config.uplink.commit_delay_s, synced=self._clock.synced
+            self._outbox,
+            self._forwarder.wake_for_records,
+            delay_s=config.uplink.commit_delay_s,
+            synced=self._clock.synced,
         )
         self._box_id = identity.box_id
         self._status = self._make_status()
@@ -226,7 +229,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             for asset in self._cold_chain.assets_of(readings):
                 await stack.enter_async_context(asset.lock)
-            await self._judge_and_record([self._clock.restamp(reading) for reading in readings], state)
+            await self._judge_and_record(self._clock.restamp(readings), state)
 
     async def _judge_and_record(self, readings: Sequence[Reading], state: Mapping[str, str | None]) -> None:
         desks = {reading.sensor_id: self._desks[reading.sensor_id] for reading in readings}

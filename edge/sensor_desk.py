@@ -22,6 +22,7 @@ class SensorDesk:
         self._sensor = sensor
         self._health = SensorHealth.model_validate_json(saved.get(self._health_key, "{}"))
         self._rules = {}
+        self._told: tuple[object, dict[str, str]] = (None, {})
         self._unsynced: set[str] = {key for key in saved if key.startswith(f"unsynced/rule/{sensor.id}/")}
         for number, limit in enumerate(limits):
             key = f"rule/{sensor.id}/{number}"
@@ -36,10 +37,13 @@ class SensorDesk:
         is_open: OpenFlags = {(self._sensor.id, "alarm") for rule in self._rules.values() if rule.state.incident_id}
         return is_open | ({(self._sensor.id, "fault")} if self._health.incident_id else set())
 
-    def state(self) -> dict[str, str]:
-        """What has to be saved, by key."""
-        rules = {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
-        return {self._health_key: self._health.model_dump_json(), **rules}
+    def state(self) -> Mapping[str, str]:
+        """What has to be saved, by key; made anew only when something changed, which is seldom."""
+        now = [dict(self._health), *(dict(rule.state) for rule in self._rules.values())]
+        if now != self._told[0]:
+            rules = {key: rule.state.model_dump_json() for key, rule in self._rules.items()}
+            self._told = now, {self._health_key: self._health.model_dump_json(), **rules}
+        return self._told[1]
 
     def go_back(self, state: Mapping[str, str]) -> None:
         """Forget what was judged since ``state()`` gave *state*: it did not reach the disk, so it must happen again."""

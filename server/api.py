@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import APIRouter, Form, Query, Response
 from pydantic import AwareDatetime
-from sqlalchemy.orm import Session
-from starlette.datastructures import FormData, UploadFile
 
-from server import queries, service
+from server import queries
 from server.access import needs, open_to
 from server.accounts import LoginRefused, finish_login, password_fits, start_login
-from server.alert_state import MoveRefused, State
 from server.deps import (
     COOKIE,
     AlertId,
     AppState,
-    CsrfDep,
     OwnOriginDep,
     RemoteDep,
     StateDep,
     UserDep,
-    in_thread,
     look_up,
     snapshot,
     transact,
     transaction,
 )
 from server.evidence_access import find_picture, note_access
-from server.live import Change, EventStream
-from server.models import Alert, User
-from server.photo import PHOTO_BYTES_MAX, PhotoRefused, read_photo
+from server.life_cycle.state import State
+from server.live import EventStream
+from server.models import Alert, Rectification, User
+from server.policy import may
 from server.problems import Problem
+from server.queries import Narrowing
 from server.scope import reach_of
-from server.service import NOTE_CHARACTERS_MAX
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 SERIES_SPAN_MAX = timedelta(days=31)
-RECTIFICATION_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["photo"],
-                    "properties": {
-                        "photo": {"type": "string", "format": "binary"},
-                        "note": {"type": "string", "maxLength": NOTE_CHARACTERS_MAX},
-                    },
-                }
-            }
-        },
-    }
-}
 
 
 def alert_json(alert: Alert) -> dict[str, Any]:
@@ -75,6 +52,12 @@ def alert_json(alert: Alert) -> dict[str, Any]:
         "opened_at": alert.opened_at,
         "ended_at": alert.ended_at,
         "deadline_at": alert.deadline_at,
+        "level": alert.level,
+        "acknowledge_by_at": alert.acknowledge_by_at,
+        "confirm_by_at": alert.confirm_by_at,
+        "confirmed_at": alert.confirmed_at,
+        "repeat_of": alert.repeat_of_id,
+        "repeats": alert.repeats,
         "data": alert.data,
     }
 
@@ -123,11 +106,17 @@ def alerts(
     status: Annotated[State | None, Query(alias="state")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
+    tier: Annotated[int | None, Query(ge=1, le=3)] = None,
+    kind: Annotated[str | None, Query(max_length=40)] = None,
+    site: Annotated[str, Query(max_length=120, description="part of the site's name")] = "",
+    region: Annotated[int | None, Query(ge=1, le=2**53)] = None,
+    overdue: bool = False,
 ) -> dict[str, Any]:
-    """The caller's alerts, newest first."""
+    """The caller's alerts, newest first, narrowed to what is asked for."""
+    narrowing = Narrowing(tier, kind, site, region, datetime.now(UTC) if overdue else None)
     with snapshot(state) as db:
-        found = queries.list_alerts(db, user, status, limit, before)
-        return {"alerts": [alert_json(alert) for alert in found], "counts": queries.counts(db, user)}
+        found = queries.list_alerts(db, user, status, limit, before, narrowing)
+        return {"alerts": [alert_json(alert) for alert in found], "counts": queries.counts(db, user, narrowing)}
 
 
 @router.get("/alerts/{alert_id}", dependencies=[needs("alert.read")])
@@ -140,15 +129,8 @@ def alert(alert_id: AlertId, user: UserDep, state: StateDep) -> dict[str, Any]:
         return {
             **alert_json(detail.alert),
             "evidence": [{"sha256": item.sha256, "role": item.role} for item in detail.evidence],
-            "rectifications": [
-                {
-                    "note": item.note,
-                    "photo": item.photo_sha256,
-                    "submitted_at": item.submitted_at,
-                    "accepted": item.accepted,
-                }
-                for item in detail.rectifications
-            ],
+            "rectifications": [_rectification_json(detail, item, user) for item in detail.rectifications],
+            "cards": [{"colour": card.colour, "at": card.at} for card in detail.cards],
             "moves": [
                 {
                     "at": item.at,
@@ -163,90 +145,37 @@ def alert(alert_id: AlertId, user: UserDep, state: StateDep) -> dict[str, Any]:
         }
 
 
-def make_move(state: AppState, user: User, kind: str, alert_id: int, note: str, remote: str) -> Alert:
-    """One of the moves without a photo; raises Problem."""
-
-    def move(db: Session) -> Alert:
-        if kind == "acknowledge":
-            return service.acknowledge(db, user, alert_id, remote)
-        return service.decide(db, user, alert_id, kind == "accept", note, remote)
-
-    return guarded(state, lambda: transact(state, move))
-
-
-def guarded(state: AppState, act: Callable[[], Alert]) -> Alert:
-    """Run a move and tell the pages; its refusals become problems."""
-    try:
-        changed = act()
-    except service.UnknownAlert as error:
-        raise Problem(404, "unknown_alert", "there is no such alert for you") from error
-    except MoveRefused as error:
-        raise Problem(403 if error.code == "not_allowed" else 409, error.code, "this move is not possible") from error
-    except service.NoteMissing as error:
-        raise Problem(422, "note_missing", "say why it is rejected") from error
-    except PhotoRefused as error:
-        status = {"photo_too_large": 413, "busy": 503}.get(error.code, 422)
-        hint = "try again in a moment" if error.code == "busy" else "send one JPEG, PNG or WebP photo of at most 10 MiB"
-        raise Problem(status, error.code, hint) from error
-    state.broadcaster.publish([Change.of(changed)])
-    return changed
-
-
-@router.post("/alerts/{alert_id}/moves/{kind}", dependencies=[needs("alert.acknowledge", "alert.review"), CsrfDep])
-def move(
-    alert_id: AlertId,
-    kind: Literal["acknowledge", "accept", "reject"],
-    user: UserDep,
-    state: StateDep,
-    remote: RemoteDep,
-    note: Annotated[str, Form(max_length=2000)] = "",
-) -> dict[str, str]:
-    """Acknowledge, accept or reject (a rejection needs a note)."""
-    return {"state": make_move(state, user, kind, alert_id, note, remote).state}
-
-
-async def rectify(state: AppState, user: User, alert_id: int, note: str, photo: UploadFile, remote: str) -> Alert:
-    """Submit a rectification; raises Problem. The photo is judged before the transaction that writes."""
-    data = await photo.read(PHOTO_BYTES_MAX + 1)
-
-    def submit() -> Alert:
-        look_up(state, lambda db: service.check_move(db, user, alert_id, "submit"))
-        picture = read_photo(data)
-        return transact(
-            state, lambda db: service.submit_rectification(db, user, alert_id, note, picture, state.blobs, remote)
-        )
-
-    return await in_thread(lambda: guarded(state, submit))
-
-
-@asynccontextmanager
-async def photo_form(request: Request) -> AsyncIterator[tuple[UploadFile, FormData]]:
-    """The parts of a form with one file ``photo``; raises Problem. Read after the log-in: strangers upload nothing."""
-    async with request.form(max_files=1, max_fields=4, max_part_size=NOTE_CHARACTERS_MAX * 4) as form:
-        photo = form.get("photo")
-        if not isinstance(photo, UploadFile):
-            raise Problem(422, "photo_missing", "send a form (multipart/form-data) with one file named photo")
-        if len(note_of(form)) > NOTE_CHARACTERS_MAX:
-            raise Problem(422, "note_too_long", f"a note has at most {NOTE_CHARACTERS_MAX} characters")
-        yield photo, form
-
-
-def note_of(form: FormData) -> str:
-    return str(form.get("note", ""))
-
-
-@router.post(
-    "/alerts/{alert_id}/rectifications",
-    status_code=201,
-    dependencies=[needs("alert.rectify"), CsrfDep],
-    openapi_extra=RECTIFICATION_BODY,
-)
-async def rectifications(
-    alert_id: AlertId, user: UserDep, state: StateDep, remote: RemoteDep, request: Request
-) -> dict[str, str]:
-    """Submit a rectification with its photo."""
-    async with photo_form(request) as (photo, form):
-        return {"state": (await rectify(state, user, alert_id, note_of(form), photo, remote)).state}
+def _rectification_json(detail: queries.AlertDetail, item: Rectification, user: User) -> dict[str, Any]:
+    """A claim with its photos and what the second look saw. Where the phone was is for reviewers only."""
+    recheck = detail.rechecks.get(item.id)
+    return {
+        "matter": item.note,
+        "person": item.person,
+        "place": item.place,
+        "scene": item.scene,
+        "submitted_at": item.submitted_at,
+        "accepted": item.accepted,
+        "photos": [
+            {
+                "sha256": photo.photo_sha256,
+                "taken_at": photo.taken_at,
+                "taken_from": photo.taken_from,
+                "position": [photo.latitude, photo.longitude]
+                if photo.latitude is not None and may(user, "alert.review")
+                else None,
+            }
+            for photo in detail.photos.get(item.id, [])
+        ],
+        "recheck": recheck
+        and {
+            "way": recheck.way,
+            "state": recheck.state,
+            "result": recheck.result,
+            "reason": recheck.reason,
+            "evidence": recheck.evidence_sha256,
+            "answered_at": recheck.answered_at,
+        },
+    }
 
 
 @router.get("/evidence/{sha256}", dependencies=[needs("evidence.blurred", "evidence.view", "evidence.sealed")])

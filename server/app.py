@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from server import api, audit_pages, box_api, coverage_pages, pages, problems, report_api, report_pages
 from server.access import NotAllowed
 from server.accounts import warm_up
-from server.blobs import FolderBlobStore
+from server.blobs import open_blobs
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.boxes import api as boxes_api
 from server.boxes import pages as boxes_pages
@@ -24,6 +24,10 @@ from server.boxes.silence import SilenceWatch
 from server.database import make_engine, migrate
 from server.deps import AppState, BodyLimit
 from server.i18n import catalogue
+from server.life_cycle import api as life_cycle_api
+from server.life_cycle import pages as life_cycle_pages
+from server.life_cycle.clockwork import Clockwork
+from server.life_cycle.rules import default_rules
 from server.live import Broadcaster
 from server.notification import api as notification_api
 from server.notification import pages as notification_pages
@@ -31,11 +35,15 @@ from server.notification.channels import open_notices
 from server.notification.worker import Worker
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
-from server.settings import Settings
+from server.settings import PostgresRecord, Settings
 from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
+PARTS = (
+    box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
+    life_cycle_pages, report_api, report_pages, audit_pages, boxes_api, boxes_pages,
+)  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
@@ -67,17 +75,26 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         series = open_store(settings.series, engine)
         ready(engine, settings.series, series)
         notices = open_notices(settings.notification, settings.data_dir)
+        blobs = open_blobs(settings)
+        broadcaster = Broadcaster(relayed=isinstance(settings.database, PostgresRecord))
         calls = BoxCalls(load_centre_key(settings.data_dir))
-        state = AppState(settings, engine, FolderBlobStore(settings.blob_dir), Broadcaster(), series, notices, calls)
+        state = AppState(settings, engine, blobs, broadcaster, series, notices, calls)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
             stack.callback(series.close)
+            stack.callback(blobs.close)
+            if isinstance(settings.database, PostgresRecord):
+                from server.relay import Relay
+
+                await stack.enter_async_context(Relay(settings.database, broadcaster).running())
             if not settings.series.in_record:
                 await stack.enter_async_context(Carrier(engine, series).running())
             stack.callback(notices.egress.close)
             worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
             await stack.enter_async_context(worker.running())
+            clockwork = Clockwork(engine, default_rules(), series, state.broadcaster)
+            await stack.enter_async_context(clockwork.running())
             silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)
             await stack.enter_async_context(silence.running())
             stack.callback(state.broadcaster.close)
@@ -103,18 +120,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     )
     problems.install(app)
     app.add_exception_handler(NotAllowed, _refuse)
-    app.include_router(box_api.router)
-    app.include_router(api.router)
-    app.include_router(pages.router)
-    app.include_router(notification_api.router)
-    app.include_router(notification_pages.router)
-    app.include_router(vendors_api.router)
-    app.include_router(coverage_pages.router)
-    app.include_router(report_api.router)
-    app.include_router(report_pages.router)
-    app.include_router(audit_pages.router)
-    app.include_router(boxes_api.router)
-    app.include_router(boxes_pages.router)
+    for part in PARTS:
+        app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     app.add_middleware(BodyLimit, limits=BODY_BYTES_MAX)

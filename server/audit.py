@@ -68,14 +68,14 @@ def note(
         seq=head.seq + 1,
         at=datetime.now(UTC),
         actor_kind=actor.kind,
-        actor_id=actor.id[:64],
-        actor_name=actor.name[:80],
+        actor_id=_text(actor.id, 64),
+        actor_name=_text(actor.name, 80),
         action=action,
         object_type=object_[0],
-        object_id=str(object_[1])[:128],
+        object_id=_text(str(object_[1]), 128),
         site_id=site_id,
         detail=dict(detail or {}),
-        remote_addr=actor.remote_addr[:64],
+        remote_addr=_text(actor.remote_addr, 64),
         previous_sha256=head.sha256,
     )
     entry.sha256 = digest_of(entry)
@@ -83,6 +83,11 @@ def note(
     db.add(entry)
     db.flush()
     return entry
+
+
+def _text(text: str, characters_max: int) -> str:
+    """As every database keeps it: PostgreSQL takes no NUL, and the digest is of what is stored."""
+    return text.replace("\x00", "\ufffd")[:characters_max]
 
 
 def digest_of(entry: AuditEntry) -> str:

@@ -1,59 +1,18 @@
-"""Pictures by the digest of their content: written once, whole, synced, never changed."""
+"""Opens the blob store that the settings name; the port that every store keeps to is in server.blob_port."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import tempfile
-from pathlib import Path
+from server.blob_folder import FolderBlobStore
+from server.blob_port import BlobStore
+from server.settings import S3Blobs, Settings
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+__all__ = ["FolderBlobStore", "open_blobs"]
 
 
-class FolderBlobStore:
-    """Blobs in ``<folder>/ab/abcd…``."""
+def open_blobs(settings: Settings) -> BlobStore:
+    """The store; the caller closes it. Nothing is asked of it yet."""
+    if isinstance(settings.blobs, S3Blobs):
+        from server.blob_s3 import S3BlobStore
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _path(self, sha256: str) -> Path:
-        if not _DIGEST.fullmatch(sha256):
-            raise KeyError(sha256)
-        return self._folder / sha256[:2] / sha256
-
-    def put(self, data: bytes) -> str:
-        """Keep *data*; on return it is on disk. Returns its SHA-256 in hex."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        target = self._path(sha256)
-        if target.exists():
-            return sha256
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, part = tempfile.mkstemp(dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).replace(target)
-        except OSError:
-            Path(part).unlink(missing_ok=True)  # a full disk must not fill further with pieces
-            raise
-        for folder in (target.parent, self._folder):
-            _sync_folder(folder)
-        return sha256
-
-    def get(self, sha256: str) -> bytes:
-        """The blob; raises KeyError when there is none."""
-        try:
-            return self._path(sha256).read_bytes()
-        except FileNotFoundError as error:
-            raise KeyError(sha256) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return S3BlobStore(settings.blobs)
+    return FolderBlobStore(settings.blob_dir)

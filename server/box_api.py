@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from server.access import open_to
 from server.audit import Actor, note
-from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact, transaction
+from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact
+from server.dialects import lock_box
 from server.gaps import find_missing
 from server.ingest import (
     EnrolmentRefused,
@@ -30,12 +32,14 @@ from server.ingest import (
 )
 from server.live import Change
 from server.problems import Problem
-from telemetry.batch import FRAME_BYTES_MAX, BatchError, open_batch, split_batches
+from server.turns import Haste
+from telemetry.batch import FRAME_BYTES_MAX, Batch, BatchError, open_batch, read_header, split_batches
 from telemetry.evidence import BLOB_BYTES_MAX, MANIFEST_BYTES_MAX, EvidenceError, open_evidence
 from telemetry.messages import Identifier, Receipt, SeqRange
 
 EVIDENCE_BYTES_MAX = BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256
 PLAIN_ROLES = ("original", "clip")
+RECORDS_AHEAD_MAX = 5_000  # of one request in memory at once; a box sends half as many
 router = APIRouter(prefix="/api/v1", tags=["box"])
 STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400, "revoked": 403}
 
@@ -67,14 +71,17 @@ class ReceiptsAnswer(BaseModel):
 @router.post("/enrol", status_code=201, dependencies=[open_to("box")])
 def enrol(request: EnrolRequest, state: StateDep, remote: RemoteDep) -> EnrolAnswer:
     """Make a box known with a one-time code."""
+
+    def work(db: Session) -> EnrolAnswer:
+        box = enrol_box(db, request.code, request.public_key, request.name)
+        note(db, Actor("box", box.id, box.name, remote), "box.enrol", ("box", box.id), site_id=box.site_id)
+        return EnrolAnswer(
+            box_id=box.id, site=box.site.name, time_zone=box.site.time_zone,
+            centre_key=state.calls.signer.public_key_b64,
+        )  # fmt: skip
+
     try:
-        with transaction(state) as db:
-            box = enrol_box(db, request.code, request.public_key, request.name)
-            note(db, Actor("box", box.id, box.name, remote), "box.enrol", ("box", box.id), site_id=box.site_id)
-            return EnrolAnswer(
-                box_id=box.id, site=box.site.name, time_zone=box.site.time_zone,
-                centre_key=state.calls.signer.public_key_b64,
-            )  # fmt: skip
+        return transact(state, work)
     except EnrolmentRefused as error:
         raise Problem(
             403, "enrolment_code", "the code is unknown, used or too old; ask the operator for one"
@@ -96,8 +103,9 @@ async def batches(
     ``brightline-ask-missing`` asks which batches of these boxes are not here.
     """
     body = await body_within(request, FRAME_BYTES_MAX)
-    with state.backfill.entered(historical=brightline_historical is not None):
-        taken = await in_thread(lambda: _store(state, body, ask_missing=brightline_ask_missing is not None))
+    historical, ask_missing = brightline_historical is not None, brightline_ask_missing is not None
+    with state.backfill.entered(historical=historical):
+        taken = await in_thread(lambda: _store(state, body, historical=historical, ask_missing=ask_missing))
     state.broadcaster.publish(taken.changes)
     return ReceiptsAnswer(receipts=taken.receipts, missing=taken.missing)
 
@@ -109,30 +117,54 @@ class _Taken:
     missing: list[SeqRange]
 
 
-def _store(state: AppState, body: bytes, *, ask_missing: bool = False) -> _Taken:
-    def check(db: Session) -> list[bytes]:
-        frames = split_batches(body)
-        for raw in frames:
-            verify_signature(raw, lambda box_id: key_of(db, box_id))
-        return frames
-
+def _store(state: AppState, body: bytes, *, historical: bool = False, ask_missing: bool = False) -> _Taken:
     try:
-        frames = look_up(state, check)  # strangers never get as far as the lock of those who write
+        batches = _open_batches(state, body)
+        lanes = {item.header.lane for item in batches if isinstance(item, Batch)}
+        haste = Haste.EVENTS if lanes == {"events"} else Haste.HISTORICAL if historical else Haste.USUAL
         series_here = state.settings.series.in_record
-        receipts, changes = transact(state, lambda db: _take(db, frames, series_here))
+        receipts, changes = transact(state, lambda db: _take(db, batches, series_here), haste, beside=True)
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     boxes = {receipt.box_id for receipt in receipts} if ask_missing else set()
-    missing = [item for box_id in sorted(boxes) for item in transact(state, partial(find_missing, box_id=box_id))]
+    missing = [
+        item for box_id in sorted(boxes) for item in transact(state, partial(_missing, box_id=box_id), beside=True)
+    ]
     return _Taken(receipts, changes, missing)
 
 
-def _take(db: Session, frames: list[bytes], series_here: bool) -> tuple[list[Receipt], list[Change]]:
-    """Unpack and store one after the other, so that only one is in memory; the first bad one undoes all."""
+def _missing(db: Session, box_id: str) -> list[SeqRange]:
+    lock_box(db, box_id)
+    return find_missing(db, box_id)
+
+
+def _open_batches(state: AppState, body: bytes) -> list[Batch | bytes]:
+    """The batches of a request, verified and unpacked before anyone waits for the lock of those who write.
+
+    Strangers never get as far. Of a request with more than RECORDS_AHEAD_MAX records the rest stays packed.
+    """
+    frames = split_batches(body)
+    headers = [read_header(raw)[0] for raw in frames]
+    names = {header.box_id for header in headers}
+    keys = look_up(state, lambda db: {name: key_of(db, name) for name in names})
+    batches: list[Batch | bytes] = []
+    records = 0
+    for header, raw in zip(headers, frames, strict=True):
+        records += header.count
+        if batches and records > RECORDS_AHEAD_MAX:
+            verify_signature(raw, keys.get)
+            batches.append(raw)
+        else:
+            batches.append(open_batch(raw, keys.get))
+    return batches
+
+
+def _take(db: Session, batches: Sequence[Batch | bytes], series_here: bool) -> tuple[list[Receipt], list[Change]]:
+    """Store one after the other, unpacking what still is packed, so that memory is bounded; a bad one undoes all."""
     receipts: list[Receipt] = []
     changed: dict[int, Change] = {}
-    for raw in frames:
-        batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+    for item in batches:
+        batch = item if isinstance(item, Batch) else open_batch(item, lambda box_id: key_of(db, box_id))
         check_not_revoked(db, batch.header.box_id)
         receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)
@@ -159,15 +191,19 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
     if sealed.manifest.sha256 != sha256:
         raise Problem(400, "digest", "the address names another picture than the manifest")
 
-    def store(db: Session) -> Change | None:
+    def check(db: Session) -> None:
         check_not_revoked(db, sealed.manifest.box_id)
         check_evidence(db, sealed)
-        state.blobs.put(sealed.blob)  # on disk before the record names it
+
+    def store(db: Session) -> Change | None:
+        check(db)  # again: another may have come since
         alert = take_evidence(db, sealed)
         return Change.of(alert) if alert else None
 
     try:
-        return transact(state, store)
+        look_up(state, check)
+        state.blobs.put(sealed.blob)  # kept before the record names it, and without holding up those who write
+        return transact(state, store, beside=True)
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     except EvidenceConflict as error:

@@ -16,27 +16,34 @@ def main(argv: list[str] | None = None) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from server.accounts import AccountError
+    from server.blob_port import BlobsUnavailable
     from server.boxes.settings import load_boxes
     from server.notification.settings import load_notification
     from server.series.port import SeriesUnavailable
-    from server.series.settings import SqliteSeries, load_series
-    from server.settings import Settings
+    from server.series.settings import RecordSeries, load_series
+    from server.settings import Settings, load_settings
 
     try:
+        data_dir = args.data.resolve()
+        file = load_settings(args.settings, data_dir)
         settings = Settings(
-            data_dir=args.data.resolve(),
+            data_dir=data_dir,
+            mode=file.mode,
+            database=file.database,
+            blobs=file.blobs,
             secure_cookies=not getattr(args, "insecure_cookies", False),
-            series=load_series(args.series, args.data.resolve()) if hasattr(args, "series") else SqliteSeries(),
-            notification=load_notification(args.data.resolve()),
-            boxes=load_boxes(args.data.resolve()),
+            series=load_series(args.series, data_dir) if hasattr(args, "series") else RecordSeries(),
+            notification=load_notification(data_dir),
+            boxes=load_boxes(data_dir),
         )
         status: int = args.run(settings, args)
         return status
     except (AccountError, ValueError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")
         return 2
-    except SeriesUnavailable as error:
-        sys.stderr.write(f"brightline-server: the series store: {error}\n")
+    except (SeriesUnavailable, BlobsUnavailable) as error:
+        store = "series" if isinstance(error, SeriesUnavailable) else "blob"
+        sys.stderr.write(f"brightline-server: the {store} store: {error}\n")
         return 1
     except (OSError, SQLAlchemyError) as error:
         sys.stderr.write(f"brightline-server: {error}\n")

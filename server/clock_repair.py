@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.orm import Session
 
+from server.dialects import insert_new
 from server.models import Alert, SeriesPoint, StoredEvent
 from server.models_uplink import ClockCorrection, UnsyncedEvent, UnsyncedPoint
 from telemetry.messages import Event, Reading
@@ -56,7 +56,7 @@ def write_unsynced(db: Session, box_id: str, boot_id: str, readings: Sequence[Re
         if shown or offset_ms is not None:
             points.append({**series, **value, "observed_at_ms": told_ms + (offset_ms or 0)})
     if points:
-        db.execute(insert(SeriesPoint).on_conflict_do_nothing(), points)
+        insert_new(db, SeriesPoint, points)
     db.execute(insert(UnsyncedPoint), told)
 
 
@@ -114,7 +114,7 @@ def _correct_points(db: Session, box_id: str, boot_id: str, offset_ms: int) -> N
              "value": row[1], "quality": row[2]}
             for row in rows
         ]  # fmt: skip
-        db.execute(insert(SeriesPoint).on_conflict_do_nothing(), points)
+        insert_new(db, SeriesPoint, points)
 
 
 def _correct_events(db: Session, box_id: str, boot_id: str, offset: timedelta) -> list[Alert]:

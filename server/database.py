@@ -1,7 +1,10 @@
-"""The record store's engine: SQLite in WAL mode, synced at every commit, migrated by Alembic.
+"""The record's engine: SQLite (WAL, synced at every commit) or PostgreSQL, migrated by Alembic.
 
-A transaction that writes takes the write lock at its start (BEGIN IMMEDIATE): what it reads first cannot change
-before it writes, and two writers wait for each other instead of failing half-way. A reading one keeps one snapshot.
+A transaction that writes takes the write lock at its start: what it reads first cannot change before it writes, and
+two writers wait for each other instead of failing half-way. On SQLite that is BEGIN IMMEDIATE; on PostgreSQL an
+advisory lock of the transaction under READ COMMITTED, for all replicas. Writers that lock by themselves what they rely
+on (the rows of one box) say ``beside`` and then wait on PostgreSQL only for the others, not for each other.
+A reading transaction keeps one snapshot (REPEATABLE READ, READ ONLY).
 """
 
 from __future__ import annotations
@@ -10,19 +13,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 
-from server.settings import Settings
+from server.settings import PostgresRecord, Settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 LOCK_WAIT_S = 15
 WRITES = "brightline_writes"
+UNIQUE_VIOLATION, SERIALIZATION_FAILURE, DEADLOCK = "23505", "40001", "40P01"
 
 
 def make_engine(settings: Settings) -> Engine:
-    """An engine on the instance's database file."""
+    """An engine on the instance's record."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if isinstance(settings.database, PostgresRecord):
+        from server.postgres import open_engine
+
+        return open_engine(settings.database)
+    return _sqlite_engine(settings)
+
+
+def _sqlite_engine(settings: Settings) -> Engine:
     engine = create_engine(settings.database_url, connect_args={"timeout": LOCK_WAIT_S})
 
     @event.listens_for(engine, "connect")
@@ -35,24 +49,32 @@ def make_engine(settings: Settings) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES, False)
+        writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
-def writing(engine: Engine) -> Engine:
-    """The same engine for transactions that write."""
-    return engine.execution_options(**{WRITES: True})
+def writing(engine: Engine, *, beside: bool = False) -> Engine:
+    """The same engine for transactions that write; *beside* others that lock what they rely on, as this one does."""
+    return engine.execution_options(**{WRITES: "beside" if beside else "alone"})
+
+
+def clashed(error: Exception) -> bool:
+    """Whether a transaction failed only because another was faster: done again, it sees what the other did."""
+    if isinstance(error, StaleDataError):
+        return True
+    sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return sqlstate in (UNIQUE_VIOLATION, SERIALIZATION_FAILURE, DEADLOCK)
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to the newest revision."""
+    """Bring the database to the newest revision. Replicas that start together do it once, the others wait."""
     from alembic import command
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = _alembic()
-    config.attributes["url"] = settings.database_url
+    config.attributes["settings"] = settings
     command.upgrade(config, "head")
 
 

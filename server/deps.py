@@ -5,13 +5,15 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -19,17 +21,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
 from server.backfill import Backfill
-from server.blobs import FolderBlobStore
+from server.blob_port import BlobStore
 from server.boxes.calls import BoxCalls
-from server.database import writing
+from server.database import clashed, writing
 from server.live import Broadcaster
 from server.models import LoginSession, User
 from server.notification.channels import Notices
 from server.problems import LoginNeeded, Problem, problem_response
 from server.series.port import SeriesStore
 from server.settings import Settings
+from server.turns import Haste, Turns
 
 COOKIE = "bl_session"
+TRIES_MAX = 5
 Result = TypeVar("Result")
 
 
@@ -39,12 +43,13 @@ class AppState:
 
     settings: Settings
     engine: Engine
-    blobs: FolderBlobStore
+    blobs: BlobStore
     broadcaster: Broadcaster
     series: SeriesStore
     notices: Notices
     calls: BoxCalls
     backfill: Backfill = field(default_factory=Backfill)
+    turns: Turns = field(default_factory=Turns)
 
 
 def app_state(request: Request) -> AppState:
@@ -57,9 +62,9 @@ StateDep = Annotated[AppState, Depends(app_state)]
 
 
 @contextmanager
-def transaction(state: AppState) -> Iterator[Session]:
+def transaction(state: AppState, haste: Haste = Haste.USUAL) -> Iterator[Session]:
     """A transaction that may write: commit at the end, roll back on an error. Others wait until it ends."""
-    with Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
+    with state.turns.taken(haste), Session(writing(state.engine), expire_on_commit=False) as db, db.begin():
         yield db
 
 
@@ -76,10 +81,27 @@ def look_up(state: AppState, work: Callable[[Session], Result]) -> Result:
         return work(db)
 
 
-def transact(state: AppState, work: Callable[[Session], Result]) -> Result:
-    """Run *work* in one writing transaction."""
-    with transaction(state) as db:
-        return work(db)
+def transact(
+    state: AppState, work: Callable[[Session], Result], haste: Haste = Haste.USUAL, *, beside: bool = False
+) -> Result:
+    """Run *work* in one writing transaction, and again if another transaction was faster at the same thing.
+
+    *beside*: it locks by itself what it relies on and need not wait for others that do (see server.database).
+    """
+    engine = writing(state.engine, beside=beside)
+    alone = engine.dialect.name == "sqlite" or not beside
+    for left in reversed(range(TRIES_MAX)):
+        try:
+            with (
+                state.turns.taken(haste) if alone else nullcontext(),
+                Session(engine, expire_on_commit=False) as db,
+                db.begin(),
+            ):
+                return work(db)
+        except (DBAPIError, StaleDataError) as error:
+            if not left or not clashed(error):
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def session_of(request: Request, state: StateDep) -> LoginSession:

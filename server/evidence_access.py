@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from server.audit import note, person
 from server.models import Alert, Box, Evidence, Rectification, User
 from server.models_boxes import BoxCommand
+from server.models_life_cycle import Recheck, RectificationPhoto
 from server.policy import Permission, may
 from server.scope import within
 from telemetry.evidence import EvidenceManifest, manifest_in
@@ -70,8 +71,18 @@ def find_picture(db: Session, viewer: User, sha256: str) -> Picture | None:
     evidence = exists().where(
         Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
     )
-    alert_id = select(Rectification.alert_id).where(Rectification.photo_sha256 == sha256)
-    mine = select(Alert).where(within(viewer, Alert.site_id), evidence | Alert.id.in_(alert_id))
+    alert_id = (
+        select(Rectification.alert_id)
+        .join(RectificationPhoto, RectificationPhoto.rectification_id == Rectification.id)
+        .where(RectificationPhoto.photo_sha256 == sha256)
+    )
+    looked = (
+        select(Recheck.alert_id)
+        .join(Evidence, (Evidence.sha256 == Recheck.evidence_sha256) & (Evidence.box_id == Recheck.box_id))
+        .where(Recheck.evidence_sha256 == sha256)
+    )
+    of_alert = evidence | Alert.id.in_(alert_id) | Alert.id.in_(looked)
+    mine = select(Alert).where(within(viewer, Alert.site_id), of_alert)
     alert = db.scalar(mine.limit(1))
     row = db.get(Evidence, sha256)
     site_id = alert.site_id if alert else _site_of_command(db, viewer, row)

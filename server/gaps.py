@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
+from server.dialects import insert_new
 from server.models import StoredBatch, StoredEvent
 from server.models_uplink import LanePosition
 from telemetry.batch import BatchHeader
@@ -37,7 +37,7 @@ class Hole:
 def note_lane(db: Session, header: BatchHeader) -> None:
     """Remember a lane; called for a batch whose predecessor is not here, as is the first one of each lane."""
     row = {"box_id": header.box_id, "epoch": header.epoch, "lane": header.lane, "complete_to": 0}
-    db.execute(insert(LanePosition).on_conflict_do_nothing(), row)
+    insert_new(db, LanePosition, [row])
 
 
 def find_missing(db: Session, box_id: str) -> list[SeqRange]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
@@ -22,40 +21,19 @@ from server.boxes.commands import take_result
 from server.boxes.heartbeats import note_heartbeat
 from server.boxes.keys import replace_key
 from server.clock_repair import correct, repaired
+from server.dialects import lock_box
 from server.gaps import note_lane
-from server.models import Alert, AlertMove, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
-from server.notification.outbox import queue_notices
+from server.life_cycle.raising import raise_alert
+from server.life_cycle.record import tell
+from server.life_cycle.rules import default_rules
+from server.models import Alert, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
 from server.reports.sources import index_batch
-from server.series.sqlite import insert_readings
+from server.series.record import insert_readings
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
 from telemetry.signing import SIGNATURE_BYTES, PublicKey
 
-# tier and hours to rectify per kind (DOMAIN.md's catalogue)
-CATALOGUE: dict[str, tuple[int, float]] = {
-    "rodent": (1, 24),
-    "cockroach": (1, 24),
-    "unattended_flame": (1, 0.25),
-    "intruder": (1, 0.5),
-    "raw_cooked_mixed": (1, 2),
-    "bare_torso": (2, 1),
-    "no_mask": (2, 2),
-    "no_hat": (2, 2),
-    "no_uniform": (2, 2),
-    "open_bin": (2, 2),
-    "phone_use": (3, 24),
-    "no_gloves": (3, 24),
-    "absent_post": (3, 24),
-    "vendor_event": (3, 24),
-    "temperature_excursion": (1, 2),
-    "sensor_fault": (2, 24),
-    "camera_blind": (2, 24),
-    "temperature_warning": (3, 24),
-    "data_gap": (2, 24),
-    "box_silent": (2, 24),
-}
-DEFAULT_TIER, DEFAULT_HOURS = 2, 24
 OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind", "warning"}
 UPDATES = {"excursion_updated", "violation_updated"}
 MOMENTS = {"warning"}  # told once: nothing that goes on
@@ -140,6 +118,7 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     Unless the series is *here*, in the record, its points are carried to their store from the journal, later.
     """
     header = batch.header
+    lock_box(db, header.box_id)
     near = _neighbours(db, header)
     if header.seq in near:
         if near[header.seq].sha256 == batch.sha256:
@@ -241,7 +220,7 @@ def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
         alert.opened_at = event.at
     alert.data = merged
     if ended_now:
-        queue_notices(db, alert, "end")
+        tell(db, alert, "end")
     return [alert]
 
 
@@ -254,29 +233,20 @@ def _kind_of(event: Event) -> str:
 
 
 def open_alert(db: Session, box: Box, event: Event) -> Alert:
-    """Raise the alert of the incident that *event* begins, and queue its notices."""
-    kind = _kind_of(event)
-    tier, hours = CATALOGUE.get(kind, (DEFAULT_TIER, DEFAULT_HOURS))
-    now = datetime.now(UTC)
+    """Raise the alert of the incident that *event* begins."""
     alert = Alert(
         incident_id=event.incident_id,
         site_id=box.site_id,
         box_id=box.id,
-        kind=kind,
-        tier=tier,
-        state="open",
+        kind=_kind_of(event),
         source_id=event.source_id,
         source_name=str(event.data.get("sensor_name") or event.data.get("camera_name") or event.source_id)[:80],
         place=str(event.data.get("place") or "")[:80],
         opened_at=event.at,
         ended_at=event.at if event.type in CLOSES | MOMENTS else None,
-        deadline_at=now + timedelta(hours=hours),
         data=dict(event.data),
     )
-    db.add(alert)
-    db.flush()
-    db.add(AlertMove(alert_id=alert.id, at=now, move="raise", old_state=None, new_state="open"))
-    queue_notices(db, alert, "raise")
+    raise_alert(db, alert, default_rules(), datetime.now(UTC))
     return alert
 
 
@@ -290,6 +260,7 @@ def check_evidence(db: Session, evidence: SealedEvidence) -> None:
 def take_evidence(db: Session, evidence: SealedEvidence) -> Alert | None:
     """Store a verified picture's manifest (its blob is in the blob store already); gives its alert."""
     manifest = evidence.manifest
+    lock_box(db, manifest.box_id)
     if db.get(Evidence, manifest.sha256) is None:
         db.add(
             Evidence(

@@ -39,9 +39,13 @@ class Change:
 
 
 class Broadcaster:
-    """Fans changes out to subscribers; `publish` may be called from any thread."""
+    """Fans changes out to subscribers; `publish` may be called from any thread.
 
-    def __init__(self) -> None:
+    *relayed*: the database tells the changes of all replicas, this one's too (server.relay); `publish` adds nothing.
+    """
+
+    def __init__(self, *, relayed: bool = False) -> None:
+        self._relayed = relayed
         self._loop = asyncio.get_running_loop()
         self._subscribers: dict[asyncio.Queue[Change | None], Reach] = {}
         self._closed = False
@@ -53,10 +57,13 @@ class Broadcaster:
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Tell everyone who may know; call it after the commit."""
+        if self._relayed:
+            return
         for change in changes:
-            self._loop.call_soon_threadsafe(self._fan_out, change)
+            self._loop.call_soon_threadsafe(self.fan_out, change)
 
-    def _fan_out(self, change: Change) -> None:
+    def fan_out(self, change: Change) -> None:
+        """Tell everyone who may know, from the event loop."""
         for queue, reach in list(self._subscribers.items()):
             if not reach.covers(change.site_id, change.region_path):
                 continue
@@ -69,6 +76,10 @@ class Broadcaster:
     def close(self) -> None:
         """End all streams, also those that are asked for later, so that the server can stop."""
         self._closed = True
+        self.end_streams()
+
+    def end_streams(self) -> None:
+        """End the streams that are open now: their pages reconnect and load anew."""
         for queue in self._subscribers:
             queue.put_nowait(None)
         self._subscribers.clear()

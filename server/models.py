@@ -12,6 +12,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     String,
     Text,
@@ -41,7 +42,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """Base of all tables."""
 
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
+    type_annotation_map = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON,
+        bytes: LargeBinary,
+        int: BigInteger().with_variant(Integer, "sqlite"),  # SQLite's integers have 64 bits, and count up only as such
+    }
 
 
 class Region(Base):
@@ -174,19 +180,32 @@ class Alert(Base):
     """What somebody has to see to; one per incident."""
 
     __tablename__ = "alert"
+    __table_args__ = (
+        Index("ix_alert_site_id_id", "site_id", "id"),
+        Index("ix_alert_site_state_id", "site_id", "state", "id"),
+        Index("ix_alert_state_id", "state", "id"),
+        Index("ix_alert_site_source", "site_id", "source_id", "kind", "opened_at"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     incident_id: Mapped[str] = mapped_column(String(64), unique=True)
-    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"), index=True)
+    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     kind: Mapped[str] = mapped_column(String(40))
     tier: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16), index=True)
+    state: Mapped[str] = mapped_column(String(16))
     source_id: Mapped[str] = mapped_column(String(64))
     source_name: Mapped[str] = mapped_column(String(80))
     place: Mapped[str] = mapped_column(String(80))
     opened_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]  # when the box saw it end; the alert itself is closed by a reviewer
     deadline_at: Mapped[datetime]
+    level: Mapped[str] = mapped_column(String(16), default="district")  # of the regulators who see to it
+    acknowledge_by_at: Mapped[datetime | None]
+    confirm_by_at: Mapped[datetime | None]  # a person has to say that it is true; None: needless
+    confirmed_at: Mapped[datetime | None]
+    repeat_of_id: Mapped[int | None] = mapped_column(ForeignKey("alert.id"))
+    repeats: Mapped[int] = mapped_column(default=0)  # how often it has come again, this time included
+    next_step_at: Mapped[datetime | None] = mapped_column(index=True)  # when the clockwork looks at it
     data: Mapped[dict[str, Any]]
     version: Mapped[int] = mapped_column(default=0)
     site: Mapped[Site] = relationship()
@@ -208,14 +227,18 @@ class Evidence(Base):
 
 
 class Rectification(Base):
-    """A claim that the fault is repaired, with its photo, and the reviewer's decision."""
+    """A claim that the fault is repaired, with its photos (`server.models_life_cycle`), and the reviewer's decision.
+
+    五定: ``note`` is the matter, ``person`` the one in charge, ``scene`` what the photos show; each photo has its time.
+    """
 
     __tablename__ = "rectification"
     id: Mapped[int] = mapped_column(primary_key=True)
     alert_id: Mapped[int] = mapped_column(ForeignKey("alert.id"), index=True)
     note: Mapped[str] = mapped_column(Text)
-    original_sha256: Mapped[str] = mapped_column(String(64))
-    photo_sha256: Mapped[str] = mapped_column(String(64))  # what is shown: without EXIF
+    person: Mapped[str] = mapped_column(String(80), default="")
+    place: Mapped[str] = mapped_column(String(80), default="")
+    scene: Mapped[str] = mapped_column(String(200), default="")
     submitted_by_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     submitted_at: Mapped[datetime]
     accepted: Mapped[bool | None]

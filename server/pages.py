@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -12,31 +12,22 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from server import api, coverage, queries, said
-from server.access import needs, open_to
+from server import api
+from server.access import open_to
 from server.accounts import log_out
-from server.alert_state import STATES, State, moves
-from server.chart import Chart, make_chart
 from server.deps import (
     COOKIE,
-    AlertId,
-    AppState,
     OwnOriginDep,
     RemoteDep,
     SessionDep,
     StateDep,
     check_csrf,
-    in_thread,
-    snapshot,
     transact,
 )
-from server.evidence_access import Shown
 from server.i18n import LANGUAGES, choose, translate
-from server.models import Alert, LoginSession
-from server.notification.channels import receipts_of
+from server.models import LoginSession
 from server.policy import may
 from server.problems import Problem
-from server.series.port import SeriesStore, SeriesUnavailable
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE = "bl_language"
@@ -149,105 +140,6 @@ def set_language(language: Literal["zh-CN", "en"], state: StateDep, next: str = 
         LANGUAGE_COOKIE, language, max_age=31_536_000, samesite="lax", secure=state.settings.secure_cookies
     )
     return answer
-
-
-@router.get("/", dependencies=[needs("alert.read")])
-def alert_list(request: Request, state: StateDep, session: SessionDep, status: str = "") -> HTMLResponse:
-    return _list(request, state, session, status, "list.html")
-
-
-@router.get("/partials/alerts", dependencies=[needs("alert.read")])
-def alert_list_partial(request: Request, state: StateDep, session: SessionDep, status: str = "") -> HTMLResponse:
-    return _list(request, state, session, status, "_alerts.html")
-
-
-def _list(request: Request, state: AppState, session: LoginSession, status: str, template: str) -> HTMLResponse:
-    wanted = status if status in STATES else None
-    with snapshot(state) as db:
-        found = queries.list_alerts(db, session.user, wanted)
-        counts = queries.counts(db, session.user)
-    return render(
-        request, template, session=session, alerts=found, counts=counts, wanted=wanted or "", states=STATES,
-        total=sum(counts.values()), now=datetime.now(UTC),
-    )  # fmt: skip
-
-
-@router.get("/alerts/{alert_id}", dependencies=[needs("alert.read")])
-def alert_page(alert_id: AlertId, request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
-    return _detail(alert_id, request, state, session, None)
-
-
-def _detail(
-    alert_id: int, request: Request, state: AppState, session: LoginSession, problem: Problem | None
-) -> HTMLResponse:
-    with snapshot(state) as db:
-        detail = queries.get_alert(db, session.user, alert_id)
-        if detail is None:
-            return render(request, "error.html", status=404, session=session, error="unknown_alert")
-        receipts = receipts_of(db, alert_id) if may(session.user, "evidence.view") else []
-        watched = coverage.of_alert(db, detail.alert)
-    alert = detail.alert
-    try:
-        chart, no_chart = _chart(state.series, alert), "no_series"
-    except SeriesUnavailable:
-        chart, no_chart = None, "series_unavailable"  # the rest of the page is what people need first
-    state_now: State = alert.state  # type: ignore[assignment]
-    return render(
-        request, "detail.html", status=problem.status if problem else 200, session=session, alert=alert,
-        detail=detail, receipts=receipts, watched=watched, chart=chart, no_chart=no_chart,
-        moves=moves(state_now, session.user.role),
-        error=problem.code if problem else None,
-        shown=Shown.of(detail.evidence),
-        now=datetime.now(UTC), zone=alert.site.time_zone,
-        reason=said.sentence(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),
-        causes=said.causes(alert.data, language_of(request), ZoneInfo(alert.site.time_zone)),
-    )  # fmt: skip
-
-
-def _chart(series: SeriesStore, alert: Alert) -> Chart | None:
-    if alert.kind not in ("temperature_excursion", "temperature_warning"):
-        return None
-    end = min((alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10), alert.opened_at + api.SERIES_SPAN_MAX)
-    points = queries.temperature_series(
-        series, alert.box_id, alert.source_id, alert.opened_at - timedelta(hours=1), end
-    )
-    limit_c = number(alert.data.get("limit_c"))
-    return make_chart(points, limit_c, alert.opened_at, alert.ended_at, alert.site.time_zone)
-
-
-@router.post("/alerts/{alert_id}/submit", dependencies=[needs("alert.rectify")])
-async def submit(
-    alert_id: AlertId, request: Request, state: StateDep, session: SessionDep, remote: RemoteDep
-) -> Response:
-    """A rectification from the form; its body is read only now that somebody is logged in."""
-    try:
-        async with api.photo_form(request) as (photo, form):
-            check_csrf(session, str(form.get("csrf", "")))
-            await api.rectify(state, session.user, alert_id, api.note_of(form), photo, remote)
-    except Problem as problem:
-        refused = problem
-        return await in_thread(lambda: _detail(alert_id, request, state, session, refused))
-    return RedirectResponse(f"/alerts/{alert_id}", 303)
-
-
-@router.post("/alerts/{alert_id}/{kind}", dependencies=[needs("alert.acknowledge", "alert.review")])
-def act(
-    alert_id: AlertId,
-    kind: Literal["acknowledge", "accept", "reject"],
-    request: Request,
-    state: StateDep,
-    session: SessionDep,
-    remote: RemoteDep,
-    csrf: Annotated[str, Form()] = "",
-    note: Annotated[str, Form(max_length=2000)] = "",
-) -> Response:
-    """One move from a form; what is refused comes back as the page with a sentence."""
-    try:
-        check_csrf(session, csrf)
-        api.make_move(state, session.user, kind, alert_id, note, remote)
-    except Problem as problem:
-        return _detail(alert_id, request, state, session, problem)
-    return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
 @router.get("/api/docs", dependencies=[open_to("everybody")])

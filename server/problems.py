@@ -16,6 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as RoutingException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.blob_port import BlobDamaged, BlobsUnavailable
 from server.series.port import SeriesUnavailable
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,17 @@ def install(app: FastAPI) -> None:
         logger.error("the series store does not answer: %s", error)
         busy = Problem(503, "series", "the store of the readings does not answer; nothing is lost, try again later")
         return problem_response(busy.status, busy.code, busy.detail, busy.headers)
+
+    @app.exception_handler(BlobsUnavailable)
+    async def on_blobs(_: Request, error: Exception) -> Response:
+        logger.error("the store of the pictures does not answer: %s", error)
+        busy = Problem(503, "blobs", "the store of the pictures does not answer; try again later")
+        return problem_response(busy.status, busy.code, busy.detail, busy.headers)
+
+    @app.exception_handler(BlobDamaged)
+    async def on_damaged(_: Request, error: Exception) -> Response:
+        logger.error("%s; run brightline-server verify", error)
+        return problem_response(500, "blob_damaged", "these bytes are not those on record; they are not given out")
 
 
 class FaultBarrier:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, floor
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from server.evidence_access import may_open
-from server.models import Alert, AlertMove, Box, Evidence, Rectification, StoredBatch, User
+from server.life_cycle.state import WITH_SITE
+from server.models import Alert, AlertMove, Box, Evidence, Rectification, Region, Site, StoredBatch, User
+from server.models_life_cycle import Card, Recheck, RectificationPhoto
 from server.scope import within
 from server.series.port import SeriesKey, SeriesStore
 
@@ -26,6 +28,42 @@ class AlertDetail:
     evidence: list[Evidence]
     rectifications: list[Rectification]
     moves: list[AlertMove]
+    photos: dict[int, list[RectificationPhoto]]  # by rectification
+    rechecks: dict[int, Recheck]  # by rectification
+    cards: list[Card]
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """What a list is narrowed to beside its state; nothing when all is left out. ``overdue_at``: overdue by then."""
+
+    tier: int | None = None
+    kind: str | None = None
+    site_part: str = ""
+    region_id: int | None = None
+    overdue_at: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.tier is not None:
+            found.append(Alert.tier == self.tier)
+        if self.kind:
+            found.append(Alert.kind == self.kind)
+        if self.overdue_at is not None:
+            found += [Alert.state.in_(sorted(WITH_SITE)), Alert.deadline_at < self.overdue_at]
+        if self.site_part or self.region_id is not None:
+            found.append(Alert.site_id.in_(self._sites()))
+        return found
+
+    def _sites(self) -> Select[int]:
+        sites = select(Site.id).where(Site.name.contains(self.site_part, autoescape=True))
+        if self.region_id is None:
+            return sites
+        below = select(Region.id).where(Region.path.contains(f"/{self.region_id}/"))
+        return sites.where(Site.region_id.in_(below))
+
+
+EVERYTHING = Narrowing()
 
 
 def _visible(viewer: User) -> Select[Alert]:
@@ -37,10 +75,15 @@ def visible_alert(db: Session, viewer: User, alert_id: int) -> Alert | None:
 
 
 def list_alerts(
-    db: Session, viewer: User, state: str | None = None, limit: int = 50, before: int | None = None
+    db: Session,
+    viewer: User,
+    state: str | None = None,
+    limit: int = 50,
+    before: int | None = None,
+    narrowing: Narrowing = EVERYTHING,
 ) -> list[Alert]:
     """Newest first; *before* is the id to go on from."""
-    query = _visible(viewer).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX))
+    query = _visible(viewer).where(*narrowing.conditions()).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX))
     if state is not None:
         query = query.where(Alert.state == state)
     if before is not None:
@@ -48,10 +91,10 @@ def list_alerts(
     return list(db.scalars(query))
 
 
-def counts(db: Session, viewer: User) -> dict[str, int]:
+def counts(db: Session, viewer: User, narrowing: Narrowing = EVERYTHING) -> dict[str, int]:
     """Alerts per state."""
-    query = select(Alert.state, func.count()).where(within(viewer, Alert.site_id)).group_by(Alert.state)
-    return {row[0]: row[1] for row in db.execute(query)}
+    mine = (within(viewer, Alert.site_id), *narrowing.conditions())
+    return {row[0]: row[1] for row in db.execute(select(Alert.state, func.count()).where(*mine).group_by(Alert.state))}
 
 
 def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
@@ -63,12 +106,21 @@ def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
     people = (joinedload(Rectification.submitted_by), joinedload(Rectification.decided_by))
     rectifications = select(Rectification).options(*people).where(Rectification.alert_id == alert.id)
     moves = select(AlertMove).options(joinedload(AlertMove.user)).where(AlertMove.alert_id == alert.id)
+    own = select(Rectification.id).where(Rectification.alert_id == alert.id)
+    photos: dict[int, list[RectificationPhoto]] = {}
+    of_own = select(RectificationPhoto).where(RectificationPhoto.rectification_id.in_(own))
+    for photo in db.scalars(of_own.order_by(RectificationPhoto.id)):
+        photos.setdefault(photo.rectification_id, []).append(photo)
+    rechecks = select(Recheck).where(Recheck.alert_id == alert.id).order_by(Recheck.id)
     return AlertDetail(
         alert,
         db.get_one(Box, alert.box_id),
         [item for item in db.scalars(evidence.order_by(Evidence.role)) if may_open(viewer, item)],
         list(db.scalars(rectifications.order_by(Rectification.id))),
         list(db.scalars(moves.order_by(AlertMove.id))),
+        photos,
+        {item.rectification_id: item for item in db.scalars(rechecks)},
+        list(db.scalars(select(Card).where(Card.alert_id == alert.id).order_by(Card.id))),
     )
 
 
@@ -100,7 +152,7 @@ def box_stats(db: Session, box_id: str) -> dict[str, int]:
                 StoredBatch.box_id == box_id, StoredBatch.lane == lane
             )
         ).one()
-        stats[f"{lane}_batches"], stats[lane] = row[0], row[1]
+        stats[f"{lane}_batches"], stats[lane] = row[0], int(row[1])  # PostgreSQL sums to a decimal
     for name, table in (("alerts", Alert), ("evidence", Evidence)):
         stats[name] = db.scalar(select(func.count()).select_from(table).where(table.box_id == box_id)) or 0
     return stats

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from server.app import create_app
 from server.database import migrate
+from server.production import check_production
 from server.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -40,6 +41,7 @@ def serve(
         raise ValueError("beyond this machine the centre is served over TLS only; give --tls-cert and --tls-key")
     if bool(tls_cert) != bool(tls_key):
         raise ValueError("--tls-cert and --tls-key belong together")
+    check_production(settings, demo_broker_port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
         migrate(settings)  # here, so that a broken record is told in one line

@@ -40,14 +40,15 @@ logger = logging.getLogger(__name__)
 RECORDS_MAX = 2_500  # the centre stores them in one transaction, which others wait for
 BACKOFF_S_MAX = 30.0
 IDLE_S = 5.0  # how long new work may wait if a wake-up was missed
-LIVE_INTERVAL_S = 0.7  # readings of so long share a batch
+LIVE_INTERVAL_S = 0.9  # readings of so long share a request: most of what an idle box costs
+LIVE_INTERVAL_S_BUSY = 0.5  # beside a backlog each request takes longer, and the box is not idle anyway
 BACKFILL_SHARE = 0.8  # of the time; the rest is the centre's and the line's to breathe
 ASK_MISSING_S = 600.0
 Result = TypeVar("Result")
 
 
 class Forwarder:
-    """Run `run()` as a task; call `wake()` after each commit."""
+    """Run `run()` as a task; call `wake_for_records()` after each commit, `wake()` for new evidence."""
 
     def __init__(
         self,
@@ -86,9 +87,14 @@ class Forwarder:
         return self._reach.failures_ever
 
     def wake(self) -> None:
-        """Say that there is something new to send."""
+        """Say that there is something new to send, whatever it is."""
         for work in self._work.values():
             work.set()
+
+    def wake_for_records(self) -> None:
+        """Say that records were committed: the other two senders need not look each time, of which a box has many."""
+        self._work["events"].set()
+        self._work["live"].set()
 
     async def run(self) -> None:
         """Forward until cancelled."""
@@ -133,6 +139,8 @@ class Forwarder:
                 await _wait_for(work, IDLE_S)
 
     async def _send_events(self, uplink: Uplink) -> bool:
+        if not self._outbox.has_waiting("events"):
+            return False
         return await self._send_some(uplink, await self._pending("events"), urgent=True) > 0
 
     async def _send_live(self, uplink: Uplink) -> bool:
@@ -146,11 +154,14 @@ class Forwarder:
             batches = await self._pending("readings", after_id=newest)
         sent = await self._send_some(uplink, batches)
         if sent:
-            await asyncio.sleep(max(0.0, self._live_interval_s - (time.monotonic() - started_s)))
+            interval_s = self._live_interval_s
+            if not self._backlog_empty:
+                interval_s = min(interval_s, LIVE_INTERVAL_S_BUSY)
+            await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - started_s)))
         return sent > 0
 
     async def _send_backfill(self, uplink: Uplink) -> bool:
-        batches = await self._pending("readings", seal=False)
+        batches = await self._pending("readings", seal=False) if self._outbox.has_waiting("readings") else []
         batches = [batch for batch in batches if batch.id <= self._live_after_id]
         self._backlog_empty = not batches
         started_s = time.monotonic()

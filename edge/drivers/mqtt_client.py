@@ -30,7 +30,7 @@ from edge.drivers.mqtt_socket import ThriftyClient
 from edge.drivers.port_counts import PortCounts
 
 logger = logging.getLogger(__name__)
-RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.5, 30.0
+RECONNECT_S_FIRST, RECONNECT_S_MAX = 0.1, 30.0  # soon: what comes while the box is away, only the broker has
 CONNECT_TIMEOUT_S = 5.0
 GREETING_S_MAX = 10.0  # from CONNECT to CONNACK
 MISC_INTERVAL_S = 1.0
@@ -171,10 +171,14 @@ class MqttSession:
             self._ended.set()
 
     def _read(self) -> None:
+        began = self._received
         for _ in range(READ_PACKETS_MAX):
             if not self._reading:
                 return
             before = self._received
+            if before - began >= READ_PACKETS_MAX:
+                asyncio.get_running_loop().call_soon(self._read)
+                break
             try:
                 result = self._client.loop_read()
             except _MALFORMED as error:

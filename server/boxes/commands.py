@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from server.audit import Actor, note
+from server.boxes.second_looks import asked_of, take_second_look
 from server.models import Box
 from server.models_boxes import BoxCommand
 from telemetry.commands import COMMANDS_MAX, KIND, Call, Command, CommandKind
@@ -81,18 +82,21 @@ def waiting(db: Session, box_id: str, now: datetime) -> list[BoxCommand]:
 
 def offered(db: Session, call: Call, now: datetime) -> list[Command]:
     """The commands for an answer: what waits, without what the box is doing or has done already."""
-    return [
+    queued = [
         Command.model_validate(
             {"command_id": row.id, "kind": row.kind, "arguments": row.arguments, "expires_at": row.expires_at}
         )
         for row in waiting(db, call.box_id, now)
-        if row.id not in call.known
-    ][:COMMANDS_MAX]
+    ]
+    found = [*asked_of(db, call.box_id, now), *queued]
+    return [command for command in found if command.command_id not in call.known][:COMMANDS_MAX]
 
 
 def take_result(db: Session, box: Box, event: Event) -> None:
     """The box told what became of a command; the first word counts."""
     if event.type != "box_status" or event.data.get("kind") != KIND:
+        return
+    if take_second_look(db, box, event, datetime.now(UTC)):
         return
     row = db.get(BoxCommand, str(event.data.get("command_id")))
     state = event.data.get("status")

@@ -22,11 +22,11 @@ from server.boxes.commands import expire
 from server.boxes.settings import BoxSettings
 from server.database import writing
 from server.ingest import open_alert
+from server.life_cycle.record import tell
 from server.live import Change
 from server.models import Alert, Box
 from server.models_boxes import BoxSilence, CentreWatch
 from server.models_notification import VendorSource
-from server.notification.outbox import queue_notices
 from telemetry.messages import Event
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _end_those_that_spoke(db: Session) -> list[Alert]:
         db.delete(silence)
         action = "box.speaks" if spoke else "box.not_waited_for"
         note(db, SYSTEM, action, ("box", box.id), {"incident_id": silence.incident_id}, site_id=box.site_id)
-        queue_notices(db, alert, "end")
+        tell(db, alert, "end")
         ended.append(alert)
     return ended
 

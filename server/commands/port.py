@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,19 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def take_data(parser: argparse.ArgumentParser, *, series: bool = False, as_json: bool = False) -> None:
-    """Arguments for a command on the record: its folder; on request the settings of the series, and ``--json``."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of the record")
+    """Arguments for a command on the record: its folder and its settings, which the environment may name as well.
+
+    On request the settings of the series, and ``--json``.
+    """
+    data = os.environ.get("BRIGHTLINE_DATA")
+    parser.add_argument(
+        "--data", type=Path, required=data is None, default=data and Path(data), help="folder of the record"
+    )
+    settings = os.environ.get("BRIGHTLINE_SETTINGS")
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", default=settings and Path(settings),
+        help="database, pictures and mode; else DATA/centre.yaml, else all of it in DATA",
+    )  # fmt: skip
     if series:
         parser.add_argument(
             "--series", type=Path, metavar="FILE", help="its settings; else DATA/series.yaml, else the record"
@@ -30,8 +42,8 @@ def take_data(parser: argparse.ArgumentParser, *, series: bool = False, as_json:
 
 
 def need_record(settings: Settings) -> None:
-    """Raises ValueError where no centre was ever served."""
-    if not (settings.data_dir / "record.sqlite").exists():
+    """Raises ValueError where no centre was ever served; a record in PostgreSQL is told by its tables, later."""
+    if settings.database.type == "sqlite" and not (settings.data_dir / "record.sqlite").exists():
         raise ValueError(f"{settings.data_dir} holds no record; give the folder of brightline-server serve")
 
 

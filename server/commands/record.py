@@ -83,15 +83,18 @@ def _verify(settings: Settings, args: argparse.Namespace) -> int:
 def _verified(settings: Settings, report: Path | None) -> Verification | ReportVerification:
     from sqlalchemy.orm import Session
 
-    from server.blobs import FolderBlobStore
+    from server.blobs import open_blobs
     from server.database import check_revision
     from server.reports.verification import verify_report_file
     from server.series.stores import open_store
     from server.verify import verify
 
     need_record(settings)
-    blobs = FolderBlobStore(settings.blob_dir)
-    with opened(settings, migrated=False) as engine, Session(engine) as db:
+    with (
+        closing(open_blobs(settings)) as blobs,
+        opened(settings, migrated=False) as engine,
+        Session(engine) as db,
+    ):
         check_revision(engine)
         if report:
             return verify_report_file(db, blobs, report.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from server.commands.port import Commands, take_data
@@ -11,11 +12,12 @@ from server.settings import Settings
 
 def register(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="serve the centre")
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8000, help="0 = a free one")
+    serve.add_argument("--host", default=os.environ.get("BRIGHTLINE_HOST", "127.0.0.1"))
+    serve.add_argument("--port", type=int, default=os.environ.get("BRIGHTLINE_PORT", "8000"), help="0 = a free one")
     serve.add_argument("--insecure-cookies", action="store_true", help="plain HTTP to this machine itself only")
-    serve.add_argument("--tls-cert", type=Path, help="certificate chain in PEM")
-    serve.add_argument("--tls-key", type=Path, help="its private key in PEM")
+    for name, about in (("cert", "certificate chain in PEM"), ("key", "its private key in PEM")):
+        default = os.environ.get(f"BRIGHTLINE_TLS_{name.upper()}")
+        serve.add_argument(f"--tls-{name}", type=Path, default=default, help=about)
     serve.add_argument("--demo-broker", type=int, metavar="PORT", help="embedded MQTT broker, for the demo only")
     take_data(serve, series=True)
     serve.set_defaults(run=_serve)

@@ -1,4 +1,4 @@
-"""Alembic's entry: migrates the database that `server.database.migrate` names."""
+"""Alembic's entry: migrates the database that `server.database.migrate` names, on PostgreSQL one replica at a time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,28 @@ from sqlalchemy import create_engine
 
 import server.models_audit
 import server.models_boxes
+import server.models_life_cycle
 import server.models_notification
-import server.series.models  # noqa: F401 - its tables belong to the metadata
+import server.series.models
+import server.work  # noqa: F401 - their tables belong to the metadata
 from server.models_uplink import Base
+from server.postgres import MIGRATION_LOCK, connect_arguments
+from server.settings import PostgresRecord, Settings
 
-url = context.config.attributes.get("url")
-assert url is not None, "run migrations through brightline-server migrate"
-engine = create_engine(url)
+settings = context.config.attributes.get("settings")
+assert isinstance(settings, Settings), "run migrations through brightline-server migrate"
+record = settings.database
+postgres = isinstance(record, PostgresRecord)
+if isinstance(record, PostgresRecord):
+    # a migration may take long, and so may the wait for the replica that migrates
+    patient = record.model_copy(update={"statement_timeout_s": 0, "lock_timeout_s": 0})
+    engine = create_engine(record.sqlalchemy_url, connect_args=connect_arguments(patient))
+else:
+    engine = create_engine(settings.database_url)
 with engine.connect() as connection:
+    if postgres:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        connection.commit()  # the lock belongs to the connection, which ends below
     context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from server.models import Alert, Site
 from server.models_notification import AlertChange, EventDesk, Notification, NotificationChannel
-from server.notification.recipients import recipients
+from server.notification.recipients import UPWARDS, recipients
 from server.notification.rules import Delivery, Rules
 from server.notification.timing import URGENT_TIER, due_at, held_flap
 
@@ -62,6 +62,7 @@ def _as_it_is(alert: Alert, site: Site) -> dict[str, Any]:
         "opened_at": alert.opened_at.isoformat(),
         "ended_at": alert.ended_at.isoformat() if alert.ended_at else None,
         "deadline_at": alert.deadline_at.isoformat(),
+        "level": alert.level,
     }
 
 
@@ -123,7 +124,9 @@ def _channels(db: Session, change: AlertChange, site: Site, rules: Rules) -> dic
     for rule in rules.notices:
         if not rule.fits(change.tier, change.data["kind"], change.change):
             continue
-        level = rules.routing[change.tier] if rule.tell == "regulator" else None
+        level = None
+        if rule.tell == "regulator":  # an overdue alert has climbed above the level of its tier
+            level = max(rules.routing[change.tier], change.data.get("level", "station"), key=UPWARDS.index)
         people = [user.id for user in recipients(db, site, rule.roles, level)]
         query = select(NotificationChannel.id).where(
             NotificationChannel.user_id.in_(people),

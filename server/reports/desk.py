@@ -25,6 +25,7 @@ from server.reports.ledger import (
     ActRefused,
     DocumentLost,
     Move,
+    keep_files,
     load_document,
     make_correction,
     next_edition,
@@ -141,8 +142,8 @@ def sign(state: AppState, user: User, wanted: Wanted, seen_sha256: str, note: st
 
 def _store(state: AppState, site: Site, user: User, document: Document, remote: str) -> Document:
     """Make the files outside the transaction that writes, then put them on record."""
-    files = make_files(document)
-    transact(state, lambda db: store_edition(db, state.blobs, site, user, document, files, remote))
+    files = keep_files(state.blobs, make_files(document))
+    transact(state, lambda db: store_edition(db, site, user, document, files, remote))
     return document
 
 

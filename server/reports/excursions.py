@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from server.models import Alert, AlertMove, Rectification, User
+from server.models_life_cycle import RectificationPhoto
 from server.reports.document import Action, Excursion
 
 EXCURSIONS_MAX = 1000
@@ -87,9 +88,16 @@ def _actions(db: Session, alert_ids: Sequence[int]) -> dict[int, list[Action]]:
         .options(joinedload(AlertMove.user))
         .where(AlertMove.alert_id.in_(alert_ids), AlertMove.user_id.is_not(None))
     )
-    photos = select(Rectification.alert_id, Rectification.photo_sha256).where(Rectification.alert_id.in_(alert_ids))
+    photos = (  # the first of each rectification
+        select(Rectification.alert_id, RectificationPhoto.rectification_id, RectificationPhoto.photo_sha256)
+        .join(Rectification, Rectification.id == RectificationPhoto.rectification_id)
+        .where(Rectification.alert_id.in_(alert_ids))
+    )
+    first: dict[tuple[int, int], str] = {}
+    for alert_id, rectification_id, photo in db.execute(photos.order_by(RectificationPhoto.id)):
+        first.setdefault((alert_id, rectification_id), photo)
     waiting: dict[int, list[str]] = {}
-    for alert_id, photo in db.execute(photos.order_by(Rectification.id)):
+    for (alert_id, _), photo in sorted(first.items()):
         waiting.setdefault(alert_id, []).append(photo)
     found: dict[int, list[Action]] = {}
     for move in db.scalars(moves.order_by(AlertMove.id)):

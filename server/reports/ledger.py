@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from server.audit import note, person
-from server.blobs import FolderBlobStore
+from server.blob_port import BlobDamaged, BlobStore
 from server.models import Site, User
 from server.policy import Permission, may
 from server.reports import sensors
@@ -35,6 +35,7 @@ from server.reports.models import ReportEntry, ReportFile, SignedReport
 
 Move = Literal["sign", "review", "correct"]
 Files = Mapping[tuple[str, str], bytes]  # (format, language; "" where it has none) → bytes
+KeptFiles = Mapping[tuple[str, str], tuple[str, int]]  # the same → SHA-256 and size in bytes
 DONE: dict[Move, EntryMove] = {"sign": "signed", "review": "reviewed", "correct": "corrected"}
 MAY: dict[Move, Permission] = {"sign": "report.sign", "review": "report.review", "correct": "report.correct"}
 FOLLOWS: dict[Move, frozenset[str]] = {
@@ -126,10 +127,15 @@ def _celsius(text: str) -> float | None:
     return value if -273.15 <= value <= 1000 else None
 
 
+def keep_files(blobs: BlobStore, files: Files) -> KeptFiles:
+    """Keep the files before the transaction that names them: the store may be far, and writers wait."""
+    return {key: (blobs.put(data), len(data)) for key, data in files.items()}
+
+
 def store_edition(
-    db: Session, blobs: FolderBlobStore, site: Site, user: User, document: Document, files: Files, remote_addr: str
+    db: Session, site: Site, user: User, document: Document, files: KeptFiles, remote_addr: str
 ) -> SignedReport:
-    """Put the newest edition and its files on record; raises ActRefused when somebody was quicker."""
+    """Put the newest edition and its kept files on record; raises ActRefused when somebody was quicker."""
     report = db.scalar(select(SignedReport).where(SignedReport.number == document.number))
     if document.edition == 1:
         if report is not None:
@@ -150,12 +156,11 @@ def store_edition(
         db.flush()
     except IntegrityError as error:
         raise ActRefused("changed") from error
-    for (format_, language), data in sorted(files.items()):
-        digest = blobs.put(data)
+    for (format_, language), (digest, size_bytes) in sorted(files.items()):
         db.add(
             ReportFile(
                 report_id=report.id, edition=entry.edition, format=format_, language=language, sha256=digest,
-                size_bytes=len(data),
+                size_bytes=size_bytes,
             )
         )  # fmt: skip
     actor = person(user, remote_addr)
@@ -182,7 +187,7 @@ class DocumentLost(Exception):
     """A signed report whose file is missing or changed; the message says which."""
 
 
-def load_document(db: Session, blobs: FolderBlobStore, report: SignedReport, edition: int | None = None) -> Document:
+def load_document(db: Session, blobs: BlobStore, report: SignedReport, edition: int | None = None) -> Document:
     """An edition, the newest by default, from its JSON file; raises DocumentLost."""
     query = select(ReportFile).where(ReportFile.report_id == report.id, ReportFile.format == "json")
     if edition is not None:
@@ -193,16 +198,15 @@ def load_document(db: Session, blobs: FolderBlobStore, report: SignedReport, edi
     return read_document(read_file(blobs, report, file))
 
 
-def read_file(blobs: FolderBlobStore, report: SignedReport, file: ReportFile) -> bytes:
+def read_file(blobs: BlobStore, report: SignedReport, file: ReportFile) -> bytes:
     """The bytes of a file as they were signed; raises DocumentLost."""
     name = f"report {report.number} edition {file.edition} {file.format} {file.language}".rstrip()
     try:
-        data = blobs.get(file.sha256)
+        return blobs.get(file.sha256)
     except KeyError:
         raise DocumentLost(f"{name}: its bytes are missing") from None
-    if sha256(data).hexdigest() != file.sha256:
-        raise DocumentLost(f"{name}: its bytes were changed")
-    return data
+    except BlobDamaged:
+        raise DocumentLost(f"{name}: its bytes were changed") from None
 
 
 def read_document(data: bytes) -> Document:

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
+from server.dialects import write_rows
 from server.models import StoredBatch
 from server.reports.models import BatchSource
 from telemetry.batch import Batch
 from telemetry.messages import Event, Lane
+
+_TABLE = cast(Table, BatchSource.__table__)
 
 
 class BatchRef(NamedTuple):
@@ -52,13 +55,11 @@ def spans_of(batch: Batch) -> dict[str, tuple[int, int]]:
 def index_batch(db: Session, batch_id: int, batch: Batch) -> None:
     """Add a stored batch to the index."""
     header = batch.header
-    for source_id, (first_ms, last_ms) in spans_of(batch).items():
-        db.add(
-            BatchSource(
-                batch_id=batch_id, source_id=source_id, box_id=header.box_id, lane=header.lane,
-                first_ms=first_ms, last_ms=last_ms,
-            )
-        )  # fmt: skip
+    rows = [
+        (batch_id, source_id, header.box_id, header.lane, first_ms, last_ms)
+        for source_id, (first_ms, last_ms) in spans_of(batch).items()
+    ]
+    write_rows(db, _TABLE, rows)
 
 
 def find_batches(

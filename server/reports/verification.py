@@ -9,7 +9,7 @@ from hashlib import sha256
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
-from server.blobs import FolderBlobStore
+from server.blob_port import BlobStore
 from server.i18n import LANGUAGES
 from server.reports.builder import ReportRefused, read_refs
 from server.reports.document import FIRST_PREVIOUS, Document, canonical
@@ -30,7 +30,7 @@ class ReportVerification:
     gaps: list[str] = field(default_factory=list)
 
 
-def verify_reports(db: Session, blobs: FolderBlobStore) -> ReportVerification:
+def verify_reports(db: Session, blobs: BlobStore) -> ReportVerification:
     """Check every signed report."""
     found = ReportVerification()
     if not inspect(db.connection()).has_table(SignedReport.__tablename__):
@@ -40,7 +40,7 @@ def verify_reports(db: Session, blobs: FolderBlobStore) -> ReportVerification:
     return found
 
 
-def verify_report_file(db: Session, blobs: FolderBlobStore, data: bytes) -> ReportVerification:
+def verify_report_file(db: Session, blobs: BlobStore, data: bytes) -> ReportVerification:
     """Check one file that somebody holds: whether it was signed here as it is, and all that it rests on."""
     found = ReportVerification()
     digest = sha256(data).hexdigest()
@@ -61,7 +61,7 @@ def verify_report_file(db: Session, blobs: FolderBlobStore, data: bytes) -> Repo
     return found
 
 
-def _verify_report(db: Session, blobs: FolderBlobStore, report: SignedReport, found: ReportVerification) -> None:
+def _verify_report(db: Session, blobs: BlobStore, report: SignedReport, found: ReportVerification) -> None:
     found.reports += 1
     document: Document | None = None
     previous = FIRST_PREVIOUS
@@ -91,7 +91,7 @@ def _verify_report(db: Session, blobs: FolderBlobStore, report: SignedReport, fo
 
 
 def _check_files(
-    blobs: FolderBlobStore, report: SignedReport, files: list[ReportFile], found: ReportVerification
+    blobs: BlobStore, report: SignedReport, files: list[ReportFile], found: ReportVerification
 ) -> bytes | None:
     """Check every file of one edition; the bytes of its JSON, or None when they cannot be trusted."""
     document = None

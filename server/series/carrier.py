@@ -10,21 +10,26 @@ import asyncio
 import logging
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from sqlalchemy import Engine, insert, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server.database import writing
 from server.series.journal import Portion, read_portion
 from server.series.models import SeriesCursor, SeriesProblem
 from server.series.port import POINTS_PER_WRITE_MAX, Point, Refused, SeriesStore
+from server.work import hold_duty, leave_duty, worker_name
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.5
+LEASE_S = 15.0
 BACKOFF_S_FIRST = 0.2
 BACKOFF_S_MAX = 30.0
 NAMED_PER_BATCH_MAX = 100
@@ -32,10 +37,14 @@ REASON_CHARACTERS_MAX = 512
 
 
 class Carrier:
-    """Moves one store's cursor. Several may run at once: of two that carried the same, one moves the cursor."""
+    """Moves one store's cursor. Of several replicas one carries at a time; were it two, one would move the cursor."""
 
     def __init__(self, engine: Engine, store: SeriesStore) -> None:
         self._engine = engine
+        self._worker = worker_name(engine)
+        self._on_duty = False
+        self._ask_again_s = 0.0
+        self._duty = f"series {sha256(store.name.encode()).hexdigest()[:32]}"
         self._store = store
         self._stopping = threading.Event()
 
@@ -70,6 +79,20 @@ class Carrier:
                 record_problems(db, self._store.name, portion, refused)
         return len(portion.points) + len(portion.unreadable)
 
+    def carry_on_duty(self) -> int:
+        """One portion if no other replica is carrying, else 0; raises as `carry` does."""
+        if time.monotonic() >= self._ask_again_s:  # not with every poll: each is a commit
+            with Session(writing(self._engine, beside=True)) as db, db.begin():
+                self._on_duty = hold_duty(db, self._duty, self._worker, LEASE_S)
+            self._ask_again_s = time.monotonic() + LEASE_S / 3
+        return self.carry() if self._on_duty else 0
+
+    def leave(self) -> None:
+        """Let another replica carry at once; the database may be gone already."""
+        if self._on_duty:
+            with suppress(SQLAlchemyError), Session(writing(self._engine, beside=True)) as db, db.begin():
+                leave_duty(db, self._duty, self._worker)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered; leaving waits for the call to the store that is under way, which has a time-out."""
@@ -80,6 +103,7 @@ class Carrier:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            await asyncio.to_thread(self.leave)
 
     async def run(self) -> None:
         """Carry until cancelled. A failure is told once and so is the recovery; between tries a full-jitter wait."""
@@ -89,7 +113,7 @@ class Carrier:
             try:
                 while True:
                     try:
-                        carried = await loop.run_in_executor(thread, self.carry)
+                        carried = await loop.run_in_executor(thread, self.carry_on_duty)
                     except Exception as error:  # noqa: BLE001 - the supervisor of this task: any fault becomes a retry
                         failures += 1
                         if failures == 1:

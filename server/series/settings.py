@@ -5,21 +5,16 @@ Without a file they are in the record itself. Problems are told as ``file: path:
 
 from __future__ import annotations
 
-import os
-import re
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
+from server.settings_file import read_yaml, secret_of
 from telemetry.server_url import check_server_url
 
 FILE_NAME = "series.yaml"
-FILE_BYTES_MAX = 64 * 1024
-SECRET_BYTES_MAX = 4096
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Url = Annotated[str, AfterValidator(check_server_url), Field(max_length=160)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_. /-]{0,63}$")]
 
@@ -36,10 +31,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class SqliteSeries(_Section):
+class RecordSeries(_Section):
     """In the record itself, written in the transaction that takes the batch."""
 
-    type: Literal["sqlite"] = "sqlite"
+    type: Literal["record", "sqlite"] = "record"  # sqlite: its name before the record could be in PostgreSQL
 
     @property
     def in_record(self) -> bool:
@@ -84,29 +79,16 @@ class Influx2Series(_Influx):
         return f"{self.type} {self.url} {self.bucket}"
 
 
-SeriesSettings = Annotated[SqliteSeries | Influx1Series | Influx2Series, Field(discriminator="type")]
-_ADAPTER: TypeAdapter[SqliteSeries | Influx1Series | Influx2Series] = TypeAdapter(SeriesSettings)
+SeriesSettings = Annotated[RecordSeries | Influx1Series | Influx2Series, Field(discriminator="type")]
+_ADAPTER: TypeAdapter[RecordSeries | Influx1Series | Influx2Series] = TypeAdapter(SeriesSettings)
 
 
-def load_series(given: Path | None, data_dir: Path) -> SqliteSeries | Influx1Series | Influx2Series:
+def load_series(given: Path | None, data_dir: Path) -> RecordSeries | Influx1Series | Influx2Series:
     """The settings in *given*, else in the data folder's ``series.yaml``, else the record; raises ValueError."""
     path = given or data_dir / FILE_NAME
     if given is None and not path.exists():
-        return SqliteSeries()
-    try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise ValueError(f"{path}: has more than {FILE_BYTES_MAX} bytes")
-    try:
-        data = yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ValueError(
-            f"{path}:{mark.line + 1 if mark else 1}: is no YAML"
-        ) from None  # not shown: it may hold a secret
+        return RecordSeries()
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise ValueError(f"{path}: must hold a type and its settings")
     for key in ("password", "token"):
@@ -126,23 +108,8 @@ def _place(where: tuple[int | str, ...]) -> str:
 
 
 def read_secret(reference: Any, path: Path, key: str) -> str:
-    """What ``{env: NAME}`` or ``{file: PATH}`` leads to; raises ValueError without showing it."""
-    if isinstance(reference, dict) and set(reference) == {"env"}:
-        name = str(reference["env"])
-        if not _VARIABLE.fullmatch(name):  # not shown: somebody may have put the secret itself here
-            raise ValueError(f"{path}: {key}: env takes the name of an environment variable: letters, digits and _")
-        if name not in os.environ:
-            raise ValueError(f"{path}: {key}: the environment has no variable {name}; set it for the service")
-        return os.environ[name]
-    if isinstance(reference, dict) and set(reference) == {"file"}:
-        try:
-            with (path.parent / str(reference["file"])).open("rb") as file:
-                raw = file.read(SECRET_BYTES_MAX + 1)
-            if len(raw) > SECRET_BYTES_MAX:
-                raise ValueError
-            return raw.decode().rstrip("\r\n")
-        except (OSError, ValueError):
-            raise ValueError(
-                f"{path}: {key}: the secret file cannot be read, or has over {SECRET_BYTES_MAX} bytes"
-            ) from None
-    raise ValueError(f"{path}: {key}: must be {{env: NAME}} or {{file: PATH}}; a secret does not stand in this file")
+    """What ``{env: NAME}`` or ``{file: PATH}`` leads to; raises ValueError with the place, without showing it."""
+    try:
+        return secret_of(reference, path.parent)
+    except ValueError as error:
+        raise ValueError(f"{path}: {key}: {error}") from None

@@ -6,21 +6,21 @@ import ssl
 from contextlib import nullcontext
 
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.database import writing
+from server.dialects import insert_new
 from server.models import StoredBatch
-from server.series import sqlite
+from server.series import record
 from server.series.carrier import record_problems
 from server.series.journal import read_portion
 from server.series.models import SeriesCursor
 from server.series.points import readings_of
 from server.series.port import SeriesStore
-from server.series.settings import Influx1Series, Influx2Series, SqliteSeries
-from server.series.sqlite import SqliteSeriesStore
+from server.series.record import RecordSeriesStore
+from server.series.settings import Influx1Series, Influx2Series, RecordSeries
 
-Settings = SqliteSeries | Influx1Series | Influx2Series
+Settings = RecordSeries | Influx1Series | Influx2Series
 
 CONNECTIONS_MAX = 8
 CONNECTION_WAIT_S_MAX = 2.0
@@ -28,9 +28,9 @@ CONNECTION_WAIT_S_MAX = 2.0
 
 def open_store(settings: Settings, engine: Engine, reading: Connection | None = None) -> SeriesStore:
     """The store; the caller closes it. With *reading*, a series in the record is read in that connection's snapshot."""
-    if isinstance(settings, SqliteSeries):
+    if isinstance(settings, RecordSeries):
         connect = engine.connect if reading is None else lambda: nullcontext(reading)
-        return SqliteSeriesStore(connect, writing(engine).begin)
+        return RecordSeriesStore(connect, writing(engine).begin)
     return open_influx(settings)
 
 
@@ -77,8 +77,8 @@ def ready(engine: Engine, settings: Settings, store: SeriesStore) -> None:
     with Session(writing(engine)) as db, db.begin():
         if not settings.in_record:
             newest = db.scalar(select(func.max(StoredBatch.id))) or 0
-            rows = [{"store": sqlite.NAME, "batch_id": newest}, {"store": store.name, "batch_id": 0}]
-            db.execute(insert(SeriesCursor).on_conflict_do_nothing(), [{**row, "generation": 0} for row in rows])
+            rows = [{"store": record.NAME, "batch_id": newest}, {"store": store.name, "batch_id": 0}]
+            insert_new(db, SeriesCursor, [{**row, "generation": 0} for row in rows])
             return
     while _fill_record(engine):
         pass
@@ -87,7 +87,7 @@ def ready(engine: Engine, settings: Settings, store: SeriesStore) -> None:
 def _fill_record(engine: Engine) -> bool:
     """One portion that the record's own series lacks, as ingest would have written it; whether there was one."""
     with Session(writing(engine)) as db, db.begin():
-        cursor = db.get(SeriesCursor, sqlite.NAME)
+        cursor = db.get(SeriesCursor, record.NAME)
         if cursor is None:
             return False
         portion = read_portion(db, cursor.batch_id)
@@ -95,7 +95,7 @@ def _fill_record(engine: Engine) -> bool:
             db.delete(cursor)
             return False
         for batch in portion.batches:
-            sqlite.insert_readings(db, batch.header.box_id, batch.header.boot_id, readings_of(batch))
-        record_problems(db, sqlite.NAME, portion, [])
+            record.insert_readings(db, batch.header.box_id, batch.header.boot_id, readings_of(batch))
+        record_problems(db, record.NAME, portion, [])
         cursor.batch_id = portion.last_id
         return True

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from server.database import writing
 from server.models import SeriesPoint, StoredBatch
 from server.models_uplink import UnsyncedPoint
-from server.series import sqlite
+from server.series import record
 from server.series.carrier import Carrier
 from server.series.journal import read_portions
 from server.series.models import SeriesCursor, SeriesProblem
@@ -43,7 +43,7 @@ def carried_to(db: Session, store_name: str) -> int | None:
     """The batch up to which a store is complete; None: it is always complete (the record's own)."""
     cursor = db.get(SeriesCursor, store_name) if has_cursors(db) else None
     if cursor is None:
-        return None if store_name == sqlite.NAME else 0
+        return None if store_name == record.NAME else 0
     return cursor.batch_id
 
 
@@ -52,14 +52,12 @@ def status_of(db: Session, store_name: str) -> SeriesStatus:
     position = carried_to(db, store_name)
     readings = select(func.count(), func.coalesce(func.sum(StoredBatch.count), 0)).where(StoredBatch.lane == "readings")
     total, _ = db.execute(readings).one()
-    behind, readings_behind = (
-        (0, 0) if position is None else db.execute(readings.where(StoredBatch.id > position)).one()
-    )
+    behind, in_them = (0, 0) if position is None else db.execute(readings.where(StoredBatch.id > position)).one()
     mine = select(SeriesProblem).where(SeriesProblem.store == store_name)
     refused = db.scalar(select(func.count()).select_from(mine.subquery())) or 0
     rows = db.scalars(mine.order_by(SeriesProblem.id.desc()).limit(PROBLEMS_SHOWN_MAX))
     problems = [f"batch {row.batch_id}: {_name(row)}: {row.reason}" for row in rows]
-    return SeriesStatus(store_name, position, total, behind, readings_behind, refused, problems)
+    return SeriesStatus(store_name, position, total, behind, int(in_them), refused, problems)
 
 
 def _name(problem: SeriesProblem) -> str:
@@ -95,9 +93,9 @@ def _rebuild_in_record(engine: Engine) -> list[str]:
     with Session(writing(engine)) as db, db.begin():
         db.execute(delete(SeriesPoint))
         db.execute(delete(UnsyncedPoint))  # filled again beside the points, for corrections still to come
-        db.execute(delete(SeriesCursor).where(SeriesCursor.store == sqlite.NAME))
+        db.execute(delete(SeriesCursor).where(SeriesCursor.store == record.NAME))
         for portion in read_portions(db):
             for batch in portion.batches:
-                sqlite.insert_readings(db, batch.header.box_id, batch.header.boot_id, readings_of(batch))
+                record.insert_readings(db, batch.header.box_id, batch.header.boot_id, readings_of(batch))
             problems += [f"batch {batch_id}: {reason}" for batch_id, reason in portion.unreadable.items()]
     return problems[:PROBLEMS_SHOWN_MAX]

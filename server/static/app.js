@@ -24,6 +24,11 @@ if (photo) {
   photo.addEventListener("change", () => {
     const preview = document.getElementById("preview");
     preview.hidden = photo.files.length === 0;
-    if (!preview.hidden) preview.src = URL.createObjectURL(photo.files[0]);
+    if (preview.hidden) return;
+    preview.src = URL.createObjectURL(photo.files[0]);
+    // a phone says when it made the file; in the site's time, as the form takes it
+    const time = document.getElementById("taken_at");
+    const parts = new Intl.DateTimeFormat("sv-SE", { timeZone: time.dataset.zone, dateStyle: "short", timeStyle: "short" });
+    time.value = parts.format(new Date(photo.files[0].lastModified)).replace(" ", "T");
   });
 }

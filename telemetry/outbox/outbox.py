@@ -333,6 +333,10 @@ class Outbox:
             return self.pending(lane, records_max=records_max, bytes_max=bytes_max, after_id=after_id, seal=seal)
         return found
 
+    def has_waiting(self, lane: Lane) -> bool:
+        """Whether sealed batches of a lane wait; needs neither the disk nor the lock."""
+        return self._store.waiting[lane].batches > 0
+
     def newest_id(self, lane: Lane) -> int:
         """The id of the batch sealed last in a lane, 0 if none waits."""
         with self._lock, self._faults("the outbox could not be asked"):

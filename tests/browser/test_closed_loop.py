@@ -169,6 +169,13 @@ def keep(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
+def prove(page: Page, photo: Path) -> None:
+    """Fill in what the page cannot know by itself; time and place it fills in."""
+    page.set_input_files("#photo", photo)
+    page.fill("input[name=person]", "王丽")
+    page.fill("input[name=scene]", "备餐间全景")
+
+
 def test_staff_send_a_photo_from_a_phone_and_the_regulator_closes_the_alert(
     centre: Centre, box: PlayedBox, browser: Browser, tmp_path: Path
 ) -> None:
@@ -184,7 +191,7 @@ def test_staff_send_a_photo_from_a_phone_and_the_regulator_closes_the_alert(
     box.no_mask("incident-mask")
     expect(staff.locator(".alert")).to_have_count(2)
     keep(staff, "2-list")
-    staff.get_by_text("温度异常").click()
+    staff.locator(".alert", has_text="温度异常").click()
     expect(staff.locator("svg.chart polyline")).to_have_count(1)
     keep(staff, "3-chart")
     staff.get_by_text("返回列表").click()
@@ -194,25 +201,47 @@ def test_staff_send_a_photo_from_a_phone_and_the_regulator_closes_the_alert(
     staff.click("#acknowledge")
     expect(staff.locator("#state")).to_have_text("已确认")
     assert not staff.locator("#accept").count(), "staff cannot accept their own repair"
-    staff.set_input_files("#photo", proof)
-    staff.fill("textarea[name=note]", "已佩戴口罩并培训")
+    staff.click("#start")
+    expect(staff.locator("#state")).to_have_text("整改中")
+    prove(staff, proof)
+    staff.fill("textarea[name=matter]", "已佩戴口罩并培训")
     expect(staff.locator("#preview")).to_be_visible()
+    assert staff.input_value("#taken_at"), "the phone says when it made the file"
+    assert staff.input_value("input[name=place]") == "备餐间"
     keep(staff, "4-phone")
     staff.click("#submit")
     expect(staff.locator("#state")).to_have_text("待审核")
+    expect(staff.locator(".look")).to_contain_text("正在复核")
 
     regulator = new_page(browser, {"width": 1200, "height": 900})
     centre.log_in(regulator, "regulator")
     regulator.locator(".alert", has_text="未戴口罩").click()
     expect(regulator.get_by_text("已佩戴口罩并培训").first).to_be_visible()
+    regulator.click("#push")
+    regulator.fill(".more[open] textarea", "请关注")
     keep(regulator, "5-review")
+    regulator.click("#do-push")
+    expect(regulator.locator(".history li").last).to_contain_text("直通负责人")
+    expect(regulator.locator(".history li").last).to_contain_text("现场抓拍 请关注")
     regulator.click("#accept")
     expect(regulator.locator("#state")).to_have_text("已关闭")
-    keep(regulator, "6-closed")
+    regulator.click("#reopen")
+    regulator.fill(".more[open] textarea", "又发现未戴口罩")
+    regulator.click("#do-reopen")
+    expect(regulator.locator("#state")).to_have_text("待处理")
+    regulator.click("#dismiss")
+    regulator.fill(".more[open] textarea", "海报上的人像")
+    regulator.click("#do-dismiss")
+    expect(regulator.locator("#state")).to_have_text("误报")
+    keep(regulator, "6-dismissed")
 
-    staff.goto(f"{centre.url}/?status=closed")
-    expect(staff.locator(".alert .pill")).to_have_text("已关闭")
-    keep(staff, "7-closed-phone")
+    staff.goto(f"{centre.url}/?status=dismissed")
+    expect(staff.locator(".alert .pill")).to_have_text("误报")
+    staff.click(".narrow summary")
+    staff.select_option("select[name=tier]", "1")
+    staff.click("#narrow")
+    expect(staff.locator(".alert")).to_have_count(0)
+    keep(staff, "7-narrowed-phone")
 
 
 def test_a_text_file_named_jpg_is_refused_on_the_page_with_the_reason(
@@ -224,7 +253,8 @@ def test_a_text_file_named_jpg_is_refused_on_the_page_with_the_reason(
     page = new_page(browser, PHONE, "en-GB")
     centre.log_in(page, "staff")
     page.locator(".alert").click()
-    page.set_input_files("#photo", fake)
+    prove(page, fake)
+    page.fill("textarea[name=matter]", "masks on")
     page.click("#submit")
     expect(page.get_by_role("alert")).to_contain_text("This file is not a JPEG, PNG or WebP photo")
     expect(page.locator("#state")).to_have_text("Open")

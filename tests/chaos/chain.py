@@ -11,10 +11,12 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from firmware_sim.numbered_publisher import topic_of
 from firmware_sim.programs import Programs
 from tests.edge.drivers.mosquitto import Mosquitto
+from tests.series_servers import PASSWORD, InfluxServer, free_port
 from tests.waiting import wait_for
 
 SITE = "阳光小学 食堂"
@@ -30,18 +32,10 @@ SENSOR = """\
 """
 
 
-def free_port() -> int:
-    """A loopback port that nobody has now."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 class Chain:
     """*timed*: the payloads carry their own time; *more* and *broker_more* are appended to the configurations of box
     and broker (*more* may begin with further sensors); *line_port* is where the box looks for the centre, if there is a
-    line in between."""
+    line in between; *influx* keeps the series instead of the record."""
 
     def __init__(
         self,
@@ -53,8 +47,10 @@ class Chain:
         line_port: int | None = None,
         more: str = "",
         broker_more: str = "",
+        influx: InfluxServer | None = None,
     ) -> None:
         self.folder = folder
+        self.influx = influx
         self.sensors = sensors
         self.programs = Programs(folder)
         self._since = 0  # where the broker's log stood when box or broker was started last
@@ -65,6 +61,10 @@ class Chain:
         url = f"http://127.0.0.1:{line_port or self.centre_port}"
         time = ", time_field: time" if timed else ""
         lines = [SENSOR.format(number=number, topic=topic_of(number), time=time) for number in range(sensors)]
+        if influx is not None:
+            self.data.mkdir(mode=0o700)
+            (self.data / "series.yaml").write_text(influx.settings(), "utf-8")
+            (self.data / "password").write_text(PASSWORD, "utf-8")
         self.config.write_text(
             HEAD.format(url=url, port=self.broker.port) + "sensors:\n" + "".join(lines) + more, "utf-8"
         )
@@ -96,7 +96,13 @@ class Chain:
         self.programs.start("box", "edge.cli", "run", str(self.config), announces=False, **environment)
 
     def kill_and_restart(self, name: str) -> None:
-        """SIGKILL to ``box``, ``centre`` or ``broker``; it is started again at once and not waited for."""
+        """SIGKILL to ``box``, ``centre``, ``broker`` or ``influx``; it is started again at once and not waited for,
+        but for the database: without it nothing can be judged."""
+        if name == "influx":
+            assert self.influx is not None
+            self.influx.kill()
+            self.influx.start()
+            return
         if name == "broker":
             self.broker.kill()
             self._since = len(self._broker_log())
@@ -123,7 +129,11 @@ class Chain:
             return db.execute(query).fetchall()
 
     def stored_values(self) -> list[tuple[str, int]]:
-        """(sensor, number) of each stored point that has a value, one entry a point."""
+        """(sensor, number) of each point in the series store that has a value, one entry a point."""
+        if self.influx is not None:
+            (found,) = self.influx.query('SELECT "value" FROM "reading" GROUP BY "sensor_id"')
+            series: list[dict[str, Any]] = found.get("series", [])  # type: ignore[assignment]
+            return [(item["tags"]["sensor_id"], round(row[1])) for item in series for row in item["values"]]
         points = self.rows("SELECT sensor_id, value FROM series_point WHERE value IS NOT NULL")
         return [(str(sensor), round(float(str(value)))) for sensor, value in points]
 

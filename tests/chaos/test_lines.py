@@ -7,9 +7,10 @@ from pathlib import Path
 
 from firmware_sim.numbered_publisher import NumberedPublisher
 from tests.chaos.bad_line import BadLine
-from tests.chaos.chain import free_port, running_chain
+from tests.chaos.chain import running_chain
 from tests.chaos.chance import seeded
 from tests.chaos.publishing import check, publishing
+from tests.series_servers import free_port
 from tests.waiting import wait_for
 
 SENSORS = 8

@@ -106,13 +106,13 @@ def test_only_what_was_stamped_just_now_by_the_wall_clock_is_put_into_the_boxs_t
     kernel.synced, kernel.wrong_by_s = False, YEAR_S
     wall = datetime.fromtimestamp(TRUE_S + YEAR_S, UTC)
     reading = Reading(sensor_id="s", quantity="t", value=1, unit="", observed_at=wall, clock_synced=False)
-    mended = clock.restamp(reading)
+    (mended,) = clock.restamp([reading])
     assert (mended.observed_at.timestamp(), mended.clock_synced) == (pytest.approx(TRUE_S), True)
     own = reading.model_copy(update={"observed_at": wall - timedelta(hours=1)})
-    assert clock.restamp(own) is own
+    assert clock.restamp([own])[0] is own
     kernel.wrong_by_s = 0.0
     right = reading.model_copy(update={"observed_at": datetime.fromtimestamp(TRUE_S, UTC)})
-    assert clock.restamp(right) is right
+    assert clock.restamp([right])[0] is right
 
 
 def test_the_centre_is_told_the_offset_together_with_the_moved_timers() -> None:

@@ -35,7 +35,7 @@ def test_counters_follow_what_was_kept_delivered_and_lost(tmp_path: Path) -> Non
     with make(tmp_path, readings_bytes_max=4_000) as outbox:
         spool = EvidenceSpool(tmp_path / "spool")
         forwarder = Forwarder(outbox, spool, "https://centre.example")
-        collector = BoxCollector(outbox, Recorder(outbox, forwarder.wake), forwarder, spool, BoxClock())
+        collector = BoxCollector(outbox, Recorder(outbox, forwarder.wake_for_records), forwarder, spool, BoxClock())
         with serving_metrics(collector, 0, ports.append):
             before = scrape(ports[0])
             for number in range(40):

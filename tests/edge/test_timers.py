@@ -58,6 +58,20 @@ def test_a_timer_of_the_boot_before_neither_fires_early_nor_is_lost_when_this_bo
     assert kinds(after, warm(AT + timedelta(seconds=DELAY_S), synced=True)) == ["excursion_opened"]
 
 
+def test_what_was_told_to_be_saved_is_what_the_desk_holds_after_each_reading() -> None:
+    watched, saved = desk(), dict(desk().state())
+    readings = [warm(AT + timedelta(seconds=second), synced=True) for second in (0, 1, 700)]
+    readings += [item.model_copy(update={"value": 3.0}) for item in readings[:1]]
+    readings += [item.model_copy(update={"value": None, "quality": "bad", "reason": "x"}) for item in readings * 2]
+    for reading in readings:
+        before = watched.state()
+        watched.feed(reading)
+        saved |= {key: str(value) for key, value in watched.changes(before).items()}
+        assert dict(desk(saved).state()) == saved == dict(watched.state())
+    watched.go_back(desk().state())
+    assert watched.state() == desk().state()
+
+
 def test_the_mark_of_a_wrong_clock_outlives_a_restart() -> None:
     watched = desk(saved_after(warm(AT - YEAR, synced=False)))
     watched.shift(ClockStep(YEAR.total_seconds(), first=True))

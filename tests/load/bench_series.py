@@ -31,7 +31,7 @@ from server.series.carrier import Carrier
 from server.series.journal import read_portions
 from server.series.line_protocol import lines_of
 from server.series.port import POINTS_PER_WRITE_MAX, Point
-from server.series.settings import Influx1Series, SqliteSeries
+from server.series.settings import Influx1Series, RecordSeries
 from server.series.stores import open_store, ready
 from server.series.upkeep import rebuild
 from server.settings import Settings
@@ -141,8 +141,8 @@ def bench(folder: Path, readings: int) -> dict[str, dict[str, float]]:
             found["influxdb_own_write_gzip"] = measure(
                 lambda: write_bodies(server, packed, {"content-encoding": "gzip"}), readings, server.process.pid
             )
-        with closing(open_store(SqliteSeries(), engine)) as store:
-            found["rebuild_in_record"] = measure(lambda: rebuild(engine, SqliteSeries(), store), readings, None)
+        with closing(open_store(RecordSeries(), engine)) as store:
+            found["rebuild_in_record"] = measure(lambda: rebuild(engine, RecordSeries(), store), readings, None)
         return found
     finally:
         server.stop()

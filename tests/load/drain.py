@@ -84,7 +84,7 @@ async def drain(outbox: TimedOutbox, folder: Path, url: str) -> dict[str, float]
     outbox.begin_live()
     backlog = outbox.status().lanes["readings"].pending_records
     forwarder = Forwarder(outbox, EvidenceSpool(folder / "spool"), url)
-    recorder = Recorder(outbox, forwarder.wake)
+    recorder = Recorder(outbox, forwarder.wake_for_records)
     stop = asyncio.Event()
     started_s, cpu_s = time.monotonic(), time.process_time()
     tasks = [asyncio.create_task(forwarder.run()), asyncio.create_task(recorder.run())]

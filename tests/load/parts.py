@@ -20,6 +20,7 @@ from server.database import make_engine, migrate, writing
 from server.deps import AppState
 from server.models import Box
 from server.settings import Settings
+from server.turns import Turns
 from telemetry.batch import FIRST_PREVIOUS, BatchHeader, seal_batch, sha256_hex
 from telemetry.messages import Reading
 from telemetry.outbox import Outbox
@@ -73,7 +74,7 @@ def bench_ingest(folder: Path, per_batch: int, batches: int, requests: int) -> d
             raw = seal_batch(header, readings(per_batch, after), SIGNER)
             previous, body, after = sha256_hex(raw), body + raw, after + per_batch
         bodies.append(body)
-    state = cast(AppState, SimpleNamespace(engine=engine))
+    state = cast(AppState, SimpleNamespace(engine=engine, settings=settings, turns=Turns()))
     found = rate(after, lambda: [box_api._store(state, body) for body in bodies])
     engine.dispose()
     return found

@@ -63,7 +63,7 @@ async def run_box(outbox: Outbox, machine: Machine, spool: EvidenceSpool, url: s
     """Ten readings by the wrong clock with a restart in between, then NTP, then ten more."""
     forwarder = Forwarder(outbox, spool, url, live_interval_s=0.05)
     clock = machine.clock(None)
-    recorder = Recorder(outbox, forwarder.wake, synced=lambda: clock.synced())  # noqa: PLW0108 - the clock is replaced below
+    recorder = Recorder(outbox, forwarder.wake_for_records, synced=lambda: clock.synced())  # noqa: PLW0108 - the clock is replaced below
 
     async def record(events: Sequence[Event], state: dict[str, str | None]) -> None:
         await recorder.record(events=events, state=state)

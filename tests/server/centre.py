@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import select
 import signal
 import sqlite3
@@ -16,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 from sqlalchemy.orm import Session
 
 from server.accounts import add_user, ensure_site, make_enrolment_code
 from server.database import make_engine, writing
-from server.settings import Settings
+from server.settings import Settings, load_settings
 from telemetry.batch import FIRST_PREVIOUS, BatchHeader, Record, seal_batch, sha256_hex
 from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.messages import Event, Lane, Reading
@@ -29,6 +32,7 @@ from telemetry.signing import Signer
 ROOT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WAIT_S = 30.0
+START_S = 60.0  # two that start at once on a busy machine
 PASSWORD = "a long enough password"
 
 
@@ -48,10 +52,13 @@ def run_cli(*args: str, text: str = "", check: bool = True) -> subprocess.Comple
 
 
 class Centre:
-    """`brightline-server serve` on a free port."""
+    """`brightline-server serve` on a free port; *settings* is what stands in its centre.yaml, if anything does."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, settings: str = "") -> None:
         self.data = data
+        if settings:
+            data.mkdir(parents=True, exist_ok=True)
+            (data / "centre.yaml").write_text(settings, "utf-8")
         self.people: list[Person] = []
         self._start()
 
@@ -72,7 +79,9 @@ class Centre:
             cwd=ROOT,
         )
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], WAIT_S)
+        ready, _, _ = select.select([self.process.stdout], [], [], START_S)
+        if not ready:
+            self.kill()
         assert ready, "the centre did not say that it serves"
         self.url = json.loads(self.process.stdout.readline())["url"]
 
@@ -98,10 +107,15 @@ class Centre:
     @contextmanager
     def _database(self) -> Iterator[Session]:
         """The record beside the running centre, as its administrator's commands see it."""
-        engine = make_engine(Settings(data_dir=self.data))
+        engine = make_engine(self.settings)
         with Session(writing(engine)) as db, db.begin():
             yield db
         engine.dispose()
+
+    @property
+    def settings(self) -> Settings:
+        file = load_settings(None, self.data)
+        return Settings(data_dir=self.data, mode=file.mode, database=file.database, blobs=file.blobs)
 
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=WAIT_S, headers=headers)
@@ -150,11 +164,11 @@ class Person(httpx.Client):
     def move(self, alert_id: int, kind: str, note: str = "") -> httpx.Response:
         return self.post(f"/api/v1/alerts/{alert_id}/moves/{kind}", data={"note": note}, headers=self.csrf)
 
-    def submit(self, alert_id: int, photo: bytes, note: str = "", name: str = "p.jpg") -> httpx.Response:
+    def submit(self, alert_id: int, photo: bytes, matter: str = "repaired", **changes: str) -> httpx.Response:
         return self.post(
             f"/api/v1/alerts/{alert_id}/rectifications",
-            data={"note": note},
-            files={"photo": (name, photo, "image/jpeg")},
+            data={**proof(), "matter": matter, **changes},
+            files={"photo": ("p.jpg", photo, "image/jpeg")},
             headers=self.csrf,
         )
 
@@ -241,6 +255,20 @@ def reading(value: float | None = 4.0, at_s: float = 0.0, sensor_id: str = "cold
         {"sensor_id": sensor_id, "quantity": "temperature", "value": value, "unit": "°C", "observed_at": at,
          "quality": quality}
     )  # fmt: skip
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A small photo as JPEG; *seed* makes it another one, which looks like no other."""
+    out = io.BytesIO()
+    blotches = Image.frombytes("RGB", (8, 6), random.Random(seed).randbytes(8 * 6 * 3))
+    blotches.resize(size, Image.Resampling.BICUBIC).save(out, "JPEG")
+    return out.getvalue()
+
+
+def proof() -> dict[str, str]:
+    """What the form of a whole proof says, the photos apart: of a photo that was taken just now."""
+    said = {"place": "冷库", "person": "王丽", "matter": "repaired", "scene": "the room as it is"}
+    return {**said, "taken_at": datetime.now(UTC).isoformat()}
 
 
 def is_problem(answer: httpx.Response) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server.centre import Centre, Person
+from tests.server.centre import Centre, Person, picture
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +29,8 @@ def staff(centre: Centre) -> Person:
 
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
-    """Makes a small photo; *seed* makes it another one."""
-    from PIL import Image
-
-    def make(seed: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
-        out = io.BytesIO()
-        Image.new("RGB", size, (seed * 7 % 256, 99, seed % 256)).save(out, "JPEG")
-        return out.getvalue()
-
-    return make
+    """Makes a small photo; *seed* makes it another one, which looks like no other."""
+    return picture
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def test_staff_see_only_their_own_site(centre: Centre, staff: Person, jpeg: Jpeg
     box.send_evidence(box.evidence(jpeg(11), "private-b"), sha256_hex(jpeg(11)))
     assert stranger.submit(alert_id, jpeg(12)).status_code == 201
     detail = boss.get(f"/api/v1/alerts/{alert_id}").json()
-    pictures = [detail["evidence"][0]["sha256"], detail["rectifications"][0]["photo"]]
+    pictures = [detail["evidence"][0]["sha256"], detail["rectifications"][0]["photos"][0]["sha256"]]
     paths = [f"/api/v1/evidence/{sha256}" for sha256 in pictures]
     paths += [f"/api/v1/alerts/{alert_id}{part}" for part in ("", "/series")] + [f"/alerts/{alert_id}"]
     for path in paths:

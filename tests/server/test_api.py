@@ -82,14 +82,16 @@ def test_the_openapi_document_lists_every_route_and_its_errors(client: httpx.Cli
         "/api/v1/enrol", "/api/v1/batches", "/api/v1/evidence/{sha256}", "/api/v1/health", "/api/v1/login",
         "/api/v1/alerts", "/api/v1/alerts/{alert_id}", "/api/v1/alerts/{alert_id}/moves/{kind}",
         "/api/v1/alerts/{alert_id}/rectifications", "/api/v1/alerts/{alert_id}/series",
-        "/api/v1/boxes/{box_id}/stats", "/api/v1/stream",
+        "/api/v1/boxes/{box_id}/stats", "/api/v1/stream", "/api/v1/cards", "/api/v1/interviews",
+        "/api/v1/interviews/{interview_id}/hold", "/api/v1/false-alarms", "/api/v1/events",
+        "/api/v1/vendor-events/{source}",
         "/api/v1/reports", "/api/v1/reports/sensors", "/api/v1/reports/sensors/{box_id}/{sensor_id}/cards",
         "/api/v1/reports/drafts/{kind}/{format}", "/api/v1/reports/drafts/{kind}/sign", "/api/v1/reports/{number}",
         "/api/v1/reports/{number}/editions/{edition}/{format}", "/api/v1/reports/{number}/review",
         "/api/v1/reports/{number}/corrections",
     }  # fmt: skip
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 22
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 28
     for operation in operations:
         assert "application/problem+json" in operation["responses"]["4XX"]["content"]
         assert operation["description"]
@@ -99,7 +101,7 @@ def test_the_openapi_document_lists_every_route_and_its_errors(client: httpx.Cli
         assert name in document["components"]["schemas"], reference
     assert "HTTPValidationError" not in written
     photo = document["paths"]["/api/v1/alerts/{alert_id}/rectifications"]["post"]["requestBody"]["content"]
-    assert photo["multipart/form-data"]["schema"]["required"] == ["photo"]
+    assert photo["multipart/form-data"]["schema"]["required"] == ["photo", "person", "matter", "scene"]
 
 
 def _references(value: object) -> Iterator[str]:

@@ -31,7 +31,7 @@ def test_an_alert_is_seen_through_to_its_repair(centre: Centre, staff: Person, r
         ("submit", staff.name, "rejected", "submitted"),
         ("accept", regulator.name, "submitted", "closed"),
     ]
-    assert [(item["note"], item["accepted"]) for item in detail["rectifications"]] == [
+    assert [(item["matter"], item["accepted"]) for item in detail["rectifications"]] == [
         ("door closed", False),
         ("now really", True),
     ]
@@ -53,7 +53,7 @@ def test_a_move_that_is_not_possible_now_is_a_conflict(
     assert [answer.status_code for answer in answers] == [409, 409]
     assert is_problem(answers[0])
     assert centre.dump() == before
-    assert staff.submit(alert_id, jpeg(1)).status_code == 201
+    assert staff.submit(alert_id, jpeg(61)).status_code == 201
     before = centre.dump()
     assert [staff.move(alert_id, "acknowledge").status_code, staff.submit(alert_id, jpeg(3)).status_code] == [409, 409]
     assert centre.dump() == before, "a photo that came too late is not kept"
@@ -63,7 +63,7 @@ def test_of_many_decisions_at_once_one_counts(centre: Centre, staff: Person, reg
     others = [centre.person("regulator"), regulator]
     for number in range(3):
         alert_id = centre.box().raise_alert(staff)
-        staff.submit(alert_id, jpeg(number))
+        assert staff.submit(alert_id, jpeg(70 + number)).status_code == 201
         decisions = [(who, kind) for who in others for kind in ("accept", "reject", "accept")]
         with ThreadPoolExecutor(6) as pool:
             found = list(pool.map(lambda item, at=alert_id: item[0].move(at, item[1], "why").status_code, decisions))

@@ -14,10 +14,13 @@ from sqlalchemy.orm import Session
 
 from server import queries
 from server.accounts import add_user, ensure_site
-from server.alert_state import MAY, STATES
 from server.database import make_engine, migrate, writing
 from server.i18n import LANGUAGES, catalogue, choose, translate
-from server.ingest import CATALOGUE, KIND_OF_TYPE
+from server.ingest import KIND_OF_TYPE
+from server.life_cycle.proof import Fault
+from server.life_cycle.recheck import REASONS
+from server.life_cycle.rules import default_rules
+from server.life_cycle.state import STATES, Move
 from server.photo import Refusal
 from server.settings import Settings
 from tests.server.centre import Box, Centre, Person, reading
@@ -25,7 +28,7 @@ from tests.server.centre import Box, Centre, Person, reading
 SERVER = Path(queries.__file__).parent
 PAGE_ERRORS = {
     "wrong_login", "locked_out", "busy", "csrf", "unknown_alert", "wrong_state", "not_allowed", "note_missing",
-    "note_too_long",
+    "note_too_long", "unconfirmed", "unknown_picture", "unknown_interview", "photos_too_many", "photo_duplicate",
 }  # fmt: skip
 
 
@@ -41,13 +44,16 @@ def page(person: Person, path: str, language: str = "en") -> str:
 
 
 def test_every_text_of_a_template_and_every_code_is_in_both_languages() -> None:
-    keys = set(PAGE_ERRORS) | set(typing.get_args(Refusal))
+    keys = set(PAGE_ERRORS) | set(typing.get_args(Refusal)) | set(typing.get_args(Fault))
     for template in (SERVER / "templates").glob("*.html"):
         keys |= set(re.findall(r"""\bt\("([a-z_]+)"\)""", template.read_text("utf-8")))
     keys |= {f"state_{state}" for state in STATES}
-    keys |= {f"move_{move}" for move in ("raise", *MAY)}
-    keys |= {f"kind_{kind}" for kind in {*CATALOGUE, *KIND_OF_TYPE.values()}}
+    keys |= {f"move_{move}" for move in ("raise", *typing.get_args(Move))}
+    keys |= {f"kind_{kind}" for kind in {*default_rules().file.kinds, *KIND_OF_TYPE.values()}}
     keys |= {f"tier_{tier}" for tier in (1, 2, 3)}
+    keys |= {f"level_{level}" for level in default_rules().file.ladder}
+    keys |= {f"recheck_reason_{reason}" for reason in REASONS}
+    keys |= {f"recheck_{word}" for word in ("asked", "unavailable", "compliant", "violating", "unknown")}
     assert len(keys) > 60
     assert keys <= catalogue().keys()
     assert all(all(entry[language].strip() for language in LANGUAGES) for entry in catalogue().values())

@@ -15,7 +15,7 @@ from PIL import Image
 
 from server.i18n import catalogue
 from server.photo import PhotoRefused, read_photo
-from tests.server.centre import Centre, Person
+from tests.server.centre import Centre, Person, proof
 
 Jpeg = Callable[..., bytes]
 GPS = 0x8825
@@ -29,7 +29,7 @@ def alert_id(centre: Centre, staff: Person) -> int:
 def submit_form(staff: Person, alert_id: int, photo: bytes, language: str) -> tuple[int, str]:
     answer = staff.post(
         f"/alerts/{alert_id}/submit",
-        data={"csrf": staff.csrf["x-csrf-token"]},
+        data={**proof(), "csrf": staff.csrf["x-csrf-token"]},
         files={"photo": ("照片.jpg", photo, "image/jpeg")},
         headers={"accept-language": language},
     )
@@ -83,7 +83,7 @@ def test_a_form_without_a_photo_or_with_too_long_a_note_is_refused(staff: Person
     answers = [
         staff.post(path, headers=staff.csrf),
         staff.post(path, headers=staff.csrf, data={"photo": "text"}),
-        staff.post(path, headers=staff.csrf, files={"photo": jpeg(1)}, data={"note": "长" * 2001}),
+        staff.post(path, headers=staff.csrf, files={"photo": jpeg(1)}, data={"matter": "长" * 2001}),
     ]
     assert [answer.status_code for answer in answers] == [422] * 3
     assert [answer.json()["code"] for answer in answers] == ["photo_missing", "photo_missing", "note_too_long"]
@@ -119,7 +119,7 @@ def test_what_is_shown_is_upright_and_without_place_or_phone(centre: Centre, sta
     sent = photo_with_exif(6)
     assert b"SecretPhoneMaker" in sent
     assert staff.submit(alert_id, sent).status_code == 201
-    sha256 = staff.get(f"/api/v1/alerts/{alert_id}").json()["rectifications"][0]["photo"]
+    sha256 = staff.get(f"/api/v1/alerts/{alert_id}").json()["rectifications"][0]["photos"][0]["sha256"]
     shown = staff.get(f"/api/v1/evidence/{sha256}").content
     assert b"SecretPhoneMaker" not in shown
     with Image.open(io.BytesIO(shown)) as picture:
@@ -133,7 +133,9 @@ def test_what_is_shown_is_upright_and_without_place_or_phone(centre: Centre, sta
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_the_named_formats_are_shown_within_1600_pixels(kind: str) -> None:
     out = io.BytesIO()
-    Image.new("RGB", (4000, 3000), (9, 99, 9)).save(out, kind)
+    picture = Image.new("RGB", (4000, 3000), (9, 99, 9))
+    picture.paste((200, 30, 30), (0, 0, 2000, 1000))
+    picture.save(out, kind)
     with Image.open(io.BytesIO(read_photo(out.getvalue()).shown)) as shown:
         assert (shown.format, max(shown.size)) == ("JPEG", 1600)
 
@@ -144,7 +146,9 @@ def test_damaged_photos_are_refused_and_never_a_fault() -> None:
     sources = [photo_with_exif(6)]
     for kind in ("PNG", "WEBP"):
         out = io.BytesIO()
-        Image.new("RGB", (50, 50), (1, 2, 3)).save(out, kind, exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00")
+        Image.linear_gradient("L").resize((50, 50)).convert("RGB").save(
+            out, kind, exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00"
+        )
         sources.append(out.getvalue())
     for number in range(600):
         damaged = bytearray(sources[number % 3])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from telemetry.forwarder import Forwarder
-from telemetry.outbox import Outbox
+from telemetry.messages import Lane
+from telemetry.outbox import Outbox, Pending
 from telemetry.server_url import check_server_url
 from telemetry.spool import EvidenceSpool
 from telemetry.uplink import HttpsUplink, UplinkSettings, UplinkUnavailable
@@ -91,3 +93,27 @@ def test_an_address_that_would_leak_is_refused(url: str) -> None:
 
 def test_plain_http_is_allowed_to_this_machine() -> None:
     assert check_server_url("http://127.0.0.1:8000/") == "http://127.0.0.1:8000"
+
+
+def test_records_wake_only_the_senders_of_records_and_no_event_is_looked_for_where_none_waits(tmp_path: Path) -> None:
+    centre = Centre()
+    certificate = write_certificate(tmp_path)
+    asked: list[Lane] = []
+    with filled(tmp_path) as outbox, serving(centre, certificate) as url:
+        assert outbox.has_waiting("events")
+        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate)
+        forward_until(forwarder, lambda: is_empty(outbox))
+        assert not outbox.has_waiting("events")
+        pending = outbox.pending
+
+        def counted(lane: Lane, **options: Any) -> list[Pending]:
+            asked.append(lane)
+            return pending(lane, **options)
+
+        outbox.pending = counted  # type: ignore[method-assign]
+        forwarder = Forwarder(outbox, EvidenceSpool(tmp_path / "spool"), url, ca_file=certificate)
+        forwarder.wake_for_records()
+        assert {name for name, work in forwarder._work.items() if work.is_set()} == {"events", "live"}
+        outbox.commit([reading(10)], [])
+        forward_until(forwarder, lambda: ("readings", 4) in centre.stored)
+    assert set(asked) == {"readings"}

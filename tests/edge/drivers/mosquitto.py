@@ -9,12 +9,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.services import require
+from tests.waiting import wait_for
 
 SAMPLE = Path(__file__).resolve().parents[3] / "configs" / "mosquitto.conf"
 START_S = 20.0
@@ -60,6 +61,11 @@ class Mosquitto:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(START_S)
+
+    def wait_for_save(self) -> None:
+        """Until it has written its sessions and messages as they are now; it does so every two seconds."""
+        saved, now_s = self._config.with_name("mosquitto.db"), time()
+        wait_for("the broker saves", lambda: saved.exists() and saved.stat().st_mtime > now_s)
 
     def kill(self) -> None:
         """End it at once, as a power loss would."""

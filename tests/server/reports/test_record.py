@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from server.database import make_engine, migrate
 from server.reports.builder import READINGS_MAX, ReportRefused, read_points, read_refs
 from server.reports.sources import BatchRef, batch_lines, digest_of
-from server.series.settings import SqliteSeries
+from server.series.settings import RecordSeries
 from server.series.stores import open_store
 from server.settings import Settings
 from tests.server.centre import Centre, reading, run_cli
@@ -39,7 +39,7 @@ def db(engine: Engine) -> Iterator[Session]:
 
 
 def test_more_readings_than_a_report_takes_are_refused(kitchen: Kitchen, engine: Engine) -> None:
-    series = open_store(SqliteSeries(), engine)
+    series = open_store(RecordSeries(), engine)
     assert len(read_points(series, kitchen.box.box_id, "cold-1", START, END)) <= READINGS_MAX
     with pytest.raises(ReportRefused, match="shorten the period"):
         read_points(series, kitchen.box.box_id, "cold-1", START, END, points_max=100)
@@ -67,7 +67,7 @@ def test_a_record_from_before_the_reports_gets_its_index_by_migration(data: Path
     before = rows(data, "SELECT * FROM batch_source ORDER BY batch_id, source_id")
     config = Config()
     config.set_main_option("script_location", str(ROOT / "server" / "migrations"))
-    config.attributes["url"] = Settings(data_dir=data).database_url
+    config.attributes["settings"] = Settings(data_dir=data)
     command.downgrade(config, "0002")
     assert rows(data, "SELECT name FROM sqlite_master WHERE name = 'batch_source'") == []
     with pytest.raises(AssertionError, match=r"the record is of version 0002, .*; run brightline-server migrate"):

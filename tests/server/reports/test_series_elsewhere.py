@@ -15,7 +15,7 @@ from server.database import make_engine
 from server.models import Box
 from server.reports.builder import build_temperature
 from server.reports.sensors import sensor_ids
-from server.series.settings import Influx1Series, SqliteSeries
+from server.series.settings import Influx1Series, RecordSeries
 from server.series.stores import open_store
 from server.settings import Settings
 from tests.series_servers import DATABASE, PASSWORD, USER, InfluxServer
@@ -37,7 +37,7 @@ def test_a_report_over_points_in_influxdb_is_that_over_points_in_the_record(
         settings = Influx1Series(
             type="influxdb1", url=server.url, database=DATABASE, username=USER, password=SecretStr(PASSWORD)
         )
-        here, there = open_store(SqliteSeries(), engine), open_store(settings, engine)
+        here, there = open_store(RecordSeries(), engine), open_store(settings, engine)
         with closing(here), closing(there), Session(engine) as db:
             box = db.get_one(Box, kitchen.box.box_id)
             for key in here.keys(box.id):

@@ -215,7 +215,7 @@ def test_moving_to_influxdb_and_back_takes_everything_along(influx_data: Path, i
         wait_for("old and new points arrive", lambda: rows(influxd, box) == expected(given))
         assert centre.stop() == 0
         (influx_data / "series.yaml").unlink()
-        assert verify(influx_data)["gaps"] == ["series: 20 readings are on the way to sqlite"]
+        assert verify(influx_data)["gaps"] == ["series: 20 readings are on the way to record"]
         centre.restart()
         send(5)
         assert len(centre.dump()["series_point"]) == len(given)

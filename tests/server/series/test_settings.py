@@ -11,9 +11,11 @@ from pathlib import Path
 
 import certifi
 import pytest
+from alembic.command import downgrade
+from alembic.config import Config
 
 from server.database import migrate
-from server.series.settings import Influx1Series, Influx2Series, SqliteSeries, load_series
+from server.series.settings import Influx1Series, Influx2Series, RecordSeries, load_series
 from server.settings import Settings
 from tests.server.centre import ROOT, run_cli
 
@@ -21,7 +23,7 @@ SECRET = "s3cret-value"
 GOOD = "type: influxdb1\nurl: http://127.0.0.1:8086\ndatabase: brightline\n"
 
 
-def load(folder: Path, text: str) -> SqliteSeries | Influx1Series | Influx2Series:
+def load(folder: Path, text: str) -> RecordSeries | Influx1Series | Influx2Series:
     (folder / "series.yaml").write_text(text, "utf-8")
     return load_series(None, folder)
 
@@ -112,15 +114,15 @@ def test_a_centre_without_influxdb_loads_none_of_its_client() -> None:
     assert done.returncode == 0
 
 
-def test_verify_reads_a_record_from_before_there_were_other_stores_and_changes_nothing(data: Path) -> None:
+def test_verify_tells_a_record_from_before_there_were_other_stores_and_changes_nothing(data: Path) -> None:
     migrate(Settings(data_dir=data))
-    with sqlite3.connect(data / "record.sqlite") as db:
-        for statement in ("DROP TABLE series_problem", "DROP TABLE series_cursor"):
-            db.execute(statement)
-        db.execute("UPDATE alembic_version SET version_num = '0003'")
-    db.close()
-    assert run_cli("verify", "--data", str(data)).stdout.endswith("0 wrong\n")
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "server" / "migrations"))
+    config.attributes["settings"] = Settings(data_dir=data)
+    downgrade(config, "0003")
+    done = run_cli("verify", "--data", str(data), check=False)
+    assert (done.returncode, "run brightline-server migrate" in done.stderr) == (2, True)
     with sqlite3.connect(data / "record.sqlite") as db:
         assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
     db.close()
-    assert run_cli("series", "status", "--data", str(data)).stdout.startswith("sqlite: 0 batches")
+    assert run_cli("series", "status", "--data", str(data)).stdout.startswith("record: 0 batches")

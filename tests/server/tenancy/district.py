@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from server.accounts import add_user, ensure_site, finish_login, make_enrolment_code
 from server.database import make_engine, writing
 from server.models import User
+from server.models_life_cycle import Interview
 from server.policy import ROLES, SITE_ROLES
 from server.regions import ensure_region
 from server.reports import desk
@@ -62,6 +63,7 @@ class Place:
     box_id: str
     alert_id: int
     picture: str
+    interview_id: int
     number: str = ""
 
 
@@ -143,7 +145,13 @@ class District:
         assert box.send_evidence(box.evidence(blob, event.incident_id), digest).status_code == 201
         staff = self.somebody("staff", name)
         alert_id = self.ask(staff, "GET", "/api/v1/alerts").json()["alerts"][0]["id"]
-        place = self.places[name] = Place(site_id, box.box_id, alert_id, digest)
+        with self.database() as db:
+            entry = Interview(
+                site_id=site_id, reason="overdue", count=3, within_d=30, alert_id=alert_id, listed_at=AT, note=""
+            )
+            db.add(entry)
+            db.flush()
+            place = self.places[name] = Place(site_id, box.box_id, alert_id, digest, entry.id)
         card = {"valid_from": "2026-01-01", "name": "冷库"}
         path = f"/api/v1/reports/sensors/{box.box_id}/cold-1/cards"
         assert self.ask(staff, "POST", path, json=card).status_code == 201

@@ -13,8 +13,8 @@ from starlette.routing import Mount, Route
 
 from server import live
 from server.access import Needs, OpenTo
-from server.alert_state import MAY
 from server.app import create_app
+from server.life_cycle.state import MAY
 from server.policy import Permission, may
 from server.reports.ledger import MAY as REPORT_MAY
 from server.settings import Settings
@@ -50,6 +50,8 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /alerts/{alert_id}/{kind}": _said(NOTE),
     "POST /api/v1/boxes/{box_id}/commands": _said({"json": {"kind": "restart"}}),
     "GET /coverage": lambda place: {"params": {"site": place.site_id}},
+    "POST /api/v1/interviews/{interview_id}/hold": _said(NOTE),
+    "POST /interviews/{interview_id}/hold": _said(NOTE),
     "GET /reports/temperature": _days,
     "GET /reports/haccp": _days,
     "GET /api/v1/reports/drafts/{kind}/{format}": lambda place: {"params": wanted(place)},
@@ -91,7 +93,8 @@ class Door:
     def ask(self, district: District, who: Somebody | None, place: Place) -> httpx.Response:
         words = {
             "alert_id": place.alert_id, "sha256": place.picture, "box_id": place.box_id, "sensor_id": "cold-1",
-            "number": place.number, "edition": 1, "format": "json", "language": "en",
+            "number": place.number, "interview_id": place.interview_id, "edition": 1, "format": "json",
+            "language": "en",
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
             else "acknowledge", "channel_id": 1, "act": "try", "source": "kitchen-vision",
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The series in the record itself: the default, for one machine. Ingest writes the points in its own transaction."""
+"""The series in the record itself, on either database: the default. Ingest writes the points in its own transaction."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ from contextlib import AbstractContextManager
 from typing import cast
 
 from sqlalchemy import Connection, Select, Table, delete, func, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from server.clock_repair import write_unsynced
+from server.dialects import write_rows
 from server.models import SeriesPoint
 from server.series.points import points_of
 from server.series.port import POINTS_PER_WRITE_MAX, Extent, Point, Refused, SeriesKey
 from telemetry.messages import Reading
 
 ROWS_PER_PIECE = 10_000
-NAME = "sqlite"
-_TABLE = cast(Table, SeriesPoint.__table__)  # mapped objects would cost more than the database
-_COLUMNS = ("box_id", "sensor_id", "quantity", "observed_at_ms", "value", "quality")
+NAME = "record"
+_TABLE = cast(Table, SeriesPoint.__table__)  # its columns are those of `Point`, in its order
 
 
 def insert_points(db: Session | Connection, points: Sequence[Point]) -> None:
     """Write within the caller's transaction; a point that is there already stays as it is."""
-    if points:
-        rows = [dict(zip(_COLUMNS, point, strict=True)) for point in points]
-        db.execute(insert(_TABLE).on_conflict_do_nothing(), rows)
+    write_rows(db, _TABLE, points)
 
 
 def insert_readings(db: Session, box_id: str, boot_id: str, readings: Sequence[Reading]) -> None:
@@ -37,7 +34,7 @@ def insert_readings(db: Session, box_id: str, boot_id: str, readings: Sequence[R
         write_unsynced(db, box_id, boot_id, unsynced)
 
 
-class SqliteSeriesStore:
+class RecordSeriesStore:
     """Reads and writes the table ``series_point``."""
 
     def __init__(

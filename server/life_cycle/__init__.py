@@ -1,0 +1,1 @@
+"""The life of an alert: its states, deadlines, escalation, proof and second look."""

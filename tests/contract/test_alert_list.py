@@ -1,0 +1,88 @@
+"""The list of alerts asks as many questions for a hundred alerts as for ten, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session
+
+from server.api import alert_json
+from server.database import make_engine, migrate, writing
+from server.models import Alert, Box, Region, Site, User
+from server.queries import counts, list_alerts
+from server.settings import Settings
+from tests.postgres_server import PostgresServer
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+ALERTS = 120
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A record with alerts of as many sites, each in a region of its own below one."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("record"))
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        settings = settings.model_copy(update={"database": server.new_record()})
+    migrate(settings)
+    made = make_engine(settings)
+    with Session(writing(made)) as db, db.begin():
+        for number in range(ALERTS):
+            region = Region(level="station", name=f"station {number}", path=f"/1/{number}/")
+            site = Site(name=f"site {number}", time_zone="UTC", region=region)
+            db.add(site)
+            db.flush()
+            db.add(Box(id=f"box-{number}", name="box", site_id=site.id, public_key="key", enrolled_at=AT))
+            db.flush()
+            db.add(_alert(number, site.id))
+    yield made
+    made.dispose()
+
+
+def _alert(number: int, site_id: int) -> Alert:
+    return Alert(
+        incident_id=f"incident-{number}", site_id=site_id, box_id=f"box-{number}", kind="no_mask", tier=2,
+        state="open" if number % 2 else "accepted", source_id="cam", source_name="cam", place="", opened_at=AT,
+        deadline_at=AT, data={"number": number},
+    )  # fmt: skip
+
+
+def ask(engine: Engine, viewer: User, limit: int, state: str | None = None) -> tuple[list[int], int]:
+    """The numbers of the alerts as the API shows them, and how many statements it took."""
+    statements: list[str] = []
+
+    def count(*given: object) -> None:
+        statements.append(str(given[2]))
+
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        with Session(engine) as db, db.begin():
+            shown = [alert_json(alert) for alert in list_alerts(db, viewer, state, limit)]
+            assert sum(counts(db, viewer).values()) == ALERTS
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    return [item["data"]["number"] for item in shown], len(statements)
+
+
+@pytest.mark.parametrize("path", [None, "/1/"], ids=["whole instance", "region"])
+def test_a_longer_list_takes_no_more_statements(engine: Engine, path: str | None) -> None:
+    viewer = User(role="regulator", region=Region(path=path) if path else None)
+    ask(engine, viewer, 1)  # the first connection asks for itself
+    short, statements = ask(engine, viewer, 10)
+    long, again = ask(engine, viewer, 100)
+    assert (len(short), len(long)) == (10, 100)
+    assert statements == again <= 4
+    assert long == sorted(long, reverse=True)
+
+
+def test_a_state_and_a_place_to_go_on_from_leave_the_others_out(engine: Engine) -> None:
+    viewer = User(role="regulator")
+    numbers, _ = ask(engine, viewer, 200, "open")
+    assert numbers == list(range(ALERTS - 1, 0, -2))
+    with Session(engine) as db, db.begin():
+        first = list_alerts(db, viewer, "open", 10)
+        rest = list_alerts(db, viewer, "open", 200, first[-1].id)
+        assert [alert.data["number"] for alert in [*first, *rest]] == numbers
