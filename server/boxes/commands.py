@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import get_args
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -53,9 +52,10 @@ def issue(
     """Queue a command, in the caller's writing transaction; ring `BoxCalls` after it. Raises CommandRefused."""
     missing = [name for name in NEEDS[kind] if not arguments.get(name)]
     strange = sorted(arguments.keys() - set(NEEDS[kind]) - set(MAY_HAVE.get(kind, ())))
-    if missing or strange:
-        raise CommandRefused(f"{kind} needs {', '.join(NEEDS[kind]) or 'nothing'}, and takes no {', '.join(strange)}"
-                             if strange else f"{kind} needs {', '.join(missing)}")  # fmt: skip
+    if missing:
+        raise CommandRefused(f"{kind} needs {', '.join(missing)}")
+    if strange:
+        raise CommandRefused(f"{kind} takes no {', '.join(strange)}")
     now = datetime.now(UTC)
     if len(waiting(db, box.id, now)) >= WAITING_MAX:
         raise CommandRefused("too many commands wait for this box")
@@ -118,6 +118,3 @@ def commands_of(db: Session, box_id: str, limit: int = 20) -> list[BoxCommand]:
     """The newest first."""
     query = select(BoxCommand).where(BoxCommand.box_id == box_id).order_by(BoxCommand.created_at.desc(), BoxCommand.id)
     return list(db.scalars(query.limit(limit)))
-
-
-KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
