@@ -211,7 +211,8 @@ def series(
         first = start or max(found.opened_at - timedelta(hours=1), last - SERIES_SPAN_MAX)
         if not timedelta(0) < last - first <= SERIES_SPAN_MAX:
             raise Problem(422, "span", "start must be before end, by at most 31 days")
-    points = queries.temperature_series(state.series, found.box_id, found.source_id, first, last)
+    box_id = found.box_id
+    points = queries.temperature_series(state.series, box_id, found.source_id, first, last) if box_id else []
     return {"sensor_id": found.source_id, "unit": "°C", "points": points}
 
 

@@ -12,9 +12,23 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from server import api, audit_pages, box_api, coverage_pages, pages, problems, report_api, report_pages
+from server import (
+    api,
+    asset_api,
+    asset_pages,
+    audit_pages,
+    box_api,
+    coverage_pages,
+    pages,
+    problems,
+    public_page,
+    report_api,
+    report_pages,
+)
 from server.access import NotAllowed
 from server.accounts import warm_up
+from server.assets.table_file import FILE_BYTES_MAX
+from server.assets.watch import ExpiryWatch
 from server.blobs import open_blobs
 from server.box_api import EVIDENCE_BYTES_MAX
 from server.boxes import api as boxes_api
@@ -33,22 +47,32 @@ from server.notification import api as notification_api
 from server.notification import pages as notification_pages
 from server.notification.channels import open_notices
 from server.notification.worker import Worker
+from server.self_control import api as self_control_api
+from server.self_control import pages as self_control_pages
+from server.self_control.catalogue import sample_rules, sheets
+from server.self_control.reminders import Reminders
 from server.series.carrier import Carrier
 from server.series.stores import open_store, ready
 from server.settings import PostgresRecord, Settings
+from server.statistics import api as statistics_api
+from server.statistics import pages as statistics_pages
+from server.statistics.risk import risk_rules
 from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
 PARTS = (
     box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
-    life_cycle_pages, report_api, report_pages, audit_pages, boxes_api, boxes_pages,
+    life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
+    audit_pages, asset_api, asset_pages, public_page, boxes_api, boxes_pages,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
     r"/api/v1/batches": FRAME_BYTES_MAX,
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
+    r"/records/\d+/form|/api/v1/self-control/records/\d+/form": 1024 * 1024,
+    r"/assets/import|/api/v1/assets/import": FILE_BYTES_MAX + 64 * 1024,  # the file and what its form adds
     r"(?s:.*)": 64 * 1024,
 }
 
@@ -69,7 +93,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         warm_up()
-        catalogue()  # a broken text stops the start, not the first page
+        catalogue()  # a broken text or rule stops the start, not the first page
+        sheets(), sample_rules(), risk_rules()
         migrate(settings)
         engine = make_engine(settings)
         series = open_store(settings.series, engine)
@@ -93,8 +118,10 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             stack.callback(notices.egress.close)
             worker = Worker(engine, settings.notification, set(notices.notifiers.values()), notices.egress)
             await stack.enter_async_context(worker.running())
+            await stack.enter_async_context(Reminders(engine).running())
             clockwork = Clockwork(engine, default_rules(), series, state.broadcaster)
             await stack.enter_async_context(clockwork.running())
+            await stack.enter_async_context(ExpiryWatch(engine, state.broadcaster).running())
             silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)
             await stack.enter_async_context(silence.running())
             stack.callback(state.broadcaster.close)

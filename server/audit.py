@@ -7,13 +7,13 @@ A look that must be on record (a picture, a report) takes a writing transaction 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from sqlalchemy import inspect, select
+from sqlalchemy import Table, bindparam, inspect, select, update
 from sqlalchemy.orm import Session
 
 from server.models import User
@@ -21,6 +21,7 @@ from server.models_audit import AuditEntry, AuditHead
 from server.scope import within
 
 FIRST_PREVIOUS = "0" * 64
+_HEAD = cast(Table, AuditHead.__table__)
 PAGE_ROWS = 50
 
 
@@ -32,6 +33,16 @@ class Actor:
     id: str = ""
     name: str = ""
     remote_addr: str = ""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What is done to one object; see `note`."""
+
+    action: str
+    object_: tuple[str, object]
+    detail: Mapping[str, Any]
+    site_id: int | None = None
 
 
 CONSOLE = Actor("console", name="console")
@@ -61,28 +72,42 @@ def note(
 
     *object_* is its type and id; *detail* is JSON without secrets; *site_id* says who of a region may read the entry.
     """
+    return note_all(db, actor, [Deed(action, object_, detail or {}, site_id)])[0]
+
+
+def note_all(db: Session, actor: Actor, deeds: Iterable[Deed]) -> list[AuditEntry]:
+    """Add an entry for each of many deeds of one actor, in their order, as `note` would one by one but much faster."""
     head = db.scalars(
         select(AuditHead).where(AuditHead.id == 1).with_for_update().execution_options(populate_existing=True)
     ).one()
-    entry = AuditEntry(
-        seq=head.seq + 1,
-        at=datetime.now(UTC),
-        actor_kind=actor.kind,
-        actor_id=_text(actor.id, 64),
-        actor_name=_text(actor.name, 80),
-        action=action,
-        object_type=object_[0],
-        object_id=_text(str(object_[1]), 128),
-        site_id=site_id,
-        detail=dict(detail or {}),
-        remote_addr=_text(actor.remote_addr, 64),
-        previous_sha256=head.sha256,
-    )
-    entry.sha256 = digest_of(entry)
-    head.seq, head.sha256 = entry.seq, entry.sha256
-    db.add(entry)
+    seq, digest = head.seq, head.sha256
+    entries = []
+    for deed in deeds:
+        entry = AuditEntry(
+            seq=seq + 1,
+            at=datetime.now(UTC),
+            actor_kind=actor.kind,
+            actor_id=_text(actor.id, 64),
+            actor_name=_text(actor.name, 80),
+            action=deed.action,
+            object_type=deed.object_[0],
+            object_id=_text(str(deed.object_[1]), 128),
+            site_id=deed.site_id,
+            detail=dict(deed.detail),
+            remote_addr=_text(actor.remote_addr, 64),
+            previous_sha256=digest,
+        )
+        seq, digest = entry.seq, digest_of(entry)
+        entry.sha256 = digest
+        entries.append(entry)
+    db.add_all(entries)
     db.flush()
-    return entry
+    steps = [{"new_seq": entry.seq, "new_sha256": entry.sha256} for entry in entries]
+    if steps:  # one by one: the database lets the head grow by one only
+        moved = update(_HEAD).where(_HEAD.c.id == 1).values(seq=bindparam("new_seq"), sha256=bindparam("new_sha256"))
+        db.connection().execute(moved, steps)
+        db.expire(head)
+    return entries
 
 
 def _text(text: str, characters_max: int) -> str:

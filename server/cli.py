@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from server.commands import notification, people, record, series, service
+from server.commands import assets, notification, people, record, series, service
 
-GROUPS = (service, people, record, series, notification)
+GROUPS = (service, people, assets, record, series, notification)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -96,9 +96,20 @@ def coverage_of(db: Session, site: Site, day: date, *, box_id: str = "", camera_
 
 
 def of_alert(db: Session, alert: Alert) -> list[CoverageRow]:
-    """The rows of the alert's own camera on the day in which it opened; none for a sensor's alert."""
+    """The rows of the alert's own camera on the day in which it opened; none for a sensor's alert or the centre's."""
+    if alert.box_id is None:
+        return []
     day = alert.opened_at.astimezone(ZoneInfo(alert.site.time_zone)).date()
     return coverage_of(db, alert.site, day, box_id=alert.box_id, camera_id=alert.source_id)
+
+
+def judged_sums(at: datetime, data: Mapping[str, object]) -> tuple[datetime | None, list[tuple[str, float, float]]]:
+    """When the report that came at *at* began (None: it is not sound), and (kind, due, judged) in seconds."""
+    began = began_at(at, data)
+    if began is None:
+        return None, []
+    span_s = (at - began).total_seconds()
+    return began, [(row.kind, row.due_s, row.judged_s) for row in _counted(data.get("rows"), span_s)]
 
 
 def _reports(
@@ -114,18 +125,18 @@ def _reports(
     if camera_id:
         query = query.where(StoredEvent.source_id == camera_id)
     for event in db.scalars(query.order_by(StoredEvent.at).limit(REPORTS_MAX)):
-        began = _began(event)
+        began = began_at(event.at, event.data)
         if began is not None and start <= began < end:
             yield event, began
 
 
-def _began(event: StoredEvent) -> datetime | None:
+def began_at(at: datetime, data: Mapping[str, object]) -> datetime | None:
     """When the report began; None for one that is no quarter of an hour or so before its end."""
     try:
-        began = datetime.fromisoformat(str(event.data.get("started_at")))
+        began = datetime.fromisoformat(str(data.get("started_at")))
     except ValueError:
         return None
-    if began.tzinfo is None or not timedelta() <= event.at - began <= timedelta(seconds=SPAN_S_MAX):
+    if began.tzinfo is None or not timedelta() <= at - began <= timedelta(seconds=SPAN_S_MAX):
         return None
     return began
 
@@ -148,5 +159,6 @@ def _counted(rows: object, span_s: float) -> Iterator[_Counted]:
 def _violations(db: Session, site: Site, start: datetime, end: datetime) -> Counter[tuple[str, str, str, str]]:
     query = select(Alert).where(Alert.site_id == site.id, Alert.opened_at >= start, Alert.opened_at < end)
     return Counter(
-        (alert.box_id, alert.source_id, alert.kind, str(alert.data.get("zone") or "")) for alert in db.scalars(query)
+        (alert.box_id or "", alert.source_id, alert.kind, str(alert.data.get("zone") or ""))
+        for alert in db.scalars(query)
     )

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.accounts import find_session
+from server.assets.public import PublicDesk
 from server.backfill import Backfill
 from server.blob_port import BlobStore
 from server.boxes.calls import BoxCalls
@@ -50,6 +51,7 @@ class AppState:
     calls: BoxCalls
     backfill: Backfill = field(default_factory=Backfill)
     turns: Turns = field(default_factory=Turns)
+    public: PublicDesk = field(default_factory=PublicDesk)
 
 
 def app_state(request: Request) -> AppState:

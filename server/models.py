@@ -189,7 +189,7 @@ class Alert(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     incident_id: Mapped[str] = mapped_column(String(64), unique=True)
     site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
-    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    box_id: Mapped[str | None] = mapped_column(ForeignKey("box.id"))  # None: the centre raised it by itself
     kind: Mapped[str] = mapped_column(String(40))
     tier: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))

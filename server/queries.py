@@ -24,7 +24,7 @@ class AlertDetail:
     """Everything that the page of one alert shows."""
 
     alert: Alert
-    box: Box
+    box: Box | None
     evidence: list[Evidence]
     rectifications: list[Rectification]
     moves: list[AlertMove]
@@ -114,7 +114,7 @@ def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
     rechecks = select(Recheck).where(Recheck.alert_id == alert.id).order_by(Recheck.id)
     return AlertDetail(
         alert,
-        db.get_one(Box, alert.box_id),
+        db.get_one(Box, alert.box_id) if alert.box_id else None,
         [item for item in db.scalars(evidence.order_by(Evidence.role)) if may_open(viewer, item)],
         list(db.scalars(rectifications.order_by(Rectification.id))),
         list(db.scalars(moves.order_by(AlertMove.id))),

@@ -12,6 +12,7 @@ from hashlib import sha256
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
+from server.assets.expiry import verify_warnings
 from server.audit import verify_audit
 from server.blob_port import BlobDamaged, BlobStore
 from server.boxes.keys import KeyBook
@@ -22,6 +23,7 @@ from server.models import Alert, AlertMove, Evidence, StoredBatch, StoredEvent
 from server.models_audit import AuditEntry
 from server.models_life_cycle import RectificationPhoto
 from server.reports.verification import verify_reports
+from server.self_control.ledger import verify_records
 from server.series.journal import read_portions
 from server.series.models import SeriesProblem
 from server.series.points import points_of_batch
@@ -43,6 +45,7 @@ class Verification:
     pictures: int = 0
     reports: int = 0
     audit_entries: int = 0
+    self_control: int = 0
     alerts_by_kind: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
@@ -61,6 +64,8 @@ def verify(db: Session, blobs: BlobStore, series: SeriesStore) -> Verification:
     found.gaps += reports.gaps
     found.audit_entries, audit_problems = verify_audit(db)
     found.problems += audit_problems
+    found.self_control, record_problems = verify_records(db)
+    found.problems += record_problems
     _verify_points(db, series, found, seen)
     return found
 
@@ -164,12 +169,14 @@ def _verify_derived(db: Session, found: Verification, seen: _Seen) -> None:
     for event_id in sorted(seen.events.keys() & stored_events.keys()):
         if seen.events[event_id] != stored_events[event_id]:
             found.problems.append(f"event {event_id}: says something else than its batch")
-    alerts = {row[0]: row[1] for row in db.execute(select(Alert.incident_id, Alert.kind))}
-    found.alerts_by_kind = dict(sorted(Counter(alerts.values()).items()))
-    for incident_id in sorted(seen.incidents - set(alerts)):
+    rows = db.execute(select(Alert.incident_id, Alert.kind, Alert.box_id)).all()
+    found.alerts_by_kind = dict(sorted(Counter(kind for _, kind, _ in rows).items()))
+    alerts = {incident_id for incident_id, _, box_id in rows if box_id is not None}
+    for incident_id in sorted(seen.incidents - alerts):
         found.problems.append(f"incident {incident_id}: its alert is gone")
-    for incident_id in sorted(set(alerts) - seen.incidents - _raised_here(db)):
+    for incident_id in sorted(alerts - seen.incidents - _raised_here(db)):
         found.problems.append(f"incident {incident_id}: its alert is in no batch")
+    found.problems += verify_warnings(db)
     _verify_moves(db, found)
 
 

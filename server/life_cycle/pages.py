@@ -129,7 +129,7 @@ def _look(recheck: Recheck, language: str) -> str:
 
 
 def _chart(series: SeriesStore, alert: Alert) -> Chart | None:
-    if alert.kind not in ("temperature_excursion", "temperature_warning"):
+    if alert.kind not in ("temperature_excursion", "temperature_warning") or alert.box_id is None:
         return None
     end = min((alert.ended_at or datetime.now(UTC)) + timedelta(minutes=10), alert.opened_at + SERIES_SPAN_MAX)
     points = queries.temperature_series(

@@ -38,7 +38,7 @@ class RecheckOver(Exception):
 def ask_recheck(db: Session, alert: Alert, rectification_id: int, rules: Rules, now: datetime) -> Recheck | None:
     """Ask for a second look in the way that the alert's kind has; None when its kind has none."""
     way = rules.kind(alert.kind).recheck
-    if way == "none":
+    if way == "none" or alert.box_id is None:
         return None
     zone = alert.data.get("zone")
     asked = Recheck(
@@ -98,7 +98,8 @@ def _told(db: Session, asked: Recheck, actor: Actor, result: str) -> Alert:
 def look_at_series(series: SeriesStore, alert: Alert, rules: Rules, now: datetime) -> tuple[Result, str]:
     """Whether the sensor has been within the alert's limit for the hold time, and why; raises SeriesUnavailable."""
     hold = timedelta(minutes=rules.file.recheck.hold_min)
-    points = temperature_series(series, alert.box_id, alert.source_id, now - hold, now)
+    box_id = alert.box_id
+    points = temperature_series(series, box_id, alert.source_id, now - hold, now) if box_id else []
     return judge_points(points, alert.data.get("limit_c"), alert.data.get("side"), now - hold, now)
 
 

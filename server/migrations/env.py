@@ -5,10 +5,12 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine
 
+import server.models_assets
 import server.models_audit
 import server.models_boxes
 import server.models_life_cycle
 import server.models_notification
+import server.models_self_control
 import server.series.models
 import server.work  # noqa: F401 - their tables belong to the metadata
 from server.models_uplink import Base

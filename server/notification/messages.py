@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, delete, exists, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session, joinedload
 
+from server.models import User
 from server.models_notification import Notification, NotificationChannel, NotificationMessage
 from server.notification.portions import Portion, Wish, cut
 from server.notification.rules import Rules
@@ -24,6 +25,7 @@ from server.notification.wording import Told, Words, one_fault, several, trial
 CHANNELS_AT_ONCE_MAX = 32
 WISHES_AT_ONCE_MAX = 500
 FAILURES_BEFORE_PAUSE = 3
+LOWEST_TIER = 3
 RETRY_S_FIRST, RETRY_S_MAX = 5.0, 900.0
 PAUSE_S_FIRST, PAUSE_S_MAX = 60.0, 1800.0
 Uniform = Callable[[float, float], float]
@@ -136,6 +138,20 @@ def queue_trial(db: Session, channel: NotificationChannel, now: datetime) -> Non
     if db.scalar(waits.limit(1)) is None:
         later = now + timedelta(seconds=RETRY_S_MAX)
         db.add(_message(channel, "trial", trial(channel.language), uuid.uuid4().hex, 3, now, later))
+
+
+def queue_reminder(
+    db: Session, people: Sequence[User], words: Callable[[str], Words], now: datetime, age_s: float
+) -> int:
+    """A message of the lowest tier to every channel of these people that takes it, in its language; how many."""
+    channel = NotificationChannel
+    query = select(channel).where(
+        channel.user_id.in_([user.id for user in people]), channel.removed_at.is_(None), channel.tier_max >= LOWEST_TIER
+    )
+    found = list(db.scalars(query.order_by(channel.id)))
+    thread, expires_at = uuid.uuid4().hex, now + timedelta(seconds=age_s)
+    db.add_all(_message(item, "reminder", words(item.language), thread, LOWEST_TIER, now, expires_at) for item in found)
+    return len(found)
 
 
 def begin_try(db: Session, message_id: int, now: datetime) -> NotificationMessage | None:

@@ -69,7 +69,7 @@ def _as_it_is(alert: Alert, site: Site) -> dict[str, Any]:
 def thread_of(change: AlertChange) -> str:
     """The same for all changes of one fault, also when it comes again as another incident."""
     data = change.data
-    name = "\n".join((str(change.site_id), data["box_id"], data["source_id"], data["kind"]))
+    name = "\n".join((str(change.site_id), data["box_id"] or "", data["source_id"], data["kind"]))
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 

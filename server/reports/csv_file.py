@@ -25,11 +25,12 @@ def write_csv(document: Document) -> bytes:
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\r\n")
     writer.writeheader()
     for row in _rows(document):
-        writer.writerow({key: _cell(value) for key, value in row.items()})
+        writer.writerow({key: cell(value) for key, value in row.items()})
     return b"\xef\xbb\xbf" + out.getvalue().encode()
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """A value as a spreadsheet may have it: no formula, times in UTC."""
     if value is None:
         return ""
     if isinstance(value, datetime):

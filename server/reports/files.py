@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Literal
 
 from server.i18n import LANGUAGES
@@ -32,10 +33,15 @@ def make_file(document: Document, format_: Format, language: str) -> bytes:
         return write_csv(document)
     from server.reports.pdf_file import write_pdf
 
+    return one_pdf(lambda: write_pdf(document, language, find_font()))
+
+
+def one_pdf(draw: Callable[[], bytes]) -> bytes:
+    """Draw a PDF while nobody else does; raises Busy."""
     if not _one.acquire(timeout=WAIT_S):
         raise Busy
     try:
-        return write_pdf(document, language, find_font())
+        return draw()
     finally:
         _one.release()
 

@@ -121,8 +121,8 @@ def _create_photos() -> None:
         sa.Column("likeness", sa.BigInteger(), nullable=True),
         sa.Column("taken_at", TIME, nullable=True),
         sa.Column("taken_from", sa.String(8), nullable=False),
-        sa.Column("latitude", sa.Float(), nullable=True),
-        sa.Column("longitude", sa.Float(), nullable=True),
+        sa.Column("latitude", sa.Double(), nullable=True),
+        sa.Column("longitude", sa.Double(), nullable=True),
     )
     op.create_table(
         "photo_band",

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -65,6 +65,8 @@ class Place:
     picture: str
     interview_id: int
     number: str = ""
+    record_id: int = 0
+    sample_id: int = 0
 
 
 class InProcess:
@@ -97,9 +99,11 @@ class District:
     @contextmanager
     def database(self) -> Iterator[Session]:
         engine = make_engine(self.settings)
-        with Session(writing(engine), expire_on_commit=False) as db, db.begin():
-            yield db
-        engine.dispose()
+        try:
+            with Session(writing(engine), expire_on_commit=False) as db, db.begin():
+                yield db
+        finally:
+            engine.dispose()
 
     @contextmanager
     def client(self) -> Iterator[InProcess]:
@@ -160,6 +164,11 @@ class District:
         signed = self.ask(staff, "POST", "/api/v1/reports/drafts/temperature/sign", params=wanted(place), data=seen)
         assert signed.status_code == 201, signed.text
         place.number = signed.json()["number"]
+        wanted_record = {"site": site_id, "kind": "daily", "day": "2026-01-02"}
+        draft = self.ask(staff, "POST", "/api/v1/self-control/records", json=wanted_record)
+        place.record_id = draft.json()["id"]
+        sample = self.ask(staff, "POST", f"/api/v1/self-control/samples?site={site_id}", json=new_sample())
+        place.sample_id = sample.json()["id"]
 
 
 def wanted(place: Place) -> dict[str, Any]:
@@ -169,6 +178,12 @@ def wanted(place: Place) -> dict[str, Any]:
         "start": first.isoformat(), "end": (first + timedelta(minutes=10)).isoformat(), "box": place.box_id,
         "sensor": "cold-1", "site": place.site_id,
     }  # fmt: skip
+
+
+def new_sample() -> dict[str, Any]:
+    """A dish put aside now."""
+    at = datetime.now(UTC).isoformat()
+    return {"meal": "lunch", "dish": "番茄炒蛋", "weight_g": 130, "taken_at": at, "taken_by": "王"}
 
 
 def json_only(document: Document) -> Files:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from server.accounts import LoginRefused, add_user, disable_user, ensure_site, find_session, finish_login, log_out
-from server.audit import CONSOLE, list_entries, note, verify_audit
+from server.audit import CONSOLE, Deed, list_entries, note, note_all, verify_audit
 from server.database import make_engine, migrate, writing
 from server.models import User
 from server.models_audit import AuditEntry
@@ -177,3 +177,13 @@ def test_regions_are_made_once_and_lie_below_each_other(engine: Engine) -> None:
         assert station.level == "station"
         assert station.path.startswith(city.path)
         assert ensure_region(db, "浙江/杭州/西湖/翠苑").id == station.id
+
+
+def test_many_deeds_at_once_make_the_chain_that_one_by_one_makes(engine: Engine) -> None:
+    written(engine, 2)
+    with changing(engine) as db:
+        made = note_all(db, CONSOLE, [Deed("site.add", ("site", number), {}) for number in range(3)])
+        assert [entry.seq for entry in made] == [3, 4, 5]
+        assert note_all(db, CONSOLE, []) == []
+    written(engine, 1)
+    assert checked(engine) == (6, [])

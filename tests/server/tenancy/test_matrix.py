@@ -20,7 +20,7 @@ from server.reports.ledger import MAY as REPORT_MAY
 from server.settings import Settings
 from telemetry.batch import sha256_hex
 from tests.server.centre import Box, Centre
-from tests.server.tenancy.district import District, Place, Somebody, settled, wanted
+from tests.server.tenancy.district import District, Place, Somebody, new_sample, settled, wanted
 
 NOT_OURS = {"/api/openapi.json", "/static"}  # the framework's own, open to everybody
 NOTE: dict[str, Any] = {"data": {"note": "x"}}
@@ -32,6 +32,10 @@ UNSEEN: dict[str, Any] = {"data": {"content_sha256": "0" * 64}}
 def _days(place: Place) -> dict[str, Any]:
     period = {"from": "2026-01-02", "to": "2026-01-02"}
     return {"params": {"source": f"{place.box_id}/cold-1", "site": place.site_id, **period}}
+
+
+def _of_site(place: Place) -> dict[str, Any]:
+    return {"params": {"site": place.site_id}}
 
 
 def _nothing(_: Place) -> dict[str, Any]:
@@ -49,6 +53,19 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /alerts/{alert_id}/submit": _said(PHOTO),
     "POST /alerts/{alert_id}/{kind}": _said(NOTE),
     "POST /api/v1/boxes/{box_id}/commands": _said({"json": {"kind": "restart"}}),
+    "POST /records": lambda place: {"data": {"site": place.site_id, "kind": "daily", "day": "2026-01-02"}},
+    "GET /records/samples": _of_site,
+    "POST /records/samples": lambda place: {"data": {"site": place.site_id}},
+    "POST /api/v1/self-control/records": lambda place: {
+        "json": {"site": place.site_id, "kind": "daily", "day": "2026-01-02"}
+    },
+    "PUT /api/v1/self-control/records/{record_id}/form": _said({"json": {}, "params": {"version": 0}}),
+    "POST /api/v1/self-control/records/{record_id}/sign": _said(UNSEEN),
+    "POST /api/v1/self-control/records/{record_id}/corrections": _said(
+        {"data": {"target": "x", "corrected": "y", "reason": "z"}}
+    ),
+    "GET /api/v1/self-control/samples": _of_site,
+    "POST /api/v1/self-control/samples": lambda place: {"json": new_sample(), **_of_site(place)},
     "GET /coverage": lambda place: {"params": {"site": place.site_id}},
     "POST /api/v1/interviews/{interview_id}/hold": _said(NOTE),
     "POST /interviews/{interview_id}/hold": _said(NOTE),
@@ -58,6 +75,10 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/reports/drafts/{kind}/sign": lambda place: {"params": wanted(place), **UNSEEN},
     "POST /api/v1/reports/sensors/{box_id}/{sensor_id}/cards": _said(CARD),
     "POST /api/v1/reports/{number}/corrections": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
+    "PUT /api/v1/sites/{site_id}/assets/{table}": _said({"json": {"name": "一号库"}}),
+    "POST /sites/{site_id}/assets/{table}": _said({"data": {"name": "一号库"}}),
+    "POST /api/v1/assets/import": _said({"content": b"site,name\n"}),
+    "POST /assets/import": _said({"files": {"file": ("a.csv", b"site,name\n", "text/csv")}}),
     "POST /reports/{number}/{kind}": _said({"data": {"target": "x", "corrected": "y", "reason": "z"}}),
 }
 # routes with a rule of several permissions: which one the sample asks for
@@ -69,8 +90,9 @@ ASKS: dict[str, Permission] = {
 }
 # objects that are named in the query or body instead of the path
 NAMED_INSIDE = {
-    "GET /coverage", "GET /reports/temperature", "GET /reports/haccp", "GET /api/v1/reports/drafts/{kind}/{format}",
-    "POST /api/v1/reports/drafts/{kind}/sign",
+    "GET /coverage", "GET /records/samples", "POST /records/samples", "GET /reports/temperature", "GET /reports/haccp",
+    "GET /api/v1/self-control/samples", "POST /api/v1/self-control/samples", "POST /api/v1/self-control/records",
+    "GET /api/v1/reports/drafts/{kind}/{format}", "POST /api/v1/reports/drafts/{kind}/sign",
 }  # fmt: skip
 
 
@@ -93,10 +115,12 @@ class Door:
     def ask(self, district: District, who: Somebody | None, place: Place) -> httpx.Response:
         words = {
             "alert_id": place.alert_id, "sha256": place.picture, "box_id": place.box_id, "sensor_id": "cold-1",
-            "number": place.number, "interview_id": place.interview_id, "edition": 1, "format": "json",
+            "number": place.number, "interview_id": place.interview_id, "record_id": place.record_id,
+            "sample_id": place.sample_id, "how": "removed", "by": "site", "edition": 1, "format": "json",
             "language": "en",
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
-            else "acknowledge", "channel_id": 1, "act": "try", "source": "kitchen-vision",
+            else "acknowledge", "site_id": place.site_id, "table": "cold_rooms", "asset_id": 1, "token": "x" * 22,
+            "channel_id": 1, "act": "try", "source": "kitchen-vision",
         }  # fmt: skip
         path = self.path.format(**words)
         return district.ask(who, self.method, path, **SAMPLES.get(self.name, _nothing)(place))

@@ -1,0 +1,1 @@
+"""Statistics over alerts and coverage; see README.md."""
