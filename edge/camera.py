@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.camera_evidence import EvidenceDesk, Pictures, Subject, Tier
+from edge.camera_evidence import EvidenceDesk, Kept, Pictures, Subject, Tier
+from edge.camera_report import CameraOrder, CameraReport, CoverageLine
 from edge.config_cameras import Camera, CameraHours
 from edge.config_evidence import EvidenceSection
 from edge.evidence_folder import EvidenceFolder
@@ -29,7 +30,8 @@ from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
-    from vision.happenings import CameraStatus, ClipReady, ModelChanged, ViolationOpened, WatchItem
+    from vision.happenings import CameraStatus, ClipReady, Looked, ModelChanged, ViolationOpened, WatchItem
+    from vision.looks import LookDesk
     from vision.model_shelf import ModelShelf
     from vision.pipeline import Watch
     from vision.watch_settings import WatchSettings
@@ -65,56 +67,6 @@ class WatchTask(BaseModel):
     crumbs_file: Path
 
 
-class CoverageLine(BaseModel):
-    """Seconds that had to be watched, and were, of one kind in one zone (empty: the whole picture)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: str
-    zone: str
-    due_s: float
-    judged_s: float
-
-
-class CameraReport(BaseModel):
-    """One line of what the camera process says; ``camera`` is the id."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    camera: str
-    type: Literal[
-        "violation_opened",
-        "violation_updated",
-        "violation_closed",
-        "camera_blind",
-        "camera_recovered",
-        "coverage",
-        "stats",
-        "storage",
-        "misconfigured",
-        "model_changed",
-    ]
-    at: AwareDatetime | None = None
-    incident_id: str | None = None
-    kind: str | None = None
-    zone: str | None = None
-    confidence: float | None = None
-    duration_s: float | None = None
-    model_sha256: str | None = None
-    evidence: list[str] = []
-    evidence_missing: list[str] = []
-    is_film: bool = False
-    reason: str | None = None
-    judged: int | None = None
-    drops: dict[str, int] = {}
-    rate_fps: float | None = None
-    age_ms_max: float | None = None
-    inference_ms_mean: float | None = None
-    blind_s: float | None = None
-    started_at: AwareDatetime | None = None
-    coverage: list[CoverageLine] = []
-
-
 def main() -> int:
     """Run until standard input closes; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
@@ -123,14 +75,16 @@ def main() -> int:
         return 2
     task = WatchTask.model_validate_json(line)
     stop = threading.Event()
+    desks: dict[str, LookDesk] = {}
 
     def end_with_parent() -> None:
-        sys.stdin.read()
+        for line in sys.stdin:
+            _order(line, desks)
         stop.set()
         threading.Timer(END_S, os._exit, (1,)).start()  # a hung native call shall not keep the process alive
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    status = _watch(task, stop)
+    status = _watch(task, stop, desks)
     sys.stdout.flush()
     os._exit(status)  # threads inside native libraries are not waited for
 
@@ -142,7 +96,22 @@ def suspects(crumbs_file: Path, camera_ids: Sequence[str], *, judged_only: bool)
     return read_suspects(crumbs_file, camera_ids, judged_only=judged_only)
 
 
-def _watch(task: WatchTask, stop: threading.Event) -> int:
+def _order(line: str, desks: Mapping[str, LookDesk]) -> None:
+    """Have an order carried out; one for a camera that is not watched has no answer."""
+    from vision.looks import LookOrder
+
+    try:
+        order = CameraOrder.model_validate_json(line)
+    except ValidationError as error:
+        logging.getLogger(__name__).error("an order cannot be read: %s", error.errors()[0]["msg"])
+        return
+    if order.camera in desks:
+        desks[order.camera].take(
+            LookOrder(order.order_id, order.what, order.kind, order.zone, order.at, order.before_s, order.after_s)
+        )
+
+
+def _watch(task: WatchTask, stop: threading.Event, desks: dict[str, LookDesk]) -> int:
     from vision.crumbs import Crumbs
     from vision.model_shelf import ModelShelf
     from vision.watchroom import watch_cameras
@@ -151,6 +120,7 @@ def _watch(task: WatchTask, stop: threading.Event) -> int:
     watches = [watch for one in task.cameras if (watch := _open_watch(one, shelf))]
     if not watches:
         return 2
+    desks.update({watch.settings.camera_id: watch.looks for watch in watches})
     keepers = {one.camera.id: _keeper(one) for one in task.cameras}
     crumbs = Crumbs(task.crumbs_file, [one.camera.id for one in task.cameras])
     for item in watch_cameras(watches, stop, crumbs):
@@ -286,12 +256,20 @@ def _settings(task: CameraTask) -> WatchSettings:
 
 
 def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
-    from vision.happenings import CameraStatus, ClipReady, FrameStats, ModelChanged, ViolationClosed, ViolationOpened
+    from vision.happenings import (
+        CameraStatus,
+        ClipReady,
+        FrameStats,
+        Looked,
+        ModelChanged,
+        ViolationClosed,
+        ViolationOpened,
+    )  # fmt: skip
 
     if isinstance(item, ViolationOpened):
         return _opened(item, keeper)
-    if isinstance(item, ClipReady):
-        return _filmed(item, keeper)
+    if isinstance(item, ClipReady | Looked):
+        return _filmed(item, keeper) if isinstance(item, ClipReady) else _looked(item, keeper)
     if isinstance(item, ViolationClosed):
         return CameraReport(
             camera=item.camera_id, type="violation_closed", at=item.at,
@@ -314,6 +292,22 @@ def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
         blind_s=item.blind_s,
         coverage=rows,
     )
+
+
+def _looked(item: Looked, keeper: Keeper) -> CameraReport:
+    """What an order showed is kept under the order's id: it is no incident."""
+    about = f"asked for: {item.kind or 'picture'}"
+    subject = Subject(item.order_id, item.kind or "snapshot", item.at, item.model_sha256, about, item.zone)
+    kept = Kept()
+    if item.original_jpeg:
+        kept = keeper.desk.keep_look(Pictures(item.original_jpeg, item.snapshot_jpeg, b"", item.faces), subject)
+    elif item.clip_mp4 and item.first_at and item.last_at:
+        frames = FrameTimes(first_at=item.first_at, last_at=item.last_at, count=item.frames)
+        kept = keeper.desk.keep_clip(item.clip_mp4, frames, subject)
+    return CameraReport(
+        camera=item.camera_id, type="looked", at=item.at, order_id=item.order_id, status=item.status,
+        reason=item.reason, verdict=item.verdict, evidence=kept.evidence, evidence_missing=kept.missing,
+    )  # fmt: skip
 
 
 def _filmed(item: ClipReady, keeper: Keeper) -> CameraReport:

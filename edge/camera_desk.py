@@ -21,9 +21,11 @@ from edge.rules import new_id
 from telemetry.messages import Event, EventType, Scalar, Severity
 
 if TYPE_CHECKING:
-    from edge.camera import CameraReport, CameraTask
+    from edge.camera import CameraTask
+    from edge.camera_report import CameraReport
 
 logger = logging.getLogger(__name__)
+STATE_PREFIX = "camera/"
 ROWS_MAX = 64  # what one event carries; a camera has at most 32 violations
 Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
@@ -61,7 +63,7 @@ class CameraDesk:
 
     @property
     def state_key(self) -> str:
-        return f"camera/{self.camera_id}"
+        return STATE_PREFIX + self.camera_id
 
     def task(self) -> CameraTask:
         """What the process that is to watch it has to know."""
@@ -76,6 +78,10 @@ class CameraDesk:
             open_incidents={key: incident for key, incident in self.open.items() if key != "camera_blind"},
             blind="camera_blind" in self.open,
         )
+
+    def wake(self) -> None:
+        """There is evidence to send that belongs to no incident."""
+        self._wake()
 
     async def take(self, report: CameraReport) -> None:
         """Record what *report* says; ValueError for one without what it must have, OutboxError as `record` raises."""

@@ -123,6 +123,16 @@ class EvidenceDesk:
             self._keep_original("original", pictures.original, None, keep)
         return kept
 
+    def keep_look(self, pictures: Pictures, subject: Subject) -> Kept:
+        """Keep what somebody asked to see: the picture with hidden faces, and the original."""
+        kept = Kept()
+        original = sha256_hex(pictures.original)
+        with self._keeping(subject, kept) as keep:
+            made_from = _Extra(faces=pictures.faces, original_sha256=original, original_role="original")
+            keep("snapshot", pictures.snapshot, made_from)
+            self._keep_original("original", pictures.original, None, keep)
+        return kept
+
     def keep_clip(self, clip_mp4: bytes, frames: FrameTimes, subject: Subject) -> Kept:
         """Keep an incident's film as the camera sent it: on the box, and sealed for the regulator if there is a key."""
         kept = Kept()

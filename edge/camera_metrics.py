@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.camera import CameraReport
+    from edge.camera_report import CameraReport
 
 # name, type, help; the value is found in `_values`
 METRICS = (

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.camera_desk import CameraDesk
+from edge.camera_report import CameraOrder, CameraReport
 
 logger = logging.getLogger(__name__)
 LINE_BYTES_MAX = 64 * 1024
@@ -53,6 +54,8 @@ class CameraProcess:
         self._command = command or COMMAND
         self._silent_s = silent_s
         self._end_s = end_s
+        self._stdin: asyncio.StreamWriter | None = None
+        self._asked: dict[str, asyncio.Future[CameraReport]] = {}
 
     async def run(self) -> None:
         """Run one process to its end; raises CameraProcessError when it dies or falls silent."""
@@ -76,6 +79,7 @@ class CameraProcess:
         try:
             process.stdin.write(self._task().encode() + b"\n")
             await process.stdin.drain()
+            self._stdin = process.stdin
             while line := await self._line(process.stdout):
                 await self._take(line)
             status = await _status(process)
@@ -83,8 +87,26 @@ class CameraProcess:
             ended = status if isinstance(status, int) else 0
             raise CameraProcessError(reason, crashed=-ended in CRASHES, failed=ended > 0 and not self._complaint)
         finally:
+            self._stdin = None
+            for answer in self._asked.values():
+                answer.cancel()
             process.stdin.close()
             await _end(process, self._end_s)
+
+    async def ask(self, order: CameraOrder, within_s: float) -> CameraReport | None:
+        """The process's answer to *order*; None when there is none in time, or no process."""
+        if self._stdin is None:
+            return None
+        answer = self._asked[order.order_id] = asyncio.get_running_loop().create_future()
+        try:
+            self._stdin.write(order.model_dump_json().encode() + b"\n")
+            await self._stdin.drain()
+            await asyncio.wait([answer], timeout=within_s)
+        except OSError:
+            return None
+        finally:
+            del self._asked[order.order_id]
+        return answer.result() if answer.done() and not answer.cancelled() else None
 
     async def _line(self, stdout: asyncio.StreamReader) -> bytes:
         async with asyncio.timeout(self._silent_s):  # not wait_for, which may lose a cancellation in Python 3.11
@@ -98,8 +120,6 @@ class CameraProcess:
         return WatchTask(cameras=cameras, crumbs_file=self._crumbs_file).model_dump_json(by_alias=True)
 
     async def _take(self, line: bytes) -> None:
-        from edge.camera import CameraReport
-
         try:
             report = CameraReport.model_validate_json(line)
             desk = self._desks[report.camera]
@@ -111,7 +131,16 @@ class CameraProcess:
             self._misconfigured(report.camera)
             return
         self._complaint = ""
-        await desk.take(report)
+        if report.type == "looked":
+            self._answer(report, desk)
+        else:
+            await desk.take(report)
+
+    def _answer(self, report: CameraReport, desk: CameraDesk) -> None:
+        desk.wake()
+        answer = self._asked.get(report.order_id or "")
+        if answer is not None and not answer.done():
+            answer.set_result(report)
 
 
 async def _status(process: asyncio.subprocess.Process) -> int | str:

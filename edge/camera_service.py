@@ -15,14 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from edge.camera_desk import CameraDesk
 from edge.camera_process import CameraProcess, CameraProcessError
+from edge.camera_report import CameraOrder
+from edge.remote_desk import Outcome
 from edge.supervisor import supervise
+from telemetry.commands import Command
+from telemetry.messages import Scalar
 
 logger = logging.getLogger(__name__)
 SUSPECTED_MAX = 1  # times within SUSPICION_S that are put down to chance, or to what came from outside
 UNEXPLAINED_MAX = 2
 SUSPICION_S = 600.0
+ANSWER_S = 120.0  # a second look takes its time, and a camera may just be coming back
 
 
 class Suspicion:
@@ -56,6 +63,7 @@ class CameraService:
         self._options = options
         self._suspicion = Suspicion()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watched_by: dict[str, CameraProcess] = {}
 
     async def run(self) -> None:
         """Until cancelled; a second cancellation ends what still takes its time."""
@@ -102,9 +110,34 @@ class CameraService:
     def _process(self, camera_ids: Sequence[str]) -> CameraProcess:
         desks = [self._desks[name] for name in camera_ids]
         name = camera_ids[0] if camera_ids[0] in self.alone else "together"
-        return CameraProcess(
+        process = CameraProcess(
             desks, crumbs_file=self._folder / f"{name}.crumbs", misconfigured=self._set_apart, **self._options
         )
+        self._watched_by |= dict.fromkeys(camera_ids, process)
+        return process
+
+    async def carry_out(self, command: Command) -> Outcome:
+        """What the camera of a ``snapshot``, ``recheck`` or ``clip`` shows."""
+        try:
+            order = CameraOrder.model_validate(
+                {**command.arguments, "order_id": command.command_id, "what": command.kind}
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            return Outcome("refused", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        if order.camera not in self._desks:
+            return Outcome("refused", f"this box has no camera {order.camera}"[:200])
+        process = self._watched_by.get(order.camera)
+        report = await process.ask(order, ANSWER_S) if process else None
+        if report is None or report.status is None:
+            return Outcome("failed", "the camera gave no answer")
+        facts: dict[str, Scalar | list[str]] = {
+            "camera": order.camera, "verdict": report.verdict, "evidence": report.evidence,
+            "seen_at": report.at.isoformat() if report.at else None,
+        }  # fmt: skip
+        if report.evidence_missing:
+            facts["evidence_missing"] = report.evidence_missing
+        return Outcome(report.status, report.reason or "", facts)
 
     def _blame(self, together: Sequence[str], *, judged_only: bool) -> None:
         from edge.camera import suspects

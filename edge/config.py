@@ -6,6 +6,7 @@ or a connection. Relative paths are relative to the file.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from edge.config_coldchain import ColdChainEntry
 from edge.config_evidence import EvidenceSection
 from edge.config_file import ConfigurationError, problem_at, read_yaml, sentence_of, with_given
 from edge.config_ports import Broker, BrokerTls, ModbusTcpPort, OneWireBus, Port, ReplayFile, SerialPort
+from edge.config_remote import RemoteSection
 from edge.config_sensors import AnySensor, ModbusSensor, Plausible, Sensor
 from edge.config_site import SiteSection, inherit
 from edge.config_status import StatusMqttSection
@@ -93,12 +95,19 @@ class EdgeConfig(Section):
     evidence: EvidenceSection = EvidenceSection()
     uplink: UplinkSection = UplinkSection()
     status_mqtt: StatusMqttSection | None = None
+    remote: RemoteSection = RemoteSection()
     _folder: Path = PrivateAttr(default_factory=Path)
+    _sha256: str = PrivateAttr(default="")
 
     @property
     def folder(self) -> Path:
         """Where the file lies: limit sets of the site's own are in ``limits/`` beside it."""
         return self._folder
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file's bytes; empty when there was no file."""
+        return self._sha256
 
 
 def load(path: Path) -> EdgeConfig:
@@ -117,6 +126,7 @@ def load(path: Path) -> EdgeConfig:
         problems = [problem_at(path, lines, item["loc"], sentence_of(item, data)) for item in error.errors()]
         raise ConfigurationError("\n".join(problems)) from None  # its cause would show the secrets
     config = _complete(config, path.parent.resolve())
+    config._sha256 = sha256(path.read_bytes()).hexdigest()
     problems = [problem_at(path, lines, place, with_given(text, place, data)) for place, text in cross_check(config)]
     if problems:
         raise ConfigurationError("\n".join(problems))

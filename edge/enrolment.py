@@ -27,6 +27,7 @@ class Identity(BaseModel):
     box_id: Identifier
     site: str
     time_zone: str
+    centre_key: str = ""  # of an older centre, or an older box: none
 
 
 def key_file(data_dir: Path) -> Path:

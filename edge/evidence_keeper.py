@@ -42,7 +42,7 @@ class EvidenceKeeper:
         told: str | None,
         record: Record,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._spool = spool
         self._settings = settings
         self._box_id = box_id
@@ -64,7 +64,7 @@ class EvidenceKeeper:
             return self._public_key if box_id == self._box_id else None
 
         broken = [
-            name for place in (self._spool, self._folder) for name in await asyncio.to_thread(place.recover, key_of)
+            name for place in (self._spool, self.folder) for name in await asyncio.to_thread(place.recover, key_of)
         ]
         for start in range(0, len(broken), NAMES_MAX):
             names = broken[start : start + NAMES_MAX]
@@ -73,10 +73,10 @@ class EvidenceKeeper:
 
     async def clean(self) -> None:
         """Let go what is over its time, and over the cap; the clock has to be right for the first."""
-        await asyncio.to_thread(self._folder.finish_removals)
+        await asyncio.to_thread(self.folder.finish_removals)
         if clock_synced():
-            await asyncio.to_thread(self._folder.expire, self._days_for, datetime.now(UTC))
-        await asyncio.to_thread(self._folder.make_room, 0)
+            await asyncio.to_thread(self.folder.expire, self._days_for, datetime.now(UTC))
+        await asyncio.to_thread(self.folder.make_room, 0)
         await self._tell_purged()
 
     def _days_for(self, manifest: EvidenceManifest) -> float:
@@ -93,7 +93,7 @@ class EvidenceKeeper:
         """Tombstones that were not told yet, in groups of one reason: reason, digests, and where the group ends."""
         groups: list[tuple[str, list[str], int]] = []
         try:
-            with self._folder.tombstones.open("rb") as file:
+            with self.folder.tombstones.open("rb") as file:
                 file.seek(self._told_bytes)
                 for line in file:
                     end_bytes = (groups[-1][2] if groups else self._told_bytes) + len(line)

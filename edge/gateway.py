@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -25,13 +27,16 @@ from edge.enrolment import key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 from edge.recorder import Recorder
+from edge.remote_desk import RemoteDesk
+from edge.removed_sources import end_removed
 from edge.rules import ThresholdLimit
 from edge.sensing import SensingService, list_sources
 from edge.sensor_desk import SensorDesk
+from edge.status_report import StatusReporter
 from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
-from edge.uplink import make_forwarder, open_outbox, start_clock
+from edge.uplink import make_forwarder, make_remote_service, open_outbox, start_clock
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
 from telemetry.signing import PublicKey
@@ -67,6 +72,10 @@ class Gateway:
         self._box_id = identity.box_id
         self._status = self._make_status()
         saved = self._outbox.load_state("")
+        self._removed = end_removed(config, saved, self._clock.now())
+        for key, text in self._removed[1].items():
+            saved.pop(key, None)
+            saved |= {} if text is None else {key: text}
         self._keeper = self._evidence_keeper(signer.public_key, saved.get(STATE_KEY)) if config.cameras else None
         self._cold_chain = ColdChainDesk(config, saved)
         self._desks = {sensor.id: SensorDesk(sensor, self._limits(sensor), saved) for sensor in config.sensors}
@@ -87,6 +96,14 @@ class Gateway:
             )
             for camera in config.cameras
         ]
+
+        self._camera_service = CameraService(self._cameras, data_dir / "vision") if self._cameras else None
+        remote = RemoteDesk(
+            config.remote.allow, identity.box_id, saved, self._record_events, _restart,
+            evidence=self._keeper.folder if self._keeper else None, cameras=self._camera_service,
+            now=self._clock.now,
+        )  # fmt: skip
+        self._remote = make_remote_service(config, identity, signer, remote)
 
     def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
         settings = self._config.evidence
@@ -169,21 +186,36 @@ class Gateway:
 
     def _services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         services: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if self._removed[1]:
+            services.append(("removed sources", self._tell_removed))  # first: what follows saves the same keys
         services += [(sensing.source.name, sensing.run) for sensing in self._sensing]
         if self._config.sensors:
             services.append(("certificate watch", self._watch_certificates))
         if self._cold_chain.assets:
             services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
+        if self._remote is not None:
+            services.append(("commands", self._remote.run))
+        reporter = StatusReporter(
+            self._box_id, self._outbox, self._spool, self._clock, self._config, self._record_events
+        )
+        services.append(("status report", reporter.run))
         if self._config.uplink.metrics_port is not None:
             services.append(("metrics", self._serve_metrics))
         if self._status is not None:
             services.append(("status broker", self._status.run))
         if self._keeper is not None:
             services.append(("evidence", self._keeper.run))
-        if self._cameras:
-            services.append(("cameras", CameraService(self._cameras, self._config.box.data_dir / "vision").run))
+        if self._camera_service is not None:
+            services.append(("cameras", self._camera_service.run))
         return services
+
+    async def _tell_removed(self) -> None:
+        events, state = self._removed
+        for event in events:
+            logger.warning("%s is no longer configured: its %s ends", event.source_id, event.data["kind"])
+        await self._record_events(events, state)
+        await asyncio.get_running_loop().create_future()
 
     def _load_driver_states(self) -> dict[str, str]:
         return self._outbox.load_state("driver/")
@@ -266,6 +298,11 @@ class Gateway:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logger.info("the centre did not take everything in %.0f s; the rest stays in the outbox", FLUSH_S)
+
+
+def _restart() -> None:
+    """End in the orderly way; the service manager (systemd: Restart=always) starts the box again."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tell_metrics_port(port: int) -> None:

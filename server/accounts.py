@@ -260,9 +260,10 @@ def log_out(db: Session, token: str, remote_addr: str = "") -> None:
         db.delete(session)
 
 
-def make_enrolment_code(db: Session, site: Site, actor: Actor = CONSOLE) -> str:
-    """A one-time code for one box of *site*, good for a day."""
+def make_enrolment_code(db: Session, site: Site, actor: Actor = CONSOLE, box_id: str | None = None) -> str:
+    """A one-time code for one box of *site*, good for a day; with *box_id* for that box to get a new key."""
     code = "-".join(secrets.token_hex(3) for _ in range(3))
-    db.add(EnrolmentCode(code_sha256=digest(code), site_id=site.id, expires_at=datetime.now(UTC) + CODE_LIFE))
-    note(db, actor, "enrolment.code", ("site", site.id), site_id=site.id)
+    expires_at = datetime.now(UTC) + CODE_LIFE
+    db.add(EnrolmentCode(code_sha256=digest(code), site_id=site.id, expires_at=expires_at, box_id=box_id))
+    note(db, actor, "enrolment.code", ("site", site.id), {"box": box_id} if box_id else None, site_id=site.id)
     return code

@@ -38,6 +38,10 @@ from server.assets.table_file import FILE_BYTES_MAX
 from server.assets.watch import ExpiryWatch
 from server.blobs import open_blobs
 from server.box_api import EVIDENCE_BYTES_MAX
+from server.boxes import api as boxes_api
+from server.boxes import pages as boxes_pages
+from server.boxes.calls import BoxCalls, load_centre_key
+from server.boxes.silence import SilenceWatch
 from server.conditional import EntityTags
 from server.database import make_engine, migrate
 from server.deps import COOKIE, AppState, BodyLimit
@@ -76,6 +80,7 @@ PARTS = (
     life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
     audit_pages, log_api, asset_api, asset_pages, public_page,
     account_pages, user_pages, token_api, token_pages, write_api,
+    boxes_api, boxes_pages,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
@@ -125,7 +130,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         notices = open_notices(settings.notification, settings.data_dir)
         blobs = open_blobs(settings)
         broadcaster = Broadcaster(relayed=isinstance(settings.database, PostgresRecord))
-        state = AppState(settings, engine, blobs, broadcaster, series, key, failed_logins, notices)
+        calls = BoxCalls(load_centre_key(settings.data_dir))
+        state = AppState(settings, engine, blobs, broadcaster, series, key, failed_logins, notices, calls)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)
@@ -144,7 +150,10 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             await stack.enter_async_context(Clockwork(engine, default_rules(), series, broadcaster).running())
             await stack.enter_async_context(ExpiryWatch(engine, state.broadcaster).running())
             await stack.enter_async_context(upkeep(state))
+            silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)
+            await stack.enter_async_context(silence.running())
             stack.callback(state.broadcaster.close)
+            stack.callback(calls.close)
             if demo_broker_port is not None:
                 from server.demo_broker import demo_broker
 

@@ -23,6 +23,7 @@ from server.ingest import (
     EnrolmentRefused,
     EvidenceConflict,
     check_evidence,
+    check_not_revoked,
     enrol_box,
     key_of,
     take_batch,
@@ -40,7 +41,7 @@ EVIDENCE_BYTES_MAX = BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256
 PLAIN_ROLES = ("original", "clip")
 RECORDS_AHEAD_MAX = 5_000  # of one request in memory at once; a box sends half as many
 router = APIRouter(prefix="/api/v1", tags=["box"])
-STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400}
+STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400, "revoked": 403}
 
 
 class EnrolRequest(BaseModel):
@@ -52,11 +53,12 @@ class EnrolRequest(BaseModel):
 
 
 class EnrolAnswer(BaseModel):
-    """The identity of the box from now on."""
+    """The identity of the box from now on, and the public key with which the centre signs its commands."""
 
     box_id: str
     site: str
     time_zone: str
+    centre_key: str
 
 
 class ReceiptsAnswer(BaseModel):
@@ -73,7 +75,10 @@ def enrol(request: EnrolRequest, state: StateDep, remote: RemoteDep) -> EnrolAns
     def work(db: Session) -> EnrolAnswer:
         box = enrol_box(db, request.code, request.public_key, request.name)
         note(db, Actor("box", box.id, box.name, remote), "box.enrol", ("box", box.id), site_id=box.site_id)
-        return EnrolAnswer(box_id=box.id, site=box.site.name, time_zone=box.site.time_zone)
+        return EnrolAnswer(
+            box_id=box.id, site=box.site.name, time_zone=box.site.time_zone,
+            centre_key=state.calls.signer.public_key_b64,
+        )  # fmt: skip
 
     try:
         return transact(state, work)
@@ -160,6 +165,7 @@ def _take(db: Session, batches: Sequence[Batch | bytes], series_here: bool) -> t
     changed: dict[int, Change] = {}
     for item in batches:
         batch = item if isinstance(item, Batch) else open_batch(item, lambda box_id: key_of(db, box_id))
+        check_not_revoked(db, batch.header.box_id)
         receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)
         changed.update({alert.id: Change.of(alert) for alert in alerts})
@@ -185,15 +191,21 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
     if sealed.manifest.sha256 != sha256:
         raise Problem(400, "digest", "the address names another picture than the manifest")
 
+    def check(db: Session) -> None:
+        check_not_revoked(db, sealed.manifest.box_id)
+        check_evidence(db, sealed)
+
     def store(db: Session) -> Change | None:
-        check_evidence(db, sealed)  # again: another may have come since
+        check(db)  # again: another may have come since
         alert = take_evidence(db, sealed)
         return Change.of(alert) if alert else None
 
     try:
-        look_up(state, lambda db: check_evidence(db, sealed))
+        look_up(state, check)
         state.blobs.put(sealed.blob)  # kept before the record names it, and without holding up those who write
         return transact(state, store, beside=True)
+    except BatchError as error:
+        raise Problem(STATUS[error.code], error.code, error.detail) from error
     except EvidenceConflict as error:
         raise Problem(409, "conflict", "the same picture is on record under another manifest") from error
 

@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from server.accounts import AccountError
     from server.blob_port import BlobsUnavailable
+    from server.boxes.settings import load_boxes
     from server.notification.settings import load_notification
     from server.series.port import SeriesUnavailable
     from server.series.settings import RecordSeries, load_series
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             secure_cookies=not getattr(args, "insecure_cookies", False),
             series=load_series(args.series, data_dir) if hasattr(args, "series") else RecordSeries(),
             notification=load_notification(data_dir),
+            boxes=load_boxes(data_dir),
         )
         status: int = args.run(settings, args)
         return status

@@ -24,6 +24,7 @@ from server.accounts import find_session
 from server.assets.public import PublicDesk
 from server.backfill import Backfill
 from server.blob_port import BlobStore
+from server.boxes.calls import BoxCalls
 from server.database import clashed, writing
 from server.instance_key import InstanceKey
 from server.live import Broadcaster
@@ -54,6 +55,7 @@ class AppState:
     key: InstanceKey
     failed_logins: Buckets
     notices: Notices
+    calls: BoxCalls
     backfill: Backfill = field(default_factory=Backfill)
     turns: Turns = field(default_factory=Turns)
     public: PublicDesk = field(default_factory=PublicDesk)

@@ -13,8 +13,9 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from server.audit import note, person
-from server.models import Alert, Evidence, Rectification, User
-from server.models_life_cycle import RectificationPhoto
+from server.models import Alert, Box, Evidence, Rectification, User
+from server.models_boxes import BoxCommand
+from server.models_life_cycle import Recheck, RectificationPhoto
 from server.policy import Permission, may
 from server.scope import within
 from telemetry.evidence import EvidenceManifest, manifest_in
@@ -24,12 +25,13 @@ MEDIA_TYPES = {"clip": "video/mp4", "film": "video/mp4", "sealed": "application/
 
 @dataclass(frozen=True)
 class Picture:
-    """What may be given out, of which alert: ``evidence`` is None for a proof photo."""
+    """What may be given out: of an alert, or of a command (``alert`` None). ``evidence`` is None for a proof photo."""
 
     sha256: str
     media_type: str
     evidence: Evidence | None
-    alert: Alert
+    alert: Alert | None
+    site_id: int
 
     @property
     def is_sealed(self) -> bool:
@@ -74,19 +76,35 @@ def find_picture(db: Session, viewer: User, sha256: str) -> Picture | None:
         .join(RectificationPhoto, RectificationPhoto.rectification_id == Rectification.id)
         .where(RectificationPhoto.photo_sha256 == sha256)
     )
-    mine = select(Alert).where(within(viewer, Alert.site_id), evidence | Alert.id.in_(alert_id))
+    looked = (
+        select(Recheck.alert_id)
+        .join(Evidence, (Evidence.sha256 == Recheck.evidence_sha256) & (Evidence.box_id == Recheck.box_id))
+        .where(Recheck.evidence_sha256 == sha256)
+    )
+    of_alert = evidence | Alert.id.in_(alert_id) | Alert.id.in_(looked)
+    mine = select(Alert).where(within(viewer, Alert.site_id), of_alert)
     alert = db.scalar(mine.limit(1))
     row = db.get(Evidence, sha256)
-    if alert is None or not may_open(viewer, row):
+    site_id = alert.site_id if alert else _site_of_command(db, viewer, row)
+    if site_id is None or not may_open(viewer, row):
         return None
-    return Picture(sha256, MEDIA_TYPES.get(row.role, "image/jpeg") if row else "image/jpeg", row, alert)
+    return Picture(sha256, MEDIA_TYPES.get(row.role, "image/jpeg") if row else "image/jpeg", row, alert, site_id)
+
+
+def _site_of_command(db: Session, viewer: User, evidence: Evidence | None) -> int | None:
+    """The site of a picture that somebody asked a box for, if this viewer may see its boxes."""
+    if evidence is None or not may(viewer, "box.read"):
+        return None
+    asked = select(Box.site_id).join(BoxCommand, BoxCommand.box_id == Box.id)
+    mine = asked.where(BoxCommand.id == evidence.incident_id, Box.id == evidence.box_id, within(viewer, Box.site_id))
+    return db.scalar(mine)
 
 
 def note_access(db: Session, user: User, picture: Picture, remote: str) -> None:
     """Put on record that *user* was given this picture, or the sealed original."""
     action = "evidence.sealed" if picture.is_sealed else "evidence.view"
-    alert = picture.alert
-    note(db, person(user, remote), action, ("evidence", picture.sha256), {"alert": alert.id}, site_id=alert.site_id)
+    about = {"alert": picture.alert.id} if picture.alert else {}
+    note(db, person(user, remote), action, ("evidence", picture.sha256), about, site_id=picture.site_id)
 
 
 @dataclass(frozen=True)

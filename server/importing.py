@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from server.database import writing
-from server.ingest import key_of, take_batch
+from server.ingest import check_not_revoked, key_of, take_batch
 from telemetry.batch import BatchError, open_batch, read_frame
 
 BATCHES_PER_COMMIT = 100
@@ -34,6 +34,7 @@ def import_batches(engine: Engine, path: Path, *, series_here: bool) -> Counter[
 def _take(db: Session, raw: bytes, series_here: bool) -> str:
     try:
         batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+        check_not_revoked(db, batch.header.box_id)
     except BatchError:
         return "refused"
     receipt, _ = take_batch(db, batch, series_here=series_here)

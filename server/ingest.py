@@ -17,6 +17,9 @@ from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
+from server.boxes.commands import take_result
+from server.boxes.heartbeats import note_heartbeat
+from server.boxes.keys import replace_key
 from server.clock_repair import correct, repaired
 from server.dialects import lock_box
 from server.gaps import note_lane
@@ -61,13 +64,18 @@ class EvidenceConflict(Exception):
 
 
 def enrol_box(db: Session, code: str, public_key: str, name: str) -> Box:
-    """Make a box known; the code is used up by it. Raises EnrolmentRefused or ValueError (the key)."""
+    """Make a box known, or give a known one the new key; the code is used up by it. Raises EnrolmentRefused or
+    ValueError (the key)."""
     key = PublicKey.from_b64(public_key)
     now = datetime.now(UTC)
     row = db.get(EnrolmentCode, digest(code))
     if row is None or row.used_at is not None or row.expires_at < now:
         raise EnrolmentRefused
     row.used_at = now
+    known = db.get(Box, row.box_id) if row.box_id else None
+    if known is not None:
+        replace_key(db, known, key, now)
+        return known
     box = Box(id=f"box-{secrets.token_hex(6)}", name=name, site_id=row.site_id, public_key=key.b64, enrolled_at=now)
     db.add(box)
     db.flush()
@@ -78,6 +86,12 @@ def key_of(db: Session, box_id: str) -> PublicKey | None:
     """The public key of an enrolled box."""
     box = db.get(Box, box_id)
     return PublicKey.from_b64(box.public_key) if box else None
+
+
+def check_not_revoked(db: Session, box_id: str) -> None:
+    """Raises BatchError for a box whose key was revoked: whoever holds it now may not be the box."""
+    if db.get_one(Box, box_id).revoked_at is not None:
+        raise BatchError("revoked", f"box {box_id} was revoked here; enrol it again")
 
 
 def verify_signature(raw: bytes, key_of: Callable[[str], PublicKey | None]) -> None:
@@ -130,6 +144,8 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     changed: dict[int, Alert] = {}
     for _, record in batch.records:
         if isinstance(record, Event):
+            note_heartbeat(db, box.id, record)
+            take_result(db, box, record)
             alerts = _take_event(db, box, repaired(db, box.id, header.boot_id, record))
             changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record)]}
     db.flush()
@@ -191,7 +207,7 @@ def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
     db.flush()
     alert = db.scalar(select(Alert).where(Alert.incident_id == event.incident_id))
     if alert is None:
-        return [_open_alert(db, box, event)] if event.type in OPENS | UPDATES | CLOSES else []
+        return [open_alert(db, box, event)] if event.type in OPENS | UPDATES | CLOSES else []
     if alert.box_id != box.id:
         return []  # an incident belongs to the box that opened it
     ended_now = event.type in CLOSES and alert.ended_at is None
@@ -216,7 +232,8 @@ def _kind_of(event: Event) -> str:
     return KIND_OF_TYPE[event.type.split("_")[0]]
 
 
-def _open_alert(db: Session, box: Box, event: Event) -> Alert:
+def open_alert(db: Session, box: Box, event: Event) -> Alert:
+    """Raise the alert of the incident that *event* begins."""
     alert = Alert(
         incident_id=event.incident_id,
         site_id=box.site_id,

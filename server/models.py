@@ -115,6 +115,7 @@ class EnrolmentCode(Base):
     site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+    box_id: Mapped[str | None] = mapped_column(String(64))  # of the box that is to be enrolled again
     site: Mapped[Site] = relationship()
 
 
@@ -128,6 +129,7 @@ class Box(Base):
     public_key: Mapped[str] = mapped_column(String(64))
     enrolled_at: Mapped[datetime]
     last_seen_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]  # from then on nothing is taken of it; what it signed before stays valid
     site: Mapped[Site] = relationship(lazy="joined")
 
 

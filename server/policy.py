@@ -17,6 +17,7 @@ Permission = Literal[
     "alert.push",
     "audit.read",
     "box.command",
+    "box.manage",
     "box.read",
     "evidence.blurred",
     "evidence.sealed",
@@ -63,7 +64,8 @@ TABLE: dict[Role, frozenset[Permission]] = {
     "auditor": _READ | {"audit.read", "box.read"},
     "administrator": _SEE
     | {
-        "audit.read", "box.command", "box.read", "evidence.view", "readings.write", "site.edit", "token.manage",
+        "audit.read", "box.command", "box.manage", "box.read", "evidence.view", "readings.write", "site.edit",
+        "token.manage",
         "user.manage",
     },
 }  # fmt: skip

@@ -70,9 +70,9 @@ class Problem(HTTPException):
     An HTTPException, because the framework lets only these out of the reading of a body.
     """
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        headers = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else None
-        super().__init__(status, detail, headers)
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        waits = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
+        super().__init__(status, detail, {**waits, **(headers or {})} or None)
         self.status = status
         self.code = code
 

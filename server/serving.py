@@ -27,6 +27,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.brightline.broadcaster.close()
+        self._app.state.brightline.calls.close()
         await super().shutdown(sockets)
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from server.boxes.settings import BoxSettings
 from server.limits import Limits
 from server.merkle.settings import LogSettings
 from server.notification.settings import NotificationSettings
@@ -122,8 +123,8 @@ class CentreFile(_Section):
 
 class Settings(BaseModel):
     """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept;
-    ``notification``: how people and platforms are told; ``second_factor_roles``: who may do nothing before a second
-    factor is set up."""
+    ``notification``: how people and platforms are told; ``boxes``: how boxes are looked after; ``second_factor_roles``:
+    who may do nothing before a second factor is set up."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -138,6 +139,7 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
     notification: NotificationSettings = Field(default_factory=NotificationSettings)
+    boxes: BoxSettings = BoxSettings()
 
     @property
     def database_url(self) -> URL:

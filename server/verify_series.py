@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.ingest import key_of
+from server.boxes.keys import KeyBook
 from server.models import StoredBatch
 from server.series.journal import read_portions
 from server.series.models import SeriesProblem
@@ -124,7 +124,7 @@ def _refused(
 
 def _points_in(db: Session, row: StoredBatch, journal: Journal) -> list[Point]:
     try:
-        batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
+        batch = open_batch(row.raw, KeyBook(db).get)
     except BatchError:
         return []  # told by the walk over the journal
     return points_of_batch(batch, journal.offsets_ms.get((batch.header.box_id, batch.header.boot_id), 0))

@@ -84,12 +84,17 @@ class Signer:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(base64.b64encode(self._key.private_bytes_raw()) + b"\n")
+                file.write(self.text)
                 file.flush()
                 os.fsync(file.fileno())
             path.hardlink_to(part)  # unlike a rename, it never replaces
         finally:
             part.unlink()
+
+    @property
+    def text(self) -> bytes:
+        """What a key file holds: a secret."""
+        return base64.b64encode(self._key.private_bytes_raw()) + b"\n"
 
     @property
     def public_key_b64(self) -> str:

@@ -29,6 +29,7 @@ ASK_MISSING = "brightline-ask-missing"  # request header: say which batches of t
 TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 RETRY_AFTER_S_MAX = 300.0
+REVOKED = "the centre has revoked this box and takes nothing of it; enrol it again in an empty folder"
 
 
 class UplinkUnavailable(Exception):
@@ -135,6 +136,8 @@ class HttpsUplink:
             raise UplinkUnavailable(f"{type(error).__name__}: {error}") from error
         if answer.is_success:
             return answer
+        if answer.status_code == 403 and _code(answer) == "revoked":
+            raise UplinkUnavailable(REVOKED, RETRY_AFTER_S_MAX)
         detail = f"HTTP {answer.status_code}: {answer.text[:200]}"
         if answer.status_code in (400, 409, 413, 422):
             raise UplinkRefused(detail, _code(answer))

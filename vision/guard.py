@@ -8,7 +8,7 @@ from vision.catalogue import Rule
 from vision.detections import Floats
 from vision.judgement import judge
 from vision.scene import Scene
-from vision.violation import Closed, Opened, ViolationMachine
+from vision.violation import Closed, Opened, Verdict, ViolationMachine
 from vision.zones import Zone
 
 
@@ -23,6 +23,8 @@ class Guard:
     looker: int
     boxes: dict[int, Floats] = field(default_factory=dict)  # of the last scene, by track
     was_active: bool = True
+    verdicts: tuple[Verdict, ...] = ()  # of the last scene
+    watched_at_s: float | None = None
 
     @property
     def zone_id(self) -> str:
@@ -31,11 +33,13 @@ class Guard:
     def watch(self, scene: Scene, now_s: float, *, active: bool) -> Opened | Closed | None:
         """Ask the rule about *scene*; outside of its periods nobody is judged, and what is open runs out."""
         self.was_active = active
+        self.verdicts, self.watched_at_s = (), now_s
         if not active:
             self.boxes = {}
             return self.machine.observe([], now_s)
         judged = judge(self.rule, scene, self.zone, self.machine.is_offender)
         self.boxes = {item.observation.track_id: item.xyxy for item in judged if item.xyxy is not None}
+        self.verdicts = tuple(item.observation.verdict for item in judged)
         return self.machine.observe([item.observation for item in judged], now_s)
 
     def covers(self, scene: Scene) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from vision.coverage import CoverageReport
 from vision.faces import Faces
+from vision.violation import Verdict
 
 
 @dataclass(frozen=True)
@@ -97,4 +99,29 @@ class ModelChanged:
     model_sha256: str
 
 
-WatchItem = ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport | ModelChanged
+@dataclass(frozen=True)
+class Looked:
+    """The answer to a `vision.looks.LookOrder`: with pictures when it is ``done``, with a verdict after a second look.
+    ``original_jpeg`` shows faces, and so does ``clip_mp4``, from ``first_at`` to ``last_at``."""
+
+    order_id: str
+    camera_id: str
+    at: datetime
+    status: Literal["done", "refused", "failed"]
+    reason: str
+    kind: str = ""
+    zone: str = ""
+    verdict: Verdict | None = None
+    original_jpeg: bytes = b""
+    snapshot_jpeg: bytes = b""
+    faces: Faces = "not_checked"
+    model_sha256: str = "0" * 64
+    clip_mp4: bytes = b""
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    frames: int = 0
+
+
+WatchItem = (
+    Looked | ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport | ModelChanged
+)

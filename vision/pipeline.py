@@ -18,6 +18,7 @@ from vision.detector import Detector
 from vision.frame import Frame
 from vision.guard import Guard
 from vision.happenings import CameraStatus, ModelChanged, ViolationClosed, ViolationOpened, WatchItem
+from vision.looks import LookDesk
 from vision.model_shelf import ModelShelf
 from vision.scene import Scene
 from vision.sight_memory import SightMemory
@@ -44,6 +45,7 @@ class Watch:
         self._sight = self._memory.sight
         self._ledger = CoverageLedger(settings.camera_id, settings.coverage_interval_s)
         self.statistics = CameraStatistics(settings.camera_id)
+        self.looks = LookDesk(settings.camera_id)
         self._blind = settings.blind
         self._last_s: float | None = None
         self._size: tuple[int, ...] | None = None  # height and width of the last picture
@@ -111,6 +113,7 @@ class Watch:
             guard.machine.blind()
             if self.settings.times.active(guard.rule.active, at):
                 self._ledger.count(guard.code, guard.zone_id, step_s, judged=False)
+        yield from self.looks.miss(self._crew, at, now_s)
         if reason and not self._blind:
             self._blind = True
             yield CameraStatus(self.settings.camera_id, True, reason, at)
@@ -131,6 +134,7 @@ class Watch:
                 self._ledger.count(guard.code, guard.zone_id, step_s, judged=watched)
             if guard.looker in looked and (outcome := guard.watch(scene, now_s, active=active)):
                 yield self._item(guard, outcome, seen)
+        yield from self.looks.see(seen, self._crew, step_s)
 
     def _scene(self, frame: Frame) -> Scene:
         fresh = [looker for looker in self._crew.lookers if looker.is_fresh(frame.monotonic_s)]

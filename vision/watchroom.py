@@ -65,6 +65,7 @@ class Station:
     def tick(self, now_s: float) -> Iterator[WatchItem]:
         """What is due by the clock, pictures or not."""
         yield from self._clips.ready(now_s)
+        yield from self._watch.looks.films(self._clips.ring, datetime.now(UTC), now_s)
         if statistics := self._watch.statistics.due(now_s, self.source.drops):
             yield statistics
 

@@ -48,7 +48,9 @@ def register(commands: Commands) -> None:
     take_data(role)
     role.set_defaults(run=_set_role)
     enrol = commands.add_parser("enrol", help="print a one-time code for a new box")
-    enrol.add_argument("--site", required=True, help="made if there is none of that name")
+    of = enrol.add_mutually_exclusive_group(required=True)
+    of.add_argument("--site", help="made if there is none of that name")
+    of.add_argument("--box", metavar="ID", help="give this known box a new key: it was lost, replaced or revoked")
     enrol.add_argument("--region", metavar=REGION, help="where the site lies; made where missing")
     enrol.add_argument("--time-zone", default="Asia/Shanghai")
     take_data(enrol)
@@ -139,9 +141,16 @@ def _set_role(settings: Settings, args: argparse.Namespace) -> int:
 
 def _enrol(settings: Settings, args: argparse.Namespace) -> int:
     from server.accounts import ensure_site, make_enrolment_code
+    from server.models import Box
     from server.regions import ensure_region
 
     with changing(settings) as db:
+        if args.box:
+            box = db.get(Box, args.box)
+            if box is None:
+                raise ValueError(f"no box {args.box} is enrolled here")
+            sys.stdout.write(make_enrolment_code(db, box.site, box_id=box.id) + "\n")
+            return 0
         region = ensure_region(db, args.region) if args.region else None
         code = make_enrolment_code(db, ensure_site(db, args.site, args.time_zone, region))
     sys.stdout.write(code + "\n")

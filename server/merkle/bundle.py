@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from server.blob_port import BlobDamaged, BlobStore
-from server.ingest import key_of
+from server.boxes.keys import KeyBook
 from server.merkle.log import NotProvable, newest_head, prove
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, Site, StoredBatch
 from server.models_life_cycle import RectificationPhoto
@@ -175,7 +175,7 @@ def _batches_of_incident(db: Session, alert: Alert) -> Iterator[int]:
     query = select(StoredBatch.id, StoredBatch.raw).join(BatchSource, BatchSource.batch_id == StoredBatch.id)
     for batch_id, raw in db.execute(query.where(*mine).execution_options(yield_per=20)):
         try:
-            batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+            batch = open_batch(raw, KeyBook(db).get)
         except BatchError:
             continue  # `verify` names it
         if any(isinstance(item, Event) and item.incident_id == alert.incident_id for _, item in batch.records):

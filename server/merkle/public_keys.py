@@ -1,4 +1,4 @@
-"""The file of public keys: one a line, ``log <name+hash+base64>`` or ``box <id> <base64>``; ``#`` begins a comment."""
+"""The file of public keys: one a line, ``log <name+hash+base64>`` or ``box <id> <base64>``, the newest of a box first; ``#`` begins a comment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.boxes.keys import KeyBook, KeyHistory
 from server.merkle.checkpoint import LogKey
 from server.merkle.log import known_keys
 from server.models import Box
@@ -21,12 +22,14 @@ class PublicKeys:
     """The keys of the log's signers, and of boxes by their ids."""
 
     log: list[LogKey] = field(default_factory=list)
-    boxes: dict[str, PublicKey] = field(default_factory=dict)
+    boxes: dict[str, KeyHistory] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         lines = [f"log {key.text}" for key in self.log]
-        lines += [f"box {box_id} {key.b64}" for box_id, key in sorted(self.boxes.items())]
+        lines += [
+            f"box {box_id} {key.b64}" for box_id, keys in sorted(self.boxes.items()) for key in (keys, *keys.older)
+        ]
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -46,7 +49,9 @@ def read_public_keys(path: Path) -> PublicKeys:
                     raise ValueError(f"{path}:{number}: {error}") from None
             case ["box", box_id, text]:
                 try:
-                    keys.boxes[box_id] = PublicKey.from_b64(text)
+                    key, known = PublicKey.from_b64(text), keys.boxes.get(box_id)
+                    older = (*known.older, key) if known else ()
+                    keys.boxes[box_id] = KeyHistory((known or key).raw, older)
                 except ValueError as error:
                     raise ValueError(f"{path}:{number}: {error}") from None
             case _:
@@ -57,5 +62,6 @@ def read_public_keys(path: Path) -> PublicKeys:
 def keys_of_record(db: Session, own: PublicKey) -> PublicKeys:
     """All keys that this record knows of, and this instance's own."""
     log = {key.text: key for key in [*known_keys(db), LogKey.of(own)]}
-    boxes = {box_id: PublicKey.from_b64(key) for box_id, key in db.execute(select(Box.id, Box.public_key))}
+    book = KeyBook(db)
+    boxes = {box_id: keys for box_id in db.scalars(select(Box.id)) if (keys := book.get(box_id)) is not None}
     return PublicKeys(list(log.values()), boxes)

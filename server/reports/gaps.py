@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from server.boxes.keys import KeyBook
 from server.models import Box, StoredBatch, StoredEvent
 from server.reports.document import Gap
 from server.reports.series import Point, Span, at_of, find_gaps, usable
 from server.reports.sources import BatchRef, find_batches, to_ms
 from telemetry.batch import BatchError, open_batch
 from telemetry.messages import Reading
-from telemetry.signing import PublicKey
 
 REASONS_MAX = 200  # so many gaps are looked up in the box's own readings; each costs one batch to open
 FOREVER_MS = 2**62
@@ -28,6 +28,7 @@ class GapReasons:
     def __init__(self, db: Session, box: Box, sensor_id: str, start: datetime, end: datetime) -> None:
         self._db = db
         self._box = box
+        self._keys = KeyBook(db)
         self._sensor_id = sensor_id
         self._faults = self._find_faults(end)
         self._evictions = [
@@ -97,9 +98,8 @@ class GapReasons:
                 StoredBatch.lane == ref.lane, StoredBatch.seq == ref.seq,
             )
         )  # fmt: skip
-        key = PublicKey.from_b64(self._box.public_key)
         try:
-            batch = open_batch(raw or b"", lambda _: key)
+            batch = open_batch(raw or b"", self._keys.get)
         except BatchError:
             return []  # `verify` names it; the report only lacks the box's word
         return [record for _, record in batch.records if isinstance(record, Reading)]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.models import Box, StoredBatch
+from server.boxes.keys import KeyBook
+from server.models import StoredBatch
 from server.reports.builder import QUANTITY
 from server.reports.document import Content, Lane, digest_points
 from server.reports.series import Point
 from server.reports.sources import digest_of, to_ms
 from telemetry.batch import Batch, BatchError, open_batch
 from telemetry.messages import Reading
-from telemetry.signing import PublicKey
 
 Series = dict[int, tuple[int, Point]]  # time in ms → journal id and point; the batch that was stored first counts
 
@@ -32,7 +32,7 @@ class _Proof:
     def __init__(self, db: Session, content: Content) -> None:
         self._db = db
         self._content = content
-        self._keys = {box.id: PublicKey.from_b64(box.public_key) for box in db.scalars(select(Box))}
+        self._keys = KeyBook(db)
         self._series: dict[tuple[str, str], Series] = {
             (asset.sensor.box_id, asset.sensor.sensor_id): {} for asset in content.assets
         }

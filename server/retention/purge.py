@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from server.audit import SYSTEM, note
 from server.blob_port import BlobStore
+from server.boxes.keys import KeyBook
 from server.database import writing
-from server.ingest import key_of
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch
 from server.models_life_cycle import RectificationPhoto
 from server.models_uplink import UnsyncedPoint
@@ -181,7 +181,7 @@ def _empty_batch(db: Session, batch_id: int) -> None:
     """Take the bytes out of a batch and its points out of the record's series; its place in the chain stays."""
     row = db.get_one(StoredBatch, batch_id)
     try:
-        batch = open_batch(row.raw, lambda box_id: key_of(db, box_id))
+        batch = open_batch(row.raw, KeyBook(db).get)
     except BatchError:
         row.raw = b""
         return

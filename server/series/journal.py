@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from server.boxes.keys import KeyBook
 from server.clock_repair import known_offset_ms
-from server.ingest import key_of
 from server.models import StoredBatch
 from server.series.points import points_of_batch
 from server.series.port import Point
@@ -52,9 +52,10 @@ def read_portion(db: Session, after_id: int) -> Portion | None:
         wanted.append(batch_id)
     portion = Portion(wanted[-1])
     query = select(StoredBatch.id, StoredBatch.raw).where(StoredBatch.id.in_(wanted)).order_by(StoredBatch.id)
+    keys = KeyBook(db)
     for batch_id, raw in db.execute(query):
         try:
-            batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+            batch = open_batch(raw, keys.get)
         except BatchError as error:
             portion.unreadable[batch_id] = str(error)
             continue

@@ -1,6 +1,7 @@
 """A camera process in a few lines, for tests: says the lines of its script, then does as its last word says.
 
 Usage: camera_child.py SCRIPT: a JSON list of texts to print, then one of `obey` (end when the input closes), `exit`,
+`answer` (each order, with a compliant verdict),
 `ignore` (close nothing, end never, and have a child that holds the output), `flood` (print for ever). Of each start
 it leaves the settings it was given in SCRIPT.started, one line each.
 """
@@ -25,6 +26,14 @@ def main() -> None:
     for line in lines:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+    while end == "answer" and (line := sys.stdin.readline()):
+        order = json.loads(line)
+        said = {"camera": order["camera"], "type": "looked", "order_id": order["order_id"], "status": "done",
+                "verdict": "compliant", "evidence": ["e1"]}  # fmt: skip
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+    if end == "answer":
+        return
     if end == "exit":
         sys.exit(3)
     if end == "obey":

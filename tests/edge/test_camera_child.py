@@ -7,13 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pyrage.x25519 import Identity
 
-from edge.camera import END_S, CameraReport, CameraTask, WatchTask
+from edge.camera import END_S, CameraTask, WatchTask
 from edge.camera_process import END_S as PARENT_END_S
+from edge.camera_report import CameraOrder, CameraReport
 from edge.config_cameras import Camera
 from edge.config_evidence import EvidenceSection
 from firmware_sim.camera import Schedule, write_file
@@ -169,3 +171,51 @@ def test_camera_process_ends_itself_before_its_parent_kills_it() -> None:
 def test_report_with_unknown_words_is_refused(line: str) -> None:
     with pytest.raises(ValueError):
         CameraReport.model_validate_json(line)
+
+
+def test_orders_are_answered_with_a_snapshot_a_verdict_and_a_clip_that_are_genuine(tmp_path: Path) -> None:
+    signer = Signer.generate()
+    signer.save(tmp_path / "box.key")
+    write_file(Schedule("no_mask:60"), tmp_path / "film.mp4", 8, fps=5, width=640, height=360)
+    camera = Camera(id="k", name="k", place="备餐间", source=str(tmp_path / "film.mp4"), dwell_s=1.5)
+    task = CameraTask(
+        box_id="b", camera=camera, key_file=tmp_path / "box.key", spool_dir=tmp_path / "spool", open_incidents={},
+        evidence=EvidenceSection(sealed_to=(str(Identity.generate().to_public()),), free_bytes_min=0, films=False),
+    )  # fmt: skip
+    process = start()
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(told(tmp_path, task) + "\n")
+        process.stdin.flush()
+        said = (CameraReport.model_validate_json(line) for line in process.stdout)
+        opened = next(report for report in said if report.type == "violation_opened")
+        orders = [
+            CameraOrder(order_id="o1", camera="k", what="snapshot"),
+            CameraOrder(order_id="o2", camera="k", what="recheck", kind="no_mask"),
+            CameraOrder(order_id="o3", camera="k", what="clip", at=opened.at, before_s=1, after_s=1),
+            CameraOrder(order_id="o4", camera="k", what="clip", at=datetime(2026, 1, 2, tzinfo=UTC)),
+        ]
+        process.stdin.write("no order\n" + "".join(order.model_dump_json() + "\n" for order in orders))
+        process.stdin.flush()
+        looked: dict[str | None, CameraReport] = {}
+        while len(looked) < len(orders):
+            report = next(report for report in said if report.type == "looked")
+            looked[report.order_id] = report
+        process.stdin.close()
+        process.wait(DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    assert {name: (item.status, item.verdict) for name, item in looked.items()} == {
+        "o1": ("done", None), "o2": ("done", "violating"), "o3": ("done", None), "o4": ("refused", None),
+    }  # fmt: skip
+    assert str(looked["o4"].reason).startswith("gone")
+    for name, roles in (("o1", ["snapshot", "sealed"]), ("o2", ["snapshot", "sealed"]), ("o3", ["sealed"])):
+        files = [tmp_path / "spool" / f"{digest}.ble" for digest in looked[name].evidence]
+        rows = verify_files(files, read_key(signer.public_key_b64))["files"]
+        assert [row["shows"]["role"] for row in rows] == roles
+        assert {row["shows"]["incident_id"] for row in rows} == {name}

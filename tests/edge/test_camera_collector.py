@@ -10,9 +10,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.camera import CameraReport
 from edge.camera_collector import FILE_BYTES_MAX, STALE_S, CameraCollector
 from edge.camera_metrics import metrics_text, write_metrics
+from edge.camera_report import CameraReport
 from edge.metrics import serving_metrics
 
 STATS = CameraReport(

@@ -141,7 +141,7 @@ class Centre:
             tables = {
                 name: sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)
                 for name in names
-                if name not in ("event_desk", "duty") and not name.startswith("log_")
+                if name not in ("event_desk", "duty", "centre_watch") and not name.startswith("log_")
             }
             tables["alert_change"] = db.execute("SELECT event_id, change FROM alert_change ORDER BY id").fetchall()
         db.close()

@@ -1,0 +1,80 @@
+"""The box's call at the centre: one request that waits there for commands."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from pydantic import ValidationError
+
+from telemetry.commands import ANSWER_BYTES_MAX, Call, Command, CommandError, Signed, open_answer, sign_call
+from telemetry.pinning import client_context
+from telemetry.server_url import check_server_url
+from telemetry.signing import PublicKey, Signer
+from telemetry.uplink import CONNECT_TIMEOUT_S, RETRY_AFTER_S_MAX, TIMEOUT_S, UplinkSettings, UplinkUnavailable
+
+PATH = "/api/v1/boxes/self/commands"
+AFTER = "brightline-after"  # response header of a refused number: the next one must be above
+
+
+@dataclass(frozen=True)
+class Parties:
+    """Who calls, with which key, and whose answers count."""
+
+    box_id: str
+    signer: Signer
+    centre_key: PublicKey
+
+
+class CommandCaller:
+    """An async context manager; one call at a time."""
+
+    def __init__(self, settings: UplinkSettings, parties: Parties) -> None:
+        import httpx
+
+        self._parties = parties
+        self._ahead_ms = 0  # what the box's clock lacks to the numbers that the centre takes
+        self._last = 0
+        self._client = httpx.AsyncClient(
+            base_url=check_server_url(settings.base_url),
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            verify=client_context(settings.ca_file, settings.pins),
+            proxy=settings.proxy,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> CommandCaller:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def ask(self, known: list[str], wait_s: int) -> list[Command]:
+        """The commands that wait, but for the *known*; empty after *wait_s*. Raises UplinkUnavailable."""
+        import httpx
+
+        self._last = max(self._last + 1, int(time.time() * 1000) + self._ahead_ms)
+        call = Call(box_id=self._parties.box_id, number=self._last, wait_s=wait_s, known=known)
+        body = sign_call(call, self._parties.signer).model_dump_json()
+        headers = {"content-type": "application/json"}
+        timeout = httpx.Timeout(wait_s + TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        try:
+            answer = await self._client.post(PATH, content=body, headers=headers, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise UplinkUnavailable(f"{type(error).__name__}: {error}") from error
+        after = answer.headers.get(AFTER, "")
+        if answer.status_code == 409 and after.isdecimal() and len(after) < 17:
+            self._ahead_ms += int(after) - self._last + 1
+            self._last = 0
+            raise UplinkUnavailable("the centre asks for another number", 0.0)
+        if answer.status_code == 403:
+            raise UplinkUnavailable(f"HTTP 403: {answer.text[:200]}", RETRY_AFTER_S_MAX)
+        if not answer.is_success or len(answer.content) > 2 * ANSWER_BYTES_MAX:
+            raise UplinkUnavailable(f"HTTP {answer.status_code}: {answer.text[:200]}")
+        try:
+            return open_answer(Signed.model_validate_json(answer.content), self._parties.centre_key, call)
+        except (ValidationError, CommandError) as error:
+            raise UplinkUnavailable(f"the answer is not the centre's: {error}") from error
