@@ -1,4 +1,7 @@
-"""The file of public keys: one a line, ``log <name+hash+base64>`` or ``box <id> <base64>``, the newest of a box first; ``#`` begins a comment."""
+"""The file of public keys: one a line, ``log <name+hash+base64>`` or ``box <id> <base64>``; ``#`` begins a comment.
+
+Of a box that had several keys the newest stands first.
+"""
 
 from __future__ import annotations
 
