@@ -136,7 +136,7 @@ def start_box(programs: Programs, config: Path, camera: str) -> None:
 
 def _start(folder: Path, camera: str | None, programs: Programs) -> tuple[dict[str, str], str]:
     data, device, config = folder / "centre", folder / "ttyProbes", folder / "box.yaml"
-    broker_port = _free_port()
+    broker_port = free_port()
     _say("  starting the centre ...")
     passwords = add_people(programs, data)
     url = start_centre(programs, data, broker_port=broker_port)
@@ -153,7 +153,7 @@ def _start(folder: Path, camera: str | None, programs: Programs) -> tuple[dict[s
     return passwords, url
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A loopback port that nobody has now: the centre does not tell which one its broker took."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_sim.demo import CONFIG, add_people, enrol_box, start_box, start_centre
+from firmware_sim.demo import CONFIG, add_people, enrol_box, free_port, start_box, start_centre
 from firmware_sim.programs import Programs
 from tests.waiting import wait_for
 
@@ -32,11 +32,14 @@ class Plant:
         self.data = folder / "centre"
         self.config = folder / "box.yaml"
         add_people(programs, self.data)
-        self.url = start_centre(programs, self.data)
+        broker_port = free_port()
+        self.url = start_centre(programs, self.data, broker_port=broker_port)
         device = folder / "ttyProbes"
         programs.start("probes", "firmware_sim.cli", "probes", "--link", str(device))
+        fridge = ("mqtt", "--port", str(broker_port), "--name", "fridge", "--scenario", "steady")
+        programs.start("fridge", "firmware_sim.cli", *fridge, announces=False)
         self.camera = programs.start("camera", *CAMERA)["source"]
-        self.config.write_text(CONFIG.format(url=self.url, device=device), "utf-8")
+        self.config.write_text(CONFIG.format(url=self.url, device=device, broker_port=broker_port), "utf-8")
 
     @property
     def port(self) -> int:

@@ -36,6 +36,7 @@ def test_replay_tells_the_incident_with_its_times_and_what_was_judged(
     assert covered["judged_s"] == pytest.approx(29.6, abs=0.21)
 
 
+@pytest.mark.slow
 def test_replay_gives_the_same_answer_every_time(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = []
     for _ in range(2):

@@ -100,7 +100,8 @@ def test_what_a_gateway_writes_is_journalled_verified_and_rebuilt(door: District
         entry = db.scalars(select(AuditEntry).where(AuditEntry.action == "gateway.add")).one()
         assert (entry.object_id, entry.actor_name) == (box_id, f"{administrator.name} (gateway)")
     found = verified(door)
-    assert (found.problems, found.gaps, found.points, found.readings) == ([], [], 3, 6)
+    gaps = [gap for gap in found.gaps if not gap.startswith("log: ")]  # no worker makes leaves here
+    assert (found.problems, gaps, found.points, found.readings) == ([], [], 3, 6)
     engine = make_engine(door.settings)
     with closing(open_store(RecordSeries(), engine)) as series:
         series.clear()

@@ -66,7 +66,7 @@ def test_the_same_content_is_signed_once(kitchen: Kitchen, number: str) -> None:
 
 def test_only_staff_of_the_site_sign(kitchen: Kitchen) -> None:
     digest = kitchen.draft().json()["content_sha256"]
-    assert kitchen.sign(kitchen.regulator, digest).json()["code"] == "report_not_allowed"
+    assert kitchen.sign(kitchen.regulator, digest).json()["code"] == "not_allowed"
     assert kitchen.sign(kitchen.stranger, digest).status_code == 404
 
 

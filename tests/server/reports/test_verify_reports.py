@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -78,7 +79,8 @@ def flip(data: bytes, place: int) -> bytes:
 
 def test_a_healthy_report_is_accepted_whole_and_by_each_of_its_files(signed: Signed, tmp_path: Path) -> None:
     status, text = verify(signed.data)
-    assert (status, "1 reports: 0 wrong" in text) == (0, True), text
+    assert status == 0, text
+    assert re.search(r" 1 reports, .*: 0 wrong", text), text
     for (format_, language), data in signed.files.items():
         file = tmp_path / f"held{language}.{format_}"
         file.write_bytes(data)

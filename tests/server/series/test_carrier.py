@@ -194,6 +194,7 @@ def test_a_damaged_series_in_the_record_is_rebuilt(data: Path) -> None:
         assert centre.stop() == 0
 
 
+@pytest.mark.slow
 def test_moving_to_influxdb_and_back_takes_everything_along(influx_data: Path, influxd: InfluxServer) -> None:
     settings = (influx_data / "series.yaml").read_text("utf-8")
     (influx_data / "series.yaml").unlink()
