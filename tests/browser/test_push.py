@@ -13,6 +13,7 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 from tests.browser.test_closed_loop import FLAGS, PHONE
 from tests.server.centre import PASSWORD, Centre
 from tests.services import require
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 SHOWN = """async (count) => {
@@ -61,6 +62,6 @@ def test_newer_message_on_a_fault_takes_the_place_of_the_older(centre: Centre) -
         page.evaluate("navigator.serviceWorker.register('/push-worker.js').then(() => navigator.serviceWorker.ready)")
         for body in ("older", "newer"):
             deliver(cdp, centre.url, found[0]["registrationId"], body)
-            shown = page.wait_for_function(SHOWN, arg=body).json_value()
-        assert shown == [["T", "newer", "/alerts/1"]]
+            wait_for(f"the {body} message is shown", lambda body=body: page.evaluate(SHOWN, body) is not None)  # type: ignore[misc]
+        assert page.evaluate(SHOWN, "newer") == [["T", "newer", "/alerts/1"]]
         browser.close()
