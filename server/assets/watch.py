@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, delete
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from server.assets.expiry import settle
+from server.background import background
 from server.database import writing
 from server.live import Broadcaster, Change
 from server.models_assets import DRAFT_LIFE, AssetDraft
@@ -53,13 +54,8 @@ class ExpiryWatch:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered; leaving waits for the transaction that is under way."""
-        task = asyncio.create_task(self._run(), name="expiry watch")
-        try:
+        async with background(self._run(), "expiry watch"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _run(self) -> None:
         """A failure is told once and so is the recovery."""

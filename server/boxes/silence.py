@@ -11,13 +11,14 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from server.audit import SYSTEM, note
+from server.background import background
 from server.boxes.commands import expire
 from server.boxes.settings import BoxSettings
 from server.database import writing
@@ -138,13 +139,8 @@ class SilenceWatch:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered."""
-        task = asyncio.create_task(self._run(), name="silent boxes")
-        try:
+        async with background(self._run(), "silent boxes"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _run(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
-from server.life_cycle.section import Section, read_section
+from server.rules_file import Section, read_section
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "calendar"
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import Session
 
+from server.background import background
 from server.database import writing
 from server.life_cycle.escalation import next_step
 from server.life_cycle.interviews import consider_interviews, lock_site
@@ -105,13 +106,8 @@ class Clockwork:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered; leaving waits for the transaction that is under way."""
-        task = asyncio.create_task(self.run(), name="life cycle clockwork")
-        try:
+        async with background(self.run(), "life cycle clockwork"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def run(self) -> None:
         """Work until cancelled. A failure is told once and so is the recovery; between tries a full-jitter wait."""

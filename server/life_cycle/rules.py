@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from server.life_cycle.calendar import WorkingCalendar, load_calendar
 from server.life_cycle.deadline import Clock, SameDay, Within, deadline
-from server.life_cycle.section import Section, read_section
 from server.regions import Level
+from server.rules_file import Section, read_section
 
 DEFAULT = Path(__file__).resolve().parents[2] / "configs" / "lifecycle" / "default.yaml"
 Tier = Annotated[int, Field(ge=1, le=3)]

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from server.background import background
 from server.database import writing
 from server.merkle.log import append_pending, newest_head, publish, size_of
 from server.merkle.models import LogHead, LogPending
@@ -135,13 +136,10 @@ class LogWorker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered; leaving waits for the step that is under way."""
-        task = asyncio.create_task(self._run(), name="merkle log")
         try:
-            yield
+            async with background(self._run(), "merkle log"):
+                yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             await asyncio.to_thread(self.leave)
 
     async def _run(self) -> None:

@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
+
+from server.rules_file import Section, read_section
 
 Tier = Annotated[int, Field(ge=1, le=3)]
 Level = Literal["station", "district", "city", "province"]
@@ -17,7 +18,6 @@ ChannelKind = Literal["mail", "wecombot", "dingtalk", "feishu", "json", "push"]
 CHANNEL_KINDS: tuple[ChannelKind, ...] = ("push", "wecombot", "dingtalk", "feishu", "mail", "json")
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 DEFAULT_RULES = Path(__file__).resolve().parents[2] / "configs" / "notification" / "default.yaml"
-FILE_BYTES_MAX = 256 * 1024
 
 
 def _plain(value: time) -> time:
@@ -29,11 +29,7 @@ def _plain(value: time) -> time:
 DayTime = Annotated[time, AfterValidator(_plain)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class QuietHours(_Section):
+class QuietHours(Section):
     """In the site's zone; ``start`` after ``end`` runs over midnight, both the same is never."""
 
     start: DayTime
@@ -46,7 +42,7 @@ class QuietHours(_Section):
         return at >= self.start or at < self.end
 
 
-class Cap(_Section):
+class Cap(Section):
     """What one channel gets at most: beyond it, one message sums up the rest.
 
     More than ``at_once`` faults together are one message. After ``messages`` within ``window_s`` nothing is sent until
@@ -59,7 +55,7 @@ class Cap(_Section):
     urgent_every_s: Annotated[int, Field(ge=30, le=86_400)]
 
 
-class Notice(_Section):
+class Notice(Section):
     """These roles, at the site or at the level that the tier is routed to, hear of these changes."""
 
     tell: Literal["site", "regulator"]
@@ -75,7 +71,7 @@ class Notice(_Section):
         return tier in self.tiers and change in self.changes and (self.kinds == "all" or kind in self.kinds)
 
 
-class Rules(_Section):
+class Rules(Section):
     """``routing``: the level per tier; ``flap_window_s``: how long a fault that comes again is only counted."""
 
     quiet_hours: QuietHours
@@ -89,21 +85,7 @@ class Rules(_Section):
 
 def load_rules(path: Path) -> Rules:
     """The rules in a file; raises ValueError as ``file: path: what is wrong``."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise ValueError(f"{path}: has more than {FILE_BYTES_MAX} bytes")
-    try:
-        return Rules.model_validate(yaml.safe_load(raw))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ValueError(f"{path}:{mark.line + 1 if mark else 1}: is no YAML") from None
-    except ValidationError as error:
-        found = [f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ValueError("\n".join(found)) from None
+    return read_section(path, Rules)
 
 
 @cache

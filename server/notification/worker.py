@@ -11,12 +11,13 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from server.background import background
 from server.database import writing
 from server.models_notification import NotificationMessage
 from server.notification import messages, webhook
@@ -166,13 +167,8 @@ class Worker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered; leaving waits for the message that is on its way, which has a time-out."""
-        task = asyncio.create_task(self.run(), name="notices")
-        try:
+        async with background(self.run(), "notices"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def run(self) -> None:
         """Send until cancelled."""

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from server.background import background
 from server.blob_port import BlobStore
 from server.database import writing
 from server.retention.purge import purge_portion
@@ -56,13 +57,8 @@ class RetentionWorker:
         if not self._settings.automatic:
             yield
             return
-        task = asyncio.create_task(self._run(), name="retention")
-        try:
+        async with background(self._run(), "retention"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _run(self) -> None:
         failing = False

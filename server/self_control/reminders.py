@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from server.background import background
 from server.database import writing
 from server.i18n import catalogue
 from server.models_self_control import SelfControlReminder
@@ -86,13 +87,8 @@ class Reminders:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered."""
-        task = asyncio.create_task(self._run(), name="self-control reminders")
-        try:
+        async with background(self._run(), "self-control reminders"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _run(self) -> None:
         while True:

@@ -21,6 +21,7 @@ from sqlalchemy import Engine, insert, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from server.background import background
 from server.database import writing
 from server.series.journal import Portion, read_portion
 from server.series.models import SeriesCursor, SeriesProblem
@@ -96,13 +97,10 @@ class Carrier:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run while entered; leaving waits for the call to the store that is under way, which has a time-out."""
-        task = asyncio.create_task(self.run(), name="series carrier")
         try:
-            yield
+            async with background(self.run(), "series carrier"):
+                yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             await asyncio.to_thread(self.leave)
 
     async def run(self) -> None:
