@@ -33,7 +33,7 @@ check: .venv/ready
 	@$(PY) tests/structure/check_sizes.py
 
 test: check
-	@$(PY) -m pytest -m "not slow" -n 3 --dist loadfile
+	@$(PY) -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/ready
 	@$(PY) -m pytest -m slow

@@ -5,14 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 from server.i18n import translate
 from server.reports.csv_file import cell
 from server.reports.files import one_pdf
-from server.reports.fonts import find_font
-from server.reports.pdf_sheet import INK, Sheet
 from server.statistics.tables import By, Line, Overview
 
 Format = Literal["csv", "xlsx", "pdf"]
@@ -25,18 +22,6 @@ FIGURES = (
     "alerts", "confirmed", "closed", "rectified", "rectified_on_time", "overdue", "median_h", "dismissed",
     "false_alarm_rate", "repeats", "repeat_rate", "coverage",
 )  # fmt: skip
-PDF_FIGURES = (
-    "confirmed",
-    "closed",
-    "rectified",
-    "rectified_on_time",
-    "overdue",
-    "median_h",
-    "false_alarm_rate",
-    "repeat_rate",
-)
-PDF_ROWS_MAX = 500
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 SHARES = frozenset({"rectified", "rectified_on_time", "false_alarm_rate", "repeat_rate"})
 Value = str | int | float | None
 
@@ -87,6 +72,8 @@ def make_file(overview: Overview, by: By, format_: Format, language: str, title:
         return write_csv(rows)
     if format_ == "xlsx":
         return write_xlsx(rows, translate(language, f"st_by_{by}"))
+    from server.statistics.pdf_file import write_pdf
+
     return one_pdf(lambda: write_pdf(overview, by, language, title, period))
 
 
@@ -109,39 +96,6 @@ def write_xlsx(rows: Sequence[Sequence[Value]], title: str) -> bytes:
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
-
-
-def write_pdf(overview: Overview, by: By, language: str, title: str, period: str) -> bytes:
-    """One table on paper; without a Chinese font in English."""
-    font = find_font()
-    spoken = language if font else "en"
-    sheet = Sheet(font, title, EPOCH, f"{title} · {period}", translate(spoken, "report_page"))
-    sheet.add_page()
-    sheet.heading(translate(spoken, "app"), title, period, translate(spoken, f"st_by_{by}"), INK)
-    columns = [
-        (translate(spoken, f"st_by_{by}"), 0.28),
-        *((translate(spoken, f"st_{name}"), 0.09) for name in PDF_FIGURES),
-    ]
-    lines = [overview.total, *overview.tables[by][:PDF_ROWS_MAX]]
-    names = [translate(spoken, "st_total"), *(f"{'  ' * line.depth}{name_of(line, by, spoken)}" for line in lines[1:])]
-    cells = [
-        (name, *(shown(line, figure_name) for figure_name in PDF_FIGURES))
-        for name, line in zip(names, lines, strict=True)
-    ]
-    sheet.grid(columns, cells, 7)
-    if by == "site":
-        sheet.section(translate(spoken, "st_risk"))
-        sheet.grid(
-            [
-                (translate(spoken, "st_by_site"), 0.3),
-                (translate(spoken, "st_risk"), 0.1),
-                (translate(spoken, "st_reasons"), 0.6),
-            ],
-            [(line.name, f"{line.risk.score:g}", reasons(line, spoken)) for line in lines[1:] if line.risk],
-            7,
-        )
-    sheet.note(translate(spoken, "st_definitions"), 7)
-    return bytes(sheet.output())
 
 
 def shown(line: Line, name: str) -> str:
