@@ -291,6 +291,7 @@ def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
         started_at=item.started_at,
         blind_s=item.blind_s,
         coverage=rows,
+        models=list(item.models),
     )
 
 

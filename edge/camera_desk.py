@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 STATE_PREFIX = "camera/"
+MODELS_MAX = 16
 ROWS_MAX = 64  # what one event carries; a camera has at most 32 violations
 Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
@@ -171,6 +172,7 @@ class CameraDesk:
             "rows": [
                 f"{row.kind} {row.zone or '-'} {row.due_s:.1f} {row.judged_s:.1f}" for row in report.coverage[:ROWS_MAX]
             ],
+            "models": report.models[:MODELS_MAX],
         }
         return self._event("coverage", new_id(), "coverage", "info", at, data)
 

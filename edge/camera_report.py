@@ -78,3 +78,4 @@ class CameraReport(BaseModel):
     blind_s: float | None = None
     started_at: AwareDatetime | None = None
     coverage: list[CoverageLine] = []
+    models: list[str] = []

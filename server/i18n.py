@@ -35,6 +35,9 @@ def choose(cookie: str | None, accept_language: str | None) -> str:
     return "zh-CN"
 
 
+BARE = ("audit_field_", "audit_object_")  # names of the record, which may be newer than the catalogue
+
+
 def translate(language: str, key: str) -> str:
     """The text of *key*; a kind that this centre does not know yet is named as such, with the box's word for it."""
     entry = catalogue().get(key)
@@ -42,4 +45,6 @@ def translate(language: str, key: str) -> str:
         return entry[language]
     if key.startswith("kind_"):
         return f"{catalogue()['kind_unknown'][language]} ({key.removeprefix('kind_').replace('_', ' ')})"
+    for prefix in BARE:
+        key = key.removeprefix(prefix)
     return key.replace("_", " ")

@@ -98,6 +98,21 @@ class AssetCamera(Base):
     zones: Mapped[str] = mapped_column(String(400), default="")
 
 
+class AssetVersion(Base):
+    """That an asset was written, with the digest of what it said from then on; removed, with none. Only added to.
+
+    ``sheet`` is the table's name, ``asset_id`` the key in it (of a site's card: the site's). Each is a leaf of the log.
+    """
+
+    __tablename__ = "asset_version"
+    __table_args__ = (Index("ix_asset_version_asset", "sheet", "asset_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sheet: Mapped[str] = mapped_column(String(16))
+    asset_id: Mapped[int]
+    at: Mapped[datetime]
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
 class AssetDraft(Base):
     """A file that was looked through and not taken yet: its rows, masked as they would be kept."""
 

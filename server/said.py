@@ -21,6 +21,8 @@ def sentence(data: Mapping[str, object], language: str, zone: tzinfo, part: str 
     reason = data.get(f"{part}reason")
     if not isinstance(reason, str) or not reason:
         return None
+    if f"closed_{reason}" in catalogue():
+        return translate(language, f"closed_{reason}")
     word, _, detail = reason.partition(": ")
     key = f"blind_{word.replace(' ', '_')}"
     if data.get("kind") != "camera_blind" or key not in catalogue():

@@ -18,6 +18,7 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from server.assets.expiry import verify_warnings
+from server.assets.versions import verify_assets
 from server.audit import verify_audit
 from server.blob_port import BlobDamaged, BlobStore
 from server.boxes.keys import KeyBook
@@ -56,6 +57,7 @@ class Verification:
     reports: int = 0
     audit_entries: int = 0
     self_control: int = 0
+    assets: int = 0
     log_leaves: int = 0
     log_heads: int = 0
     purged: int = 0
@@ -83,11 +85,13 @@ def verify(db: Session, blobs: BlobStore, series: SeriesStore, held: HeldOutside
         found.reports = reports.reports
         found.audit_entries, audit_problems = verify_audit(db)
         found.self_control, record_problems = verify_records(db)
+        found.assets, asset_problems = verify_assets(db)
         log = verify_log(db, held)
         found.log_leaves, found.log_heads = log.leaves, log.heads
         points = verify_series(db, series, journal)  # last: it may end the snapshot
     found.points = points.points
-    found.problems += [*reports.problems, *audit_problems, *record_problems, *log.problems, *points.problems]
+    found.problems += [*reports.problems, *audit_problems, *record_problems, *asset_problems]
+    found.problems += [*log.problems, *points.problems]
     found.gaps += [*reports.gaps, *log.gaps, *points.gaps]
     return found
 

@@ -25,13 +25,14 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """From ``started_at`` to ``at`` (UTC)."""
+    """From ``started_at`` to ``at`` (UTC). ``models``: the SHA-256 of those that judge at its end."""
 
     camera_id: str
     started_at: datetime
     at: datetime
     blind_s: float
     rows: tuple[CoverageRow, ...]
+    models: tuple[str, ...] = ()
 
 
 @dataclass
@@ -62,12 +63,12 @@ class CoverageLedger:
     def is_due(self, now_s: float) -> bool:
         return self._started_at is not None and now_s - self._started_s >= self.interval_s
 
-    def take(self, at: datetime, now_s: float) -> CoverageReport | None:
+    def take(self, at: datetime, now_s: float, models: tuple[str, ...] = ()) -> CoverageReport | None:
         """What was counted since the last report; None when nothing has begun."""
         if self._started_at is None:
             return None
         rows = tuple(CoverageRow(kind, zone, due, judged) for (kind, zone), (due, judged) in sorted(self._rows.items()))
-        report = CoverageReport(self.camera_id, self._started_at, at, self._blind_s, rows)
+        report = CoverageReport(self.camera_id, self._started_at, at, self._blind_s, rows, models)
         self._started_at, self._started_s, self._blind_s = at, now_s, 0.0
         self._rows.clear()
         return report

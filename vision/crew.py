@@ -59,6 +59,11 @@ class Crew:
             for zone in settings.zones_for(item, catalogue.violations[item.code].zones)
         ]
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The SHA-256 of the models that judge now."""
+        return tuple(sorted({looker.detector.sha256 for looker in self.lookers}))
+
     def share(self, frame: Frame) -> SharedImage:
         """*frame* with faces hidden: asks every model that knows people or heads about this very picture."""
         return self._hider.hide(

@@ -52,7 +52,7 @@ class Watch:
 
     def finish(self, at: datetime) -> Iterator[WatchItem]:
         """What there is to say at the end: the coverage since the last report."""
-        if self._last_s is not None and (report := self._ledger.take(at, self._last_s)):
+        if self._last_s is not None and (report := self._ledger.take(at, self._last_s, self._crew.models)):
             yield report
 
     def lost(self, reason: str, now_s: float) -> Iterator[WatchItem]:
@@ -90,7 +90,7 @@ class Watch:
         self._size = size
 
     def _told(self, at: datetime, now_s: float) -> Iterator[WatchItem]:
-        if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s)):
+        if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s, self._crew.models)):
             yield report
         for news in self._crew.news():
             yield ModelChanged(self.settings.camera_id, news.promoted, news.at, news.reason, news.live_sha256)

@@ -15,7 +15,8 @@ from server.assets.expiry import settle
 from server.assets.masking import MASKS
 from server.assets.plan import Change, Plan
 from server.assets.register import Held, held_by, visible_site
-from server.assets.sheets import Asset, Sheet
+from server.assets.sheets import SHEETS, Asset, Sheet
+from server.assets.versions import add_removal, add_versions
 from server.audit import Actor, Deed, note, note_all
 from server.models import Site, User
 from server.models_assets import SiteCard
@@ -41,7 +42,9 @@ def carry_out(db: Session, plan: Plan, actor: Actor) -> None:
     held = held_by(db, sorted({site.id for site in sites.values()}))
     done = [(change, _put_asset(db, change, sites[change.row.site], held)) for change in plan.changes]
     db.flush()
-    note_all(db, actor, [_deed(change, sites[change.row.site], item) for change, item in done])
+    deeds = [_deed(change, sites[change.row.site], item) for change, item in done]
+    note_all(db, actor, deeds)
+    add_versions(db, [(change.row.sheet, _number(change.row.sheet, item)) for change, item in done], datetime.now(UTC))
     touched = {change.row.site for change in plan.changes if change.row.sheet.name in _PAPERS | {"sites"}}
     if touched:
         settle(db, datetime.now(UTC), [sites[name].id for name in sorted(touched)])
@@ -80,8 +83,11 @@ def _put_asset(db: Session, change: Change, site: Site, held: Held) -> Asset:
 
 
 def _deed(change: Change, site: Site, item: Any) -> Deed:
-    number = item.id if change.row.sheet.key else site.id
-    return _told(change.action, change.row.sheet, site, number, change.fields)
+    return _told(change.action, change.row.sheet, site, _number(change.row.sheet, item), change.fields)
+
+
+def _number(sheet: Sheet, item: Any) -> int:
+    return int(item.id if sheet.key else item.site_id)
 
 
 def remove(db: Session, user: User, sheet: Sheet, site_id: int, asset_id: int, actor: Actor) -> None:
@@ -94,6 +100,7 @@ def remove(db: Session, user: User, sheet: Sheet, site_id: int, asset_id: int, a
     db.delete(item)
     db.flush()
     note_all(db, actor, [_told("remove", sheet, site, asset_id, fields)])
+    add_removal(db, sheet, asset_id, datetime.now(UTC))
     settle(db, datetime.now(UTC), [site.id])
 
 
@@ -105,6 +112,8 @@ def renew_token(db: Session, user: User, site_id: int, actor: Actor) -> str:
     card = _card_of(db, site)
     had = card.public_token is not None
     card.public_token = secrets.token_urlsafe(TOKEN_BYTES)
+    db.flush()
+    add_versions(db, [(SHEETS["sites"], site.id)], datetime.now(UTC))  # the card may be new
     note(db, actor, "site.public_page", ("site", site.id), {"replaced": had}, site_id=site.id)
     return card.public_token
 

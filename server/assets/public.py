@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from server.assets.register import WARN_DAYS, local_day
 from server.models import Alert, Site
 from server.models_assets import AssetSensor, Certificate, ColdRoom, SiteCard
+from server.self_control.meals import MealKept, meals_today
 from server.series.port import SeriesKey, SeriesStore, SeriesUnavailable
 from server.statistics.outcome import outcome_of
 
@@ -64,6 +65,7 @@ class Facts:
     licences: tuple[Licence, ...]
     health: dict[LicenceStatus, int]
     rooms: tuple[Room, ...]
+    meals: tuple[MealKept, ...]
     excursions_today: int
     confirmed: int
     rectified_pct: int | None
@@ -102,8 +104,9 @@ def read_ground(db: Session, token: str, now: datetime) -> Ground | None:
     )  # fmt: skip
     facts = Facts(
         site=site.name, type=card.type, address=card.address, grade=card.grade, zone=site.time_zone, at=now,
-        licences=licences, health=health, rooms=(), excursions_today=db.scalar(excursions) or 0,
-        confirmed=confirmed, rectified_pct=closed * 100 // confirmed if confirmed else None,
+        licences=licences, health=health, rooms=(), meals=meals_today(db, site, now),
+        excursions_today=db.scalar(excursions) or 0, confirmed=confirmed,
+        rectified_pct=closed * 100 // confirmed if confirmed else None,
     )  # fmt: skip
     return Ground(facts, *_rooms(db, site))
 

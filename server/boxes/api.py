@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from server.access import needs, open_to
 from server.audit import person
 from server.boxes.calls import StaleCall
-from server.boxes.commands import CommandRefused, commands_of, issue, offered
+from server.boxes.commands import CommandRefused, commands_of, offered
+from server.boxes.desk import order
 from server.boxes.queries import boxes_of
 from server.boxes.revocation import revoke
 from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, in_thread, look_up, transact
@@ -112,20 +113,11 @@ def commands(box_id: str, user: UserDep, state: StateDep) -> dict[str, Any]:
 @router.post("/boxes/{box_id}/commands", status_code=202, dependencies=[needs("box.command"), CsrfDep])
 def command(box_id: str, request: CommandRequest, user: UserDep, state: StateDep, remote: RemoteDep) -> dict[str, Any]:
     """Ask a box for something; the box does it when it calls, its result comes as an event."""
-
-    def queue(db: Session) -> BoxCommand:
-        box = visible_box(db, user, box_id)
-        if box is None:
-            raise Problem(404, "unknown_box", "there is no such box for you")
-        arguments: dict[str, Scalar] = {key: value for key, value in request.arguments.items() if value is not None}
-        try:
-            return issue(db, box, request.kind, arguments, person(user, remote), request.valid_s)
-        except CommandRefused as error:
-            raise Problem(422, "command", str(error)) from error
-
-    row = transact(state, queue)
-    state.calls.ring(box_id)
-    return command_json(row)
+    arguments: dict[str, Scalar] = {key: value for key, value in request.arguments.items() if value is not None}
+    try:
+        return command_json(order(state, user, box_id, request.kind, arguments, remote, request.valid_s))
+    except CommandRefused as error:
+        raise Problem(422, "command", str(error)) from error
 
 
 @router.post("/boxes/{box_id}/revocation", dependencies=[needs("box.manage"), CsrfDep])

@@ -38,7 +38,11 @@ STATES = ("done", "refused", "failed")
 
 
 class CommandRefused(Exception):
-    """A command that cannot be given; the message says why."""
+    """A command that cannot be given; the message says why, ``code`` is the key of its text on pages."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = f"command_{code}"
 
 
 def issue(
@@ -53,12 +57,12 @@ def issue(
     missing = [name for name in NEEDS[kind] if not arguments.get(name)]
     strange = sorted(arguments.keys() - set(NEEDS[kind]) - set(MAY_HAVE.get(kind, ())))
     if missing:
-        raise CommandRefused(f"{kind} needs {', '.join(missing)}")
+        raise CommandRefused("missing", f"{kind} needs {', '.join(missing)}")
     if strange:
-        raise CommandRefused(f"{kind} takes no {', '.join(strange)}")
+        raise CommandRefused("strange", f"{kind} takes no {', '.join(strange)}")
     now = datetime.now(UTC)
     if len(waiting(db, box.id, now)) >= WAITING_MAX:
-        raise CommandRefused("too many commands wait for this box")
+        raise CommandRefused("too_many", "too many commands wait for this box")
     row = BoxCommand(
         id=uuid.uuid4().hex, box_id=box.id, kind=kind, arguments=dict(arguments), actor=actor.name, state="queued",
         created_at=now, expires_at=now + timedelta(seconds=valid_s),

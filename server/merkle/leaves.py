@@ -17,8 +17,10 @@ from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from server.models import Alert, AlertMove, Evidence, Rectification, StoredBatch
+from server.models_assets import AssetVersion
 from server.models_audit import AuditEntry
 from server.models_life_cycle import RectificationPhoto
+from server.models_self_control import RetainedSample, SampleRemoval, SelfControlEdition
 from server.reports.models import ReportEntry, ReportFile, SignedReport
 from server.retention.models import Tombstone
 
@@ -70,6 +72,12 @@ def evidence_fields(fields: Sequence[Any]) -> list[Any]:
     """The manifest and its signature by their digest: they are long, and name the rest."""
     *known, signed, signature = fields
     return [*known, sha256(signed + signature).hexdigest()]
+
+
+def _with_digest(fields: Sequence[Any]) -> list[Any]:
+    """The last field, which is long, by its digest."""
+    *known, document = fields
+    return [*known, sha256(document).hexdigest()]
 
 
 def _with_report(query: Select[Any]) -> Select[Any]:
@@ -141,6 +149,34 @@ KINDS: dict[str, Kind] = {
                 ReportFile.size_bytes,
             ),
             join=_with_reports_file,
+        ),
+        Kind(
+            "self_control", SelfControlEdition.id,
+            (
+                SelfControlEdition.id, SelfControlEdition.record_id, SelfControlEdition.edition,
+                SelfControlEdition.move, SelfControlEdition.user_id, SelfControlEdition.at,
+                SelfControlEdition.remote_addr, SelfControlEdition.document,
+            ),
+            seal=_with_digest,
+        ),
+        Kind(
+            "sample", RetainedSample.id,
+            (
+                RetainedSample.id, RetainedSample.site_id, RetainedSample.meal, RetainedSample.dish,
+                RetainedSample.weight_g, RetainedSample.taken_at, RetainedSample.taken_by, RetainedSample.box_id,
+                RetainedSample.sensor_id, RetainedSample.entered_at, RetainedSample.entered_by_id,
+            ),
+        ),
+        Kind(
+            "sample_end", SampleRemoval.sample_id,
+            (
+                SampleRemoval.sample_id, SampleRemoval.how, SampleRemoval.at, SampleRemoval.reason,
+                SampleRemoval.user_id, SampleRemoval.entered_at,
+            ),
+        ),
+        Kind(
+            "asset", AssetVersion.id,
+            (AssetVersion.id, AssetVersion.sheet, AssetVersion.asset_id, AssetVersion.at, AssetVersion.sha256),
         ),
         Kind("audit", AuditEntry.seq, (AuditEntry.seq, AuditEntry.sha256)),
         Kind(

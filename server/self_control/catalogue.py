@@ -13,6 +13,8 @@ from server.policy import Role
 
 Kind = Literal["daily", "weekly", "monthly"]
 KINDS: tuple[Kind, ...] = ("daily", "weekly", "monthly")
+Meal = Literal["breakfast", "lunch", "dinner", "other"]
+MEALS: tuple[Meal, ...] = ("breakfast", "lunch", "dinner", "other")
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "self_control"
 FILE_BYTES_MAX = 256 * 1024
 Model = TypeVar("Model", bound=BaseModel)
@@ -78,7 +80,10 @@ class Sheet(_Section):
 
 
 class SampleRules(_Section):
-    """What a retained sample must be: grams, hours, °C, minutes."""
+    """What a retained sample must be: grams, hours, °C, minutes.
+
+    ``missing_from_h``: from which hour of the site's day a meal without a sample lacks it; one that is not named never.
+    """
 
     docs: Text
     weight_g_min: Annotated[float, Field(gt=0)]
@@ -87,6 +92,7 @@ class SampleRules(_Section):
     high_c: float
     tolerated_min: Annotated[float, Field(ge=0)]
     silent_min: Annotated[float, Field(gt=0)]
+    missing_from_h: dict[Meal, Annotated[int, Field(ge=0, le=24)]]
 
 
 def load_sheet(path: Path) -> Sheet:

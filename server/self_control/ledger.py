@@ -237,13 +237,23 @@ def _note(
     note(db, person(user, remote), action, ("record", record.id), said, site_id=record.site_id)
 
 
-def _follows(row: SelfControlEdition, before: int, previous_sha256: str) -> bool:
+def _read(row: SelfControlEdition) -> Record | None:
     try:
-        document = Record.model_validate_json(row.document)
+        return Record.model_validate_json(row.document)
     except ValidationError:
+        return None
+
+
+def _follows(document: Record | None, edition: int, before: int, previous_sha256: str) -> bool:
+    if document is None or not document.edition == edition == before + 1 == len(document.entries):
         return False
-    in_order = document.edition == row.edition == before + 1 == len(document.entries)
-    return in_order and document.entries[-1].previous_sha256 == previous_sha256
+    return document.entries[-1].previous_sha256 == previous_sha256
+
+
+def _summary(document: Record) -> tuple[object, ...]:
+    """What the record's row repeats of its document."""
+    told = document.content
+    return told.kind, told.first_day, told.zero_risk, document.entries[0].at
 
 
 def verify_records(db: Session) -> tuple[int, list[str]]:
@@ -252,6 +262,7 @@ def verify_records(db: Session) -> tuple[int, list[str]]:
         return 0, []
     problems: list[str] = []
     count, newest, previous = 0, dict[int, int](), FIRST_PREVIOUS
+    summaries: dict[int, tuple[object, ...]] = {}
     ordered = select(SelfControlEdition).order_by(SelfControlEdition.record_id, SelfControlEdition.edition)
     for row in db.scalars(ordered.execution_options(yield_per=200)):
         count += 1
@@ -259,10 +270,18 @@ def verify_records(db: Session) -> tuple[int, list[str]]:
         previous = previous if row.record_id in newest else FIRST_PREVIOUS
         if sha256(row.document).hexdigest() != row.sha256:
             problems.append(f"{name}: its bytes are not those of its digest")
-        elif not _follows(row, newest.get(row.record_id, 0), previous):
-            problems.append(f"{name}: does not follow the edition before it")
+        else:
+            document = _read(row)
+            if not _follows(document, row.edition, newest.get(row.record_id, 0), previous):
+                problems.append(f"{name}: does not follow the edition before it")
+            elif document is not None:
+                summaries[row.record_id] = _summary(document)
         newest[row.record_id], previous = row.edition, row.sha256
     for record in db.scalars(select(SelfControlRecord).where(SelfControlRecord.edition > 0)):
         if newest.get(record.id) != record.edition:
             problems.append(f"self-control record {record.id}: edition {record.edition} is gone")
+        elif record.id in summaries and summaries[record.id] != (
+            record.kind, record.first_day, record.zero_risk, record.signed_at,
+        ):  # fmt: skip
+            problems.append(f"self-control record {record.id}: its row is not what was signed")
     return count, problems

@@ -19,11 +19,11 @@ from server.problems import Problem
 from server.self_control import desk, ledger
 from server.self_control.api import FormatName, RecordId, SampleId
 from server.self_control.api import file as api_file
-from server.self_control.catalogue import KINDS, Kind, sample_rules, sheets
+from server.self_control.catalogue import KINDS, MEALS, Kind, sample_rules, sheets
 from server.self_control.document import Answer, Finding, corrections_of, statements
 from server.self_control.document import Form as FormOf
 from server.self_control.refusals import Refused
-from server.self_control.samples import MEALS, NewSample, keep_until
+from server.self_control.samples import NewSample, keep_until
 from server.self_control.wording import Wording, celsius, length
 
 router = APIRouter(prefix="/records", include_in_schema=False)

@@ -20,13 +20,11 @@ from server.audit import note, person
 from server.models import Box, Site, User
 from server.models_self_control import RetainedSample, SampleRemoval
 from server.scope import within
-from server.self_control.catalogue import SampleRules, sample_rules
+from server.self_control.catalogue import Meal, SampleRules, sample_rules
 from server.self_control.refusals import Refused
 from server.series.port import Point, SeriesKey, SeriesStore
 from telemetry.messages import Message, UtcTime
 
-Meal = Literal["breakfast", "lunch", "dinner", "other"]
-MEALS: tuple[Meal, ...] = ("breakfast", "lunch", "dinner", "other")
 LIST_MAX = 200
 BACKDATED_MAX = timedelta(hours=24)
 CLOCK_SKEW = timedelta(minutes=5)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +16,11 @@ import pytest
 from sqlalchemy import func, select
 
 from server.database import make_engine
-from server.models import SeriesPoint, StoredBatch
+from server.models import AlertMove, SeriesPoint, StoredBatch, User
 from telemetry.batch import sha256_hex
 from tests.postgres_server import PostgresServer, settings_of
-from tests.server.centre import Centre, reading, run_cli
+from tests.receivers import WAIT_S, HttpReceiver, Request
+from tests.server.centre import Centre, Person, picture, reading, run_cli
 from tests.server.test_stream import listening, next_alert
 from tests.waiting import wait_for
 
@@ -25,9 +29,25 @@ KILLED_AFTER = 20
 
 
 @pytest.fixture(scope="module")
-def replicas(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Centre, Centre]]:
+def receiver() -> Iterator[HttpReceiver]:
+    """Where people's notices and the events for an upper-level platform go."""
+    made = HttpReceiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def replicas(
+    postgres: PostgresServer, receiver: HttpReceiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Centre, Centre]]:
     """Both are started at once on an empty database: one migrates it, the other waits for that."""
     folder = tmp_path_factory.mktemp("replicas")
+    hook = {"name": "city", "url": f"{receiver.url}/hook", "secrets": [{"file": "secret"}]}
+    told = {"trusted_hosts": [receiver.host], "lease_s": 2, "webhooks": [hook]}
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "notification.yaml").write_text(json.dumps(told))
+        (folder / name / "secret").write_text("whsec_" + base64.b64encode(b"k" * 32).decode())
     text = settings_of(postgres.new_record()) + f"blobs: {{type: folder, folder: {folder / 'pictures'}}}\n"
     with ThreadPoolExecutor(2) as threads:
         a, b = threads.map(lambda name: Centre(folder / name, text), ("a", "b"))
@@ -100,6 +120,105 @@ def test_a_killed_replica_loses_nothing_and_stores_nothing_twice(
     gaps = [gap for gap in found["gaps"] if not gap.startswith("log: ")]  # the newest rows may wait for their leaf
     assert (found["problems"], gaps) == ([], [])
     a.restart()
+
+
+def decide_all(person: Person, kind: str, alert_ids: list[int], urls: list[str], answered: dict[int, str]) -> None:
+    """Ask for the same decision on each alert until somebody answers, and note in *answered* which were done."""
+    with httpx.Client(timeout=30, cookies=dict(person.cookies), headers=person.csrf) as client:
+        for alert_id in alert_ids:
+
+            def decided(alert_id: int = alert_id) -> httpx.Response | None:
+                try:
+                    path = f"/api/v1/alerts/{alert_id}/moves/{kind}"
+                    return client.post(urls[0] + path, data={"note": "seen"})
+                except httpx.TransportError:
+                    urls.reverse()
+                    return None
+
+            answer = wait_for(f"a decision on alert {alert_id}", decided)
+            assert answer is not None
+            assert answer.status_code in (200, 409), answer.text
+            if answer.status_code == 200:
+                answered[alert_id] = person.name
+
+
+def submitted(centre: Centre, staff: Person, count: int) -> list[int]:
+    """Alerts whose repair waits for its review."""
+    box = centre.box("Canteen R")
+    alert_ids = [box.raise_alert(staff) for _ in range(count)]
+    for alert_id in alert_ids:
+        photo = picture(uuid.uuid4().int)
+        assert staff.submit(alert_id, photo).status_code == 201
+    return alert_ids
+
+
+@pytest.mark.parametrize("count", [8, pytest.param(80, marks=pytest.mark.slow)])
+def test_a_killed_replica_loses_no_decision_takes_none_twice_and_every_change_is_told(
+    replicas: tuple[Centre, Centre], receiver: HttpReceiver, count: int
+) -> None:
+    a, b = replicas
+    staff, accepts, rejects = b.person("staff", "Canteen R"), b.person("regulator"), b.person("regulator")
+    address = {"kind": "json", "address": f"{receiver.url}/notices", "csrf": staff.csrf["x-csrf-token"]}
+    assert staff.post("/me/notifications", data=address).status_code == 303
+    alert_ids = submitted(b, staff, count)
+    killed = threading.Event()
+
+    def hold(_: Request) -> None:
+        assert killed.wait(WAIT_S)  # whoever sends now, sends when replica A is killed
+
+    receiver.on_request = hold
+    by_a: dict[int, str] = {}
+    by_b: dict[int, str] = {}
+    with ThreadPoolExecutor(2) as threads:
+        work = [
+            threads.submit(decide_all, accepts, "accept", alert_ids, [a.url, b.url], by_a),
+            threads.submit(decide_all, rejects, "reject", alert_ids[::-1], [b.url, a.url], by_b),
+        ]
+        wait_for("replica A has decided something", lambda: len(by_a) >= 2)
+        a.kill()
+        killed.set()
+        for one in work:
+            one.result()
+    receiver.on_request = lambda _: None
+    try:
+        check_decisions(b, receiver, alert_ids, by_a, by_b)
+    finally:
+        a.restart()
+
+
+def check_decisions(
+    b: Centre, receiver: HttpReceiver, alert_ids: list[int], by_a: dict[int, str], by_b: dict[int, str]
+) -> None:
+    """While replica B is alone."""
+    assert not by_a.keys() & by_b.keys(), "nobody is told of a decision that another made"
+    answered = {**by_a, **by_b}
+    decisions = decisions_of(b, alert_ids)
+    assert Counter(alert_id for alert_id, _, _ in decisions) == Counter(alert_ids), "one for each, and none twice"
+    assert {alert_id: name for alert_id, _, name in decisions if alert_id in answered} == answered
+    wanted = {(f"alerts/{alert_id}", move) for alert_id, move, _ in decisions}
+    wait_for("every decision is told", lambda: wanted <= set(told_of(receiver)))
+    for header in ("webhook-id", "idempotency-key"):
+        sent = Counter(item.headers[header] for item in receiver.inbox.items if header in item.headers)
+        twice = [key for key, times in sent.items() if times > 1]
+        assert len(twice) <= 1, "only what was under way comes again, under its own key"
+        assert all(sent[key] == 2 for key in twice)
+
+
+def decisions_of(centre: Centre, alert_ids: list[int]) -> list[tuple[int, str, str]]:
+    """Alert, move and who, from the record."""
+    engine = make_engine(centre.settings)
+    query = select(AlertMove.alert_id, AlertMove.move, User.username).join(User, User.id == AlertMove.user_id)
+    query = query.where(AlertMove.alert_id.in_(alert_ids), AlertMove.move.in_(("accept", "reject")))
+    with engine.connect() as db:
+        found = [(row[0], row[1], row[2]) for row in db.execute(query)]
+    engine.dispose()
+    return found
+
+
+def told_of(receiver: HttpReceiver) -> list[tuple[str, str]]:
+    """Subject and change of the events that the platform was sent."""
+    hooks = [item.json() for item in list(receiver.inbox.items) if item.path == "/hook"]
+    return [(item["subject"], item["type"].split(".")[2]) for item in hooks]
 
 
 def test_after_the_database_was_away_open_pages_load_anew_and_hear_again(

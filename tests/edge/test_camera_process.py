@@ -167,7 +167,7 @@ def test_reports_become_events_and_the_open_incidents_are_saved_with_them(tmp_pa
 
 COVERAGE = json.dumps(
     {"camera": "kitchen", "type": "coverage", "at": AT, "started_at": "2026-01-01T23:45:00Z", "blind_s": 12.5,
-     "coverage": [{"kind": "no_mask", "zone": "", "due_s": 900, "judged_s": 887.5}]}
+     "coverage": [{"kind": "no_mask", "zone": "", "due_s": 900, "judged_s": 887.5}], "models": ["m" * 64]}
 )  # fmt: skip
 IN_ZONE = json.dumps({**json.loads(OPENED), "incident_id": "i2", "zone": "line"})
 MISCONFIGURED = json.dumps(
@@ -218,6 +218,7 @@ def test_coverage_becomes_a_record_that_leaves_no_incident_open(tmp_path: Path) 
     [event] = bench.recorder.events
     assert (event.type, event.severity, event.data["rows"]) == ("coverage", "info", ["no_mask - 900.0 887.5"])
     assert (event.data["blind_s"], event.data["started_at"]) == (12.5, "2026-01-01T23:45:00+00:00")
+    assert event.data["models"] == ["m" * 64]
     assert json.loads(str(bench.recorder.states[0]["camera/kitchen"])) == {}
 
 

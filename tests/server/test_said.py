@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.i18n import LANGUAGES, catalogue
+from server.i18n import LANGUAGES, catalogue, translate
+from server.policy import PERMISSIONS, ROLES
 from server.said import causes, sentence
 from telemetry.coldchain.wording import TEXTS, phrase
 
@@ -70,3 +71,15 @@ def test_no_words_of_a_box_break_a_page(coded: list[str], language: str) -> None
 )
 def test_a_blind_camera_says_why_in_the_readers_language(reason: str, text: str) -> None:
     assert sentence({"kind": "camera_blind", "reason": reason}, "zh-CN", SHANGHAI) == text
+
+
+@pytest.mark.parametrize(("reason", "text"), [("recovered", "违规情形已消失"), ("period_over", "检查时段结束")])
+def test_an_ended_violation_says_why_in_the_readers_language(reason: str, text: str) -> None:
+    assert sentence({"kind": "no_hat", "reason": reason}, "zh-CN", SHANGHAI) == text
+
+
+def test_every_permission_and_role_has_a_name_and_an_unknown_field_of_the_audit_log_keeps_its_own() -> None:
+    keys = {f"may_{name.replace('.', '_')}" for name in PERMISSIONS} | {f"role_{role}" for role in ROLES}
+    assert keys <= catalogue().keys()
+    assert translate("zh-CN", "audit_field_dish") == "菜品"
+    assert translate("zh-CN", "audit_field_new_thing") == "new thing"

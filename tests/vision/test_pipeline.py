@@ -248,6 +248,7 @@ def test_the_time_that_was_judged_is_told_beside_the_time_that_was_due() -> None
     seen = judge(target, [black(i) if 20 <= i < 35 else frame(i) for i in range(52)])
     # blind: three seconds of black and not quite one of good pictures; the first step after it counts as neither
     assert coverage(seen) == [(10.0, pytest.approx(10 - 3.8 - 0.2), pytest.approx(3.8))]
+    assert [item.models for item in seen if isinstance(item, CoverageReport)] == [("0" * 64,)]
 
 
 def test_time_without_pictures_is_due_and_not_judged() -> None:

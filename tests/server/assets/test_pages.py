@@ -21,7 +21,7 @@ from server.models_audit import AuditEntry
 from server.series.port import Point
 from server.series.stores import open_store
 from server.settings import Settings
-from tests.server.tenancy.district import REGIONS, District, InProcess, Somebody
+from tests.server.tenancy.district import REGIONS, District, InProcess, Somebody, new_sample
 
 IDENTITY = "11010519491231002X"
 
@@ -203,6 +203,8 @@ def test_everybody_reads_the_public_page_until_its_code_is_replaced(
     assert "box-p/cold-1" in district.ask(officer, "GET", f"/sites/{site}").text
     sensor = {"serial": "S-9", "cold_room": "一号库", "box_id": "box-p", "source_id": "cold-1"}
     assert district.ask(officer, "PUT", f"/api/v1/sites/{site}/assets/sensors", json=sensor).status_code == 200
+    samples = f"/api/v1/self-control/samples?site={site}"
+    assert district.ask(officer, "POST", samples, json=new_sample()).status_code == 201
     assert 'id="unlinked"' not in district.ask(officer, "GET", f"/sites/{site}").text
     empty = district.ask(officer, "GET", f"/sites/{site}/qr.svg")
     assert "path" not in empty.text
@@ -211,9 +213,9 @@ def test_everybody_reads_the_public_page_until_its_code_is_replaced(
         path = f"/p/{db.execute(select_token(site)).scalar_one()}"
     page = open_page(district, path)
     assert page.headers["cache-control"] == "public, max-age=60"
-    for told in ("A (excellent)", "JY3301", "文一路 1 号", "3.2 °C", "in range"):
+    for told in ("A (excellent)", "JY3301", "文一路 1 号", "3.2 °C", "in range", "dishes: 1", ">kept<"):
         assert told in page.text, told
-    for hidden in ("王", "evidence", '<img class="snapshot"'):
+    for hidden in ("王", "番茄", "evidence", '<img class="snapshot"'):
         assert hidden not in page.text, hidden
     assert "量化等级" in open_page(district, path, "zh-CN").text
     assert "<path" in district.ask(officer, "GET", f"/sites/{site}/qr.svg").text

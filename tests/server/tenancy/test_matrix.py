@@ -53,6 +53,7 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /alerts/{alert_id}/submit": _said(PHOTO),
     "POST /alerts/{alert_id}/{kind}": _said(NOTE),
     "POST /api/v1/boxes/{box_id}/commands": _said({"json": {"kind": "restart"}}),
+    "POST /boxes/{box_id}/commands": _said({"data": {"kind": "snapshot", "camera": "x", "csrf": ""}}),
     "POST /records": lambda place: {"data": {"site": place.site_id, "kind": "daily", "day": "2026-01-02"}},
     "GET /records/samples": _of_site,
     "POST /records/samples": lambda place: {"data": {"site": place.site_id}},

@@ -58,6 +58,9 @@ def test_a_disabled_account_is_out_and_a_new_password_or_role_ends_its_sessions(
     district: District, administrator: Somebody
 ) -> None:
     staff = district.somebody("staff", "A")
+    page = district.ask(administrator, "GET", f"/users/{staff.user_id}").text
+    chosen = ('value="staff" selected', f'value="site:{district.places["A"].site_id}" selected')
+    assert [text in page for text in chosen] == [True, True], "the form begins with what the account has"
     path = f"/users/{staff.user_id}"
     assert form(district, administrator, f"{path}/disable").status_code == 303
     assert district.ask(staff, "GET", "/api/v1/alerts").status_code == 401
