@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from fastapi import Depends
 
-from server.deps import SessionDep, StateDep
-from server.models import User
+from server.deps import AppState, SessionDep, StateDep
+from server.models import LoginSession, User
 from server.policy import Permission, may
 from server.problems import Problem
 
-Openness = Literal["everybody", "box", "logged_in"]
+Openness = Literal["everybody", "box", "logged_in", "first_factor"]
 
 
 class NotAllowed(Problem):
@@ -40,9 +40,14 @@ class Needs:
     def __call__(self, session: SessionDep, state: StateDep) -> User:
         if not any(may(session.user, permission) for permission in self.permissions):
             raise NotAllowed
-        if session.user.role in state.settings.second_factor_roles and not session.second_factor:
-            raise SecondFactorMissing
+        check_second_factor(session, state)
         return session.user
+
+
+def check_second_factor(session: LoginSession, state: AppState) -> None:
+    """Raises SecondFactorMissing where the role must have shown one at the log-in and has not."""
+    if session.user.role in state.settings.second_factor_roles and not session.second_factor:
+        raise SecondFactorMissing
 
 
 class OpenTo:
@@ -56,10 +61,20 @@ class OpenTo:
 
 
 class LoggedIn(OpenTo):
-    """Lets through whoever is logged in."""
+    """Lets through whoever is logged in, with the second factor where the role must have one."""
 
     def __init__(self) -> None:
         super().__init__("logged_in")
+
+    def __call__(self, session: SessionDep, state: StateDep) -> None:  # type: ignore[override]
+        check_second_factor(session, state)
+
+
+class FirstFactor(OpenTo):
+    """Lets through whoever is logged in, also before the second factor: what is needed to set one up, or to leave."""
+
+    def __init__(self) -> None:
+        super().__init__("first_factor")
 
     def __call__(self, session: SessionDep) -> None:  # type: ignore[override]
         return None
@@ -72,4 +87,6 @@ def needs(*permissions: Permission) -> Any:
 
 def open_to(who: Openness) -> Any:
     """The rule of a route for which no permission is needed."""
-    return Depends(LoggedIn() if who == "logged_in" else OpenTo(who))
+    if who == "logged_in":
+        return Depends(LoggedIn())
+    return Depends(FirstFactor() if who == "first_factor" else OpenTo(who))

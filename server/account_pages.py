@@ -49,7 +49,7 @@ def _page(
     )
 
 
-@router.get("", dependencies=[open_to("logged_in")])
+@router.get("", dependencies=[open_to("first_factor")])
 def account(request: Request, state: StateDep, session: SessionDep, saved: bool = False) -> HTMLResponse:
     return _page(request, state, session, saved=saved)
 
@@ -96,7 +96,7 @@ def _knows_password(state: AppState, user: User, password: str, remote: str) -> 
     return False
 
 
-@router.post("/second-factor", dependencies=[open_to("logged_in")])
+@router.post("/second-factor", dependencies=[open_to("first_factor")])
 def begin(request: Request, state: StateDep, session: SessionDep, csrf: CsrfField = "") -> HTMLResponse:
     """The secret as a QR code; it counts only once a code of it was typed."""
     check_csrf(session, csrf)
@@ -114,7 +114,7 @@ def _offer(
     return _page(request, state, session, qr=picture, secret=secret, error=error, status=status)
 
 
-@router.post("/second-factor/confirm", dependencies=[open_to("logged_in")])
+@router.post("/second-factor/confirm", dependencies=[open_to("first_factor")])
 def confirm(
     request: Request,
     state: StateDep,

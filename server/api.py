@@ -99,14 +99,22 @@ def alerts(
     region: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     overdue: bool = False,
 ) -> dict[str, Any]:
-    """The caller's alerts, newest first, narrowed to what is asked for; ``next`` (and ``Link``) leads to older ones."""
+    """The caller's alerts, newest first, narrowed to what is asked for; ``next`` (and ``Link``) leads to older ones.
+
+    ``counts``: how many are in each state, counted up to 1000; ``counts_beyond`` names the states that have more.
+    """
     narrowing = Narrowing(tier, kind, site, region, datetime.now(UTC) if overdue else None)
     with snapshot(state) as db:
         found = queries.list_alerts(db, user, status, limit + 1, before, narrowing)
         shown = found[:limit]
         counts = queries.counts(db, user, narrowing)
     link = next_link(request, response, before=shown[-1].id) if len(found) > limit else None
-    return {"alerts": [alert_json(alert) for alert in shown], "counts": counts, "next": link}
+    return {
+        "alerts": [alert_json(alert) for alert in shown],
+        "counts": counts.of,
+        "counts_beyond": sorted(counts.beyond),
+        "next": link,
+    }
 
 
 def next_link(request: Request, response: Response, **where: Any) -> str:

@@ -62,7 +62,7 @@ def describe(app: FastAPI, routes: list[APIRoute]) -> None:
 
 def _complete(operation: dict[str, Any], route: APIRoute, method: str) -> None:
     rules = [item.call for item in route.dependant.dependencies if isinstance(item.call, Needs | OpenTo)]
-    for_people = all(isinstance(rule, Needs) or rule.who == "logged_in" for rule in rules)
+    for_people = all(isinstance(rule, Needs) or rule.who in ("logged_in", "first_factor") for rule in rules)
     operation["security"] = PEOPLE if for_people else []
     answers = operation["responses"]
     for status, example in EXAMPLES.items():

@@ -131,7 +131,7 @@ def login(
     return answer
 
 
-@router.post("/logout", dependencies=[open_to("logged_in")])
+@router.post("/logout", dependencies=[open_to("first_factor")])
 def logout(
     request: Request, state: StateDep, session: SessionDep, remote: RemoteDep, csrf: Annotated[str, Form()] = ""
 ) -> Response:

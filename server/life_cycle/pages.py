@@ -65,7 +65,7 @@ def _list(request: Request, state: AppState, session: LoginSession, template: st
     kinds = sorted(((kind, translate(language, f"kind_{kind}")) for kind in default_rules().file.kinds), key=_name)
     return render(
         request, template, session=session, alerts=found, counts=counts, wanted=wanted, states=STATES,
-        total=sum(counts.values()), now=datetime.now(UTC), narrowed=narrowed, said=said_, kinds=kinds, regions=regions,
+        now=datetime.now(UTC), narrowed=narrowed, said=said_, kinds=kinds, regions=regions,
         with_site=WITH_SITE,
     )  # fmt: skip
 

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
+from server import queries
 from server.api import alert_json
 from server.database import make_engine, migrate, writing
 from server.models import Alert, Box, Region, Site, User
-from server.queries import counts, list_alerts
+from server.queries import Narrowing, counts, list_alerts
 from server.settings import Settings
 from tests.postgres_server import PostgresServer
 
@@ -45,7 +46,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def _alert(number: int, site_id: int) -> Alert:
     return Alert(
         incident_id=f"incident-{number}", site_id=site_id, box_id=f"box-{number}", kind="no_mask", tier=2,
-        state="open" if number % 2 else "accepted", source_id="cam", source_name="cam", place="", opened_at=AT,
+        state="open" if number % 2 else "closed", source_id="cam", source_name="cam", place="", opened_at=AT,
         deadline_at=AT, data={"number": number},
     )  # fmt: skip
 
@@ -61,7 +62,7 @@ def ask(engine: Engine, viewer: User, limit: int, state: str | None = None) -> t
     try:
         with Session(engine) as db, db.begin():
             shown = [alert_json(alert) for alert in list_alerts(db, viewer, state, limit)]
-            assert sum(counts(db, viewer).values()) == ALERTS
+            assert sum(counts(db, viewer).of.values()) == ALERTS
     finally:
         event.remove(engine, "before_cursor_execute", count)
     return [item["data"]["number"] for item in shown], len(statements)
@@ -86,3 +87,20 @@ def test_a_state_and_a_place_to_go_on_from_leave_the_others_out(engine: Engine) 
         first = list_alerts(db, viewer, "open", 10)
         rest = list_alerts(db, viewer, "open", 200, first[-1].id)
         assert [alert.data["number"] for alert in [*first, *rest]] == numbers
+
+
+@pytest.mark.parametrize("path", [None, "/1/"], ids=["whole instance", "region"])
+def test_counting_stops_at_the_limit_and_says_so(
+    engine: Engine, path: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = User(role="regulator", region=Region(path=path) if path else None)
+    half = ALERTS // 2
+    with Session(engine) as db, db.begin():
+        for limit, number, shown in ((half, half, "60"), (half - 1, half - 1, "59+")):
+            monkeypatch.setattr(queries, "COUNT_MAX", limit)
+            found = counts(db, viewer)
+            assert found.of == {"open": number, "closed": number}
+            assert [found.shown(state) for state in ("open", "closed", "dismissed")] == [shown, shown, "0"]
+        assert (found.beyond, found.total) == ({"open", "closed"}, f"{2 * half - 2}+")
+        narrowed = counts(db, viewer, Narrowing(site_part="site 11"))
+        assert (narrowed.of, narrowed.beyond) == ({"open": 6, "closed": 5}, frozenset())

@@ -4,7 +4,7 @@
 
 Each figure is of one page as the API answers it: 50 alerts and the counts per state, in one transaction, for people of
 a site, a district and the whole instance. ``list_p95_ms`` and ``counts_p95_ms`` are its two parts. The alerts are made
-in the database itself: 400 sites in 20 districts, of 100 alerts 94 accepted.
+in the database itself: 400 sites in 20 districts, of 100 alerts 94 closed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ALERTS = 1_000_000
 SITES, DISTRICTS = 400, 20
 REPETITIONS = 20
 PAGE = 50
-STATES = (None, "open", "accepted")
+STATES = (None, "open", "closed")
 BOXES = """
 INSERT INTO box (id, name, site_id, public_key, enrolled_at)
 SELECT 'box-' || id, 'box', id, 'key', '2026-01-01 00:00:00' FROM site
@@ -43,7 +43,7 @@ INSERT INTO alert (incident_id, site_id, box_id, kind, tier, state, source_id, s
                    deadline_at, data, version)
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :alerts)
 SELECT 'incident-' || i, (i * 319) % :sites + 1, 'box-' || ((i * 319) % :sites + 1), 'temperature_excursion', 1,
-       CASE WHEN (i / 400 * 31) % 100 < 94 THEN 'accepted' WHEN (i / 400 * 31) % 100 < 97 THEN 'open'
+       CASE WHEN (i / 400 * 31) % 100 < 94 THEN 'closed' WHEN (i / 400 * 31) % 100 < 97 THEN 'open'
             WHEN (i / 400 * 31) % 100 < 99 THEN 'acknowledged' ELSE 'submitted' END,
        'cold-1', '冷藏库', '冷藏库 1', '2026-01-01 00:00:00', '2026-01-01 02:00:00',
        '{"limit_c": 8.0, "peak_c": 11.5}', 1

@@ -184,7 +184,7 @@ def refused(answer: httpx.Response) -> bool:
 def test_nobody_passes_a_door_that_is_not_open_to_everybody(district: District) -> None:
     for door in doors(district.settings):
         answer = door.ask(district, None, district.places["A"])
-        closed = isinstance(door.rule, Needs) or door.rule.who == "logged_in"
+        closed = isinstance(door.rule, Needs) or door.rule.who in ("logged_in", "first_factor")
         assert answer.status_code < 500, door.name
         if closed:
             assert told_to_log_in(answer), f"{door.name}: {answer.status_code}"

@@ -157,6 +157,19 @@ def test_a_role_that_needs_it_does_nothing_before_it_is_set_up(strict: District)
     assert strict.ask(beside, "GET", "/api/v1/alerts").json()["code"] == "second_factor_missing"
 
 
+def test_without_it_such_a_role_may_only_set_it_up_or_leave(strict: District) -> None:
+    auditor = strict.somebody("auditor", "")
+    pages = [("GET", "/me/notifications"), ("POST", "/me/notifications"), ("POST", "/me/notifications/1/remove")]
+    for method, path in [*pages, ("POST", "/account/password"), ("POST", "/account/second-factor/remove")]:
+        answer = strict.ask(auditor, method, path, data={"csrf": auditor.csrf} if method == "POST" else None)
+        assert (answer.status_code, answer.headers.get("location")) == (303, "/account"), path
+    assert strict.ask(auditor, "GET", "/account").status_code == 200
+    left = strict.somebody("auditor", "")
+    assert form(strict, left, "/logout").headers["location"] == "/login"
+    enrol(strict, auditor)
+    assert strict.ask(auditor, "GET", "/me/notifications").status_code == 200
+
+
 def test_the_secret_is_sealed_for_its_user_and_its_key(strict: District, who: Somebody, tmp_path: Path) -> None:
     totp, _ = enrol(strict, who)
     files = b"".join(path.read_bytes() for path in Path(strict.settings.data_dir).glob("record.sqlite*"))
