@@ -1,20 +1,36 @@
-"""The box's call at the centre: one request that waits there for commands."""
+"""The box's calls at the centre: one that waits there for commands, and one that fetches a release."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from telemetry.commands import ANSWER_BYTES_MAX, Call, Command, CommandError, Signed, open_answer, sign_call
+from telemetry.commands import (
+    ANSWER_BYTES_MAX,
+    Call,
+    Command,
+    CommandError,
+    Fetch,
+    Signed,
+    open_answer,
+    sign_call,
+    sign_fetch,
+)
 from telemetry.pinning import client_context
 from telemetry.server_url import check_server_url
 from telemetry.signing import PublicKey, Signer
 from telemetry.uplink import CONNECT_TIMEOUT_S, RETRY_AFTER_S_MAX, TIMEOUT_S, UplinkSettings, UplinkUnavailable
 
+if TYPE_CHECKING:
+    import httpx
+
 PATH = "/api/v1/boxes/self/commands"
+RELEASE_PATH = "/api/v1/boxes/self/release"
 AFTER = "brightline-after"  # response header of a refused number: the next one must be above
 
 
@@ -54,15 +70,35 @@ class CommandCaller:
 
     async def ask(self, known: list[str], wait_s: int) -> list[Command]:
         """The commands that wait, but for the *known*; empty after *wait_s*. Raises UplinkUnavailable."""
+        call = Call(box_id=self._parties.box_id, number=self._next(), wait_s=wait_s, known=known)
+        answer = await self._post(PATH, sign_call(call, self._parties.signer), wait_s)
+        if len(answer.content) > 2 * ANSWER_BYTES_MAX:
+            raise UplinkUnavailable("the answer is too long")
+        try:
+            return open_answer(Signed.model_validate_json(answer.content), self._parties.centre_key, call)
+        except (ValidationError, CommandError) as error:
+            raise UplinkUnavailable(f"the answer is not the centre's: {error}") from error
+
+    async def fetch(self, sha256: str) -> bytes:
+        """The bytes of the release with that digest, which a signed command named. Raises UplinkUnavailable."""
+        asked = Fetch(box_id=self._parties.box_id, number=self._next(), sha256=sha256)
+        answer = await self._post(RELEASE_PATH, sign_fetch(asked, self._parties.signer))
+        if hashlib.sha256(answer.content).hexdigest() != sha256:
+            raise UplinkUnavailable("the centre sent other bytes than it announced")
+        return answer.content
+
+    def _next(self) -> int:
+        self._last = max(self._last + 1, int(time.time() * 1000) + self._ahead_ms)
+        return self._last
+
+    async def _post(self, path: str, signed: Signed, wait_s: int = 0) -> httpx.Response:
+        """The answer of a request that succeeded; raises UplinkUnavailable."""
         import httpx
 
-        self._last = max(self._last + 1, int(time.time() * 1000) + self._ahead_ms)
-        call = Call(box_id=self._parties.box_id, number=self._last, wait_s=wait_s, known=known)
-        body = sign_call(call, self._parties.signer).model_dump_json()
         headers = {"content-type": "application/json"}
         timeout = httpx.Timeout(wait_s + TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
-            answer = await self._client.post(PATH, content=body, headers=headers, timeout=timeout)
+            answer = await self._client.post(path, content=signed.model_dump_json(), headers=headers, timeout=timeout)
         except httpx.HTTPError as error:
             raise UplinkUnavailable(f"{type(error).__name__}: {error}") from error
         after = answer.headers.get(AFTER, "")
@@ -72,9 +108,6 @@ class CommandCaller:
             raise UplinkUnavailable("the centre asks for another number", 0.0)
         if answer.status_code == 403:
             raise UplinkUnavailable(f"HTTP 403: {answer.text[:200]}", RETRY_AFTER_S_MAX)
-        if not answer.is_success or len(answer.content) > 2 * ANSWER_BYTES_MAX:
+        if not answer.is_success:
             raise UplinkUnavailable(f"HTTP {answer.status_code}: {answer.text[:200]}")
-        try:
-            return open_answer(Signed.model_validate_json(answer.content), self._parties.centre_key, call)
-        except (ValidationError, CommandError) as error:
-            raise UplinkUnavailable(f"the answer is not the centre's: {error}") from error
+        return answer

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from telemetry.messages import Identifier, Message, Name, Scalar, UtcTime
 from telemetry.signing import PublicKey, Signer
 
-CommandKind = Literal["snapshot", "clip", "recheck", "restart", "hold", "release"]
+CommandKind = Literal["snapshot", "clip", "recheck", "restart", "hold", "release", "apply"]
 Verdict = Literal["violating", "compliant", "unknown"]
 KIND = "command"  # of the box_status event that tells the result
 WAIT_S_MAX = 30
@@ -24,6 +24,7 @@ ANSWER_BYTES_MAX = 64 * 1024
 COMMANDS_MAX = 20
 KNOWN_MAX = 100
 _CALL, _ANSWER = b"brightline box call\n", b"brightline centre answer\n"
+_FETCH = b"brightline box fetch\n"
 
 
 class CommandError(Exception):
@@ -32,7 +33,8 @@ class CommandError(Exception):
 
 class Command(Message):
     """One thing to do. ``arguments`` of ``snapshot``: camera; ``clip``: camera, at (ISO 8601), before_s, after_s;
-    ``recheck``: camera, kind, zone; ``hold`` and ``release``: incident, why.
+    ``recheck``: camera, kind, zone; ``hold`` and ``release``: incident, why; ``apply``: release, sha256 (both empty: the
+    box's own file alone).
     """
 
     command_id: Identifier
@@ -48,6 +50,14 @@ class Call(Message):
     number: Annotated[int, Field(ge=1, le=2**53)]
     wait_s: Annotated[int, Field(ge=0, le=WAIT_S_MAX)]
     known: Annotated[list[Identifier], Field(max_length=KNOWN_MAX)] = []
+
+
+class Fetch(Message):
+    """A box asks for the bytes of a release that it was told to apply; the number is one of its calls'."""
+
+    box_id: Identifier
+    number: Annotated[int, Field(ge=1, le=2**53)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Commands(Message):
@@ -69,6 +79,10 @@ def sign_call(call: Call, signer: Signer) -> Signed:
     return _sign(_CALL, call, signer)
 
 
+def sign_fetch(fetch: Fetch, signer: Signer) -> Signed:
+    return _sign(_FETCH, fetch, signer)
+
+
 def sign_answer(commands: Commands, signer: Signer) -> Signed:
     return _sign(_ANSWER, commands, signer)
 
@@ -84,6 +98,19 @@ def read_call(signed: Signed) -> Call:
 def verify_call(signed: Signed, key: PublicKey) -> None:
     """Raises CommandError unless the box of *key* signed it."""
     _verify(_CALL, signed, key)
+
+
+def read_fetch(signed: Signed) -> Fetch:
+    """What is asked for, not verified yet; raises CommandError."""
+    try:
+        return Fetch.model_validate_json(signed.said)
+    except ValidationError as error:
+        raise CommandError("this asks for no release") from error
+
+
+def verify_fetch(signed: Signed, key: PublicKey) -> None:
+    """Raises CommandError unless the box of *key* signed it."""
+    _verify(_FETCH, signed, key)
 
 
 def open_answer(signed: Signed, centre: PublicKey, call: Call) -> list[Command]:
