@@ -12,10 +12,11 @@ import sys
 import threading
 from pathlib import Path
 
-from edge.config import ConfigurationError, EdgeConfig, load
+from edge.config import ConfigurationError, EdgeConfig
 from edge.config_file import problem_at, read_yaml
 from edge.evidence_cli import add_evidence_commands, manage_evidence
 from edge.outbox_cli import add_outbox_commands, inspect_outbox
+from edge.released_config import give_up_trial, load_in_force, start_in_force
 
 STOP_S_MAX = 13.0  # from the signal to the end of the process, whatever hangs
 GROUPS = ("outbox", "evidence")  # commands with actions of their own
@@ -30,9 +31,12 @@ def main(argv: list[str] | None = None) -> int:
 
         return replay(args.readings, args.config, args.rules, args.json)
     try:
+        load = start_in_force if args.command == "run" else load_in_force
         return _act(load(args.config), args)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
+        if args.command == "run" and give_up_trial(args.config, error):
+            return 1  # another start will do: 2 would keep the service manager from it
         return 2
 
 

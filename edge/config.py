@@ -6,9 +6,10 @@ or a connection. Relative paths are relative to the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
@@ -26,6 +27,7 @@ from edge.config_status import StatusMqttSection
 from edge.config_uplink import UplinkSection
 from edge.section import Section
 from telemetry.messages import Identifier, Severity
+from telemetry.releases import ReleaseError, merge_release
 from telemetry.server_url import check_server_url
 
 __all__ = [
@@ -98,6 +100,7 @@ class EdgeConfig(Section):
     remote: RemoteSection = RemoteSection()
     _folder: Path = PrivateAttr(default_factory=Path)
     _sha256: str = PrivateAttr(default="")
+    _path: Path | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -105,16 +108,25 @@ class EdgeConfig(Section):
         return self._folder
 
     @property
+    def path(self) -> Path | None:
+        """The file; None when there was none."""
+        return self._path
+
+    @property
     def sha256(self) -> str:
         """Digest of the file's bytes; empty when there was no file."""
         return self._sha256
 
 
-def load(path: Path) -> EdgeConfig:
-    """Read and check the file; raises ConfigurationError."""
+def load(path: Path, released: Mapping[str, Any] | None = None) -> EdgeConfig:
+    """Read and check the file, with the sections of a release over it; raises ConfigurationError."""
     data, lines = read_yaml(path)
     from edge.secrets import SecretError, resolve
 
+    try:
+        data = merge_release(data, released or {})
+    except ReleaseError as error:
+        raise ConfigurationError(problem_at(path, lines, (), str(error))) from error
     problems = [problem_at(path, lines, place, text) for place, text in bare_secrets(data)]
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -126,6 +138,7 @@ def load(path: Path) -> EdgeConfig:
         problems = [problem_at(path, lines, item["loc"], sentence_of(item, data)) for item in error.errors()]
         raise ConfigurationError("\n".join(problems)) from None  # its cause would show the secrets
     config = _complete(config, path.parent.resolve())
+    config._path = path.resolve()
     config._sha256 = sha256(path.read_bytes()).hexdigest()
     problems = [problem_at(path, lines, place, with_given(text, place, data)) for place, text in cross_check(config)]
     if problems:

@@ -23,10 +23,11 @@ from edge.camera_service import CameraService
 from edge.clock import ClockStep
 from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
-from edge.enrolment import key_file, load_identity
+from edge.enrolment import Identity, key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 from edge.recorder import Recorder
+from edge.release_desk import ReleaseDesk
 from edge.remote_desk import RemoteDesk
 from edge.removed_sources import end_removed
 from edge.rules import ThresholdLimit
@@ -36,10 +37,10 @@ from edge.status_report import StatusReporter
 from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
-from edge.uplink import make_forwarder, make_remote_service, open_outbox, start_clock
+from edge.uplink import make_fetch, make_forwarder, make_remote_service, open_outbox, start_clock
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
-from telemetry.signing import PublicKey
+from telemetry.signing import PublicKey, Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
@@ -98,12 +99,22 @@ class Gateway:
         ]
 
         self._camera_service = CameraService(self._cameras, data_dir / "vision") if self._cameras else None
+        self._releases = self._release_desk(identity, signer)
         remote = RemoteDesk(
             config.remote.allow, identity.box_id, saved, self._record_events, _restart,
             evidence=self._keeper.folder if self._keeper else None, cameras=self._camera_service,
-            now=self._clock.now,
+            releases=self._releases, now=self._clock.now,
         )  # fmt: skip
         self._remote = make_remote_service(config, identity, signer, remote)
+
+    def _release_desk(self, identity: Identity, signer: Signer) -> ReleaseDesk | None:
+        config = self._config
+        if config.path is None:
+            return None
+        fetch = make_fetch(config, identity, signer)
+        return ReleaseDesk(
+            config.path, config.box.data_dir, self._box_id, self._record_events, fetch, now=self._clock.now
+        )
 
     def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
         settings = self._config.evidence
@@ -194,6 +205,8 @@ class Gateway:
         if self._cold_chain.assets:
             services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
+        if self._releases is not None:
+            services.append(("releases", self._releases.run))
         if self._remote is not None:
             services.append(("commands", self._remote.run))
         reporter = StatusReporter(

@@ -30,15 +30,16 @@ Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """``facts``: what else the event holds."""
+    """``facts``: what else the event holds. ``restart``: the box ends in the orderly way when it is told."""
 
     status: Literal["done", "refused", "failed"]
     reason: str = ""
     facts: Mapping[str, Scalar | list[str]] = field(default_factory=dict)
+    restart: bool = False
 
 
 class Looks(Protocol):
-    """Whoever has the cameras."""
+    """Whoever has the cameras, or keeps the releases."""
 
     async def carry_out(self, command: Command) -> Outcome: ...
 
@@ -56,6 +57,7 @@ class RemoteDesk:
         *,
         evidence: EvidenceFolder | None = None,
         cameras: Looks | None = None,
+        releases: Looks | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,9 +67,11 @@ class RemoteDesk:
         self._restart = restart
         self._evidence = evidence
         self._cameras = cameras
+        self._releases = releases
         self._now = now
         self._steady_s = steady_s
         self._started_s = steady_s()
+        self._applying = asyncio.Lock()
         self._known = {key: text for key, text in saved.items() if key.startswith(STATE_PREFIX)}
 
     @property
@@ -94,7 +98,7 @@ class RemoteDesk:
         outcome = await self._outcome(command)
         logger.warning("the centre asked for %s: %s %s", command.kind, outcome.status, outcome.reason)
         await self._end(key, {"command": command.kind}, outcome, command.expires_at)
-        if command.kind == "restart" and outcome.status == "done":
+        if outcome.restart:
             self._restart()
 
     async def _end(
@@ -122,6 +126,8 @@ class RemoteDesk:
             return Outcome("refused", "this box's configuration does not allow it")
         if command.kind == "restart":
             return self._may_restart()
+        if command.kind == "apply":
+            return await self._apply(command)
         if command.kind in ("hold", "release"):
             return await asyncio.to_thread(self._hold, command)
         if self._cameras is None:
@@ -132,7 +138,14 @@ class RemoteDesk:
         ran_s = self._steady_s() - self._started_s
         if ran_s < RESTART_S_MIN:
             return Outcome("refused", f"it was started {ran_s:.0f} s ago; at most one restart a minute")
-        return Outcome("done")
+        return Outcome("done", restart=True)
+
+    async def _apply(self, command: Command) -> Outcome:
+        """One after the other: two at once would each take the other's place as the one before."""
+        if self._releases is None:
+            return Outcome("refused", "this box takes no releases")
+        async with self._applying:
+            return await self._releases.carry_out(command)
 
     def _hold(self, command: Command) -> Outcome:
         incident, why = str(command.arguments.get("incident", "")), str(command.arguments.get("why", ""))

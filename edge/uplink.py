@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from edge.clock import STATE_KEY, BoxClock, boot_id
 from edge.config import EdgeConfig
 from edge.enrolment import Identity
 from edge.remote_desk import RemoteDesk
 from edge.remote_service import RemoteService
-from telemetry.command_call import Parties
+from telemetry.command_call import CommandCaller, Parties
 from telemetry.forwarder import Forwarder
 from telemetry.outbox import Outbox
 from telemetry.signing import PublicKey, Signer
 from telemetry.spool import EvidenceSpool
-from telemetry.uplink import UplinkSettings
+from telemetry.uplink import UplinkSettings, UplinkUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +46,36 @@ def make_remote_service(
     config: EdgeConfig, identity: Identity, signer: Signer, desk: RemoteDesk
 ) -> RemoteService | None:
     """What asks the centre for commands; None when nothing is allowed, or the centre's key is not known."""
-    remote, uplink = config.remote, config.uplink
-    if not remote.allow:
+    if not config.remote.allow:
         return None
-    centre_key = remote.centre_key or identity.centre_key
-    if not centre_key:
+    parties = _parties(config, identity, signer)
+    if parties is None:
         logger.warning("no commands are taken: set remote.centre_key, this box was enrolled without one")
         return None
-    settings = UplinkSettings(config.server.url, config.server.ca_file, uplink.pins, uplink.proxy)
-    return RemoteService(settings, Parties(identity.box_id, signer, PublicKey.from_b64(centre_key)), desk)
+    return RemoteService(_settings(config), parties, desk)
+
+
+def make_fetch(config: EdgeConfig, identity: Identity, signer: Signer) -> Callable[[str], Awaitable[bytes]]:
+    """What fetches the release with a digest from the centre; it raises UplinkUnavailable."""
+
+    async def fetch(sha256: str) -> bytes:
+        parties = _parties(config, identity, signer)
+        if parties is None:
+            raise UplinkUnavailable("the centre's key is not known")
+        async with CommandCaller(_settings(config), parties) as caller:
+            return await caller.fetch(sha256)
+
+    return fetch
+
+
+def _parties(config: EdgeConfig, identity: Identity, signer: Signer) -> Parties | None:
+    centre_key = config.remote.centre_key or identity.centre_key
+    return Parties(identity.box_id, signer, PublicKey.from_b64(centre_key)) if centre_key else None
+
+
+def _settings(config: EdgeConfig) -> UplinkSettings:
+    uplink = config.uplink
+    return UplinkSettings(config.server.url, config.server.ca_file, uplink.pins, uplink.proxy)
 
 
 def make_forwarder(config: EdgeConfig, outbox: Outbox, spool: EvidenceSpool) -> Forwarder:

@@ -33,8 +33,8 @@ class CommandError(Exception):
 
 class Command(Message):
     """One thing to do. ``arguments`` of ``snapshot``: camera; ``clip``: camera, at (ISO 8601), before_s, after_s;
-    ``recheck``: camera, kind, zone; ``hold`` and ``release``: incident, why; ``apply``: release, sha256 (both empty: the
-    box's own file alone).
+    ``recheck``: camera, kind, zone; ``hold`` and ``release``: incident, why; ``apply``: release and
+    sha256 (empty: the box's own file alone).
     """
 
     command_id: Identifier
