@@ -60,6 +60,9 @@ from server.notification.channels import open_notices
 from server.notification.worker import Worker
 from server.openapi import describe
 from server.rate_limit import Buckets, RateLimit
+from server.rollout import api as rollout_api
+from server.rollout import pages as rollout_pages
+from server.rollout.worker import RolloutWorker
 from server.self_control import api as self_control_api
 from server.self_control import pages as self_control_pages
 from server.self_control.catalogue import sample_rules, sheets
@@ -73,6 +76,7 @@ from server.statistics.risk import risk_rules
 from server.upkeep import upkeep
 from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
+from telemetry.releases import RELEASE_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
 PARTS = (
@@ -80,13 +84,14 @@ PARTS = (
     life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
     audit_pages, log_api, asset_api, asset_pages, public_page,
     account_pages, user_pages, token_api, token_pages, write_api,
-    boxes_api, boxes_pages,
+    boxes_api, boxes_pages, rollout_api, rollout_pages,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
     r"/alerts/\d+/submit|/api/v1/alerts/\d+/rectifications": 64 * 1024 * 1024,
     r"/api/v1/batches": FRAME_BYTES_MAX,
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
+    r"/api/v1/releases": RELEASE_BYTES_MAX,
     r"/api/v2/write": write_api.BODY_BYTES_MAX,
     r"/records/\d+/form|/api/v1/self-control/records/\d+/form": 1024 * 1024,
     r"/assets/import|/api/v1/assets/import": FILE_BYTES_MAX + 64 * 1024,  # the file and what its form adds
@@ -152,6 +157,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             await stack.enter_async_context(upkeep(state))
             silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)
             await stack.enter_async_context(silence.running())
+            await stack.enter_async_context(RolloutWorker(engine, calls.ring).running())
             stack.callback(state.broadcaster.close)
             stack.callback(calls.close)
             if demo_broker_port is not None:

@@ -11,6 +11,7 @@ from server.models import Evidence
 from server.models_life_cycle import RectificationPhoto
 from server.reports.models import ReportFile
 from server.retention.models import Tombstone
+from server.rollout.models import Release
 
 
 def referenced_blobs(db: Session) -> Iterator[str]:
@@ -20,6 +21,7 @@ def referenced_blobs(db: Session) -> Iterator[str]:
         select(RectificationPhoto.original_sha256),
         select(RectificationPhoto.photo_sha256),
         select(ReportFile.sha256),
+        select(Release.sha256),
     ).subquery()
     purged = select(Tombstone.id).where(Tombstone.kind == "picture", Tombstone.ref == named.c.sha256)
     query = select(named.c.sha256).where(~purged.exists()).order_by(named.c.sha256)

@@ -28,6 +28,7 @@ from server.life_cycle.record import tell
 from server.life_cycle.rules import default_rules
 from server.models import Alert, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
 from server.reports.sources import index_batch
+from server.rollout.desk import take_word
 from server.series.record import insert_readings
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
 from telemetry.evidence import SealedEvidence
@@ -146,6 +147,7 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
         if isinstance(record, Event):
             note_heartbeat(db, box.id, record)
             take_result(db, box, record)
+            take_word(db, box, record)
             alerts = _take_event(db, box, repaired(db, box.id, header.boot_id, record))
             changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record)]}
     db.flush()

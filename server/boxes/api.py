@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +27,6 @@ from telemetry.commands import (
     Call,
     Command,
     CommandError,
-    CommandKind,
     Commands,
     Signed,
     read_call,
@@ -39,12 +38,15 @@ from telemetry.messages import Scalar, Text
 router = APIRouter(prefix="/api/v1", tags=["box"])
 
 
+AskedKind = Literal["snapshot", "clip", "recheck", "restart", "hold", "release"]  # what is rolled out comes by itself
+
+
 class CommandRequest(BaseModel):
     """``arguments``: see the kinds in the description of boxes."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: CommandKind
+    kind: AskedKind
     arguments: Annotated[dict[Annotated[str, Field(max_length=64)], Text | float | None], Field(max_length=8)] = {}
     valid_s: Annotated[int, Field(ge=10, le=86_400)] = 600
 

@@ -27,12 +27,14 @@ NEEDS: dict[CommandKind, tuple[str, ...]] = {
     "restart": (),
     "hold": ("incident",),
     "release": ("incident",),
+    "apply": (),
 }
 MAY_HAVE: dict[CommandKind, tuple[str, ...]] = {
     "clip": ("before_s", "after_s"),
     "recheck": ("zone",),
     "hold": ("why",),
     "release": ("why",),
+    "apply": ("release", "sha256"),
 }
 STATES = ("done", "refused", "failed")
 

@@ -14,6 +14,7 @@ import server.models_life_cycle
 import server.models_notification
 import server.models_self_control
 import server.retention.models
+import server.rollout.models
 import server.series.models
 import server.work  # noqa: F401 - their tables belong to the metadata
 from server.merkle.triggers import ensure_triggers

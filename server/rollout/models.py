@@ -1,0 +1,59 @@
+"""Tables of releases and their roll-outs. A release never changes; what happens to it stands in its roll-outs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from server.models import Base, Box
+
+
+class Release(Base):
+    """A configuration for boxes; its bytes lie in the blob store. ``region_path``: how far its maker reached."""
+
+    __tablename__ = "config_release"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+    region_path: Mapped[str] = mapped_column(String(255))
+    made_by: Mapped[str] = mapped_column(String(80))
+    made_at: Mapped[datetime]
+
+
+class Rollout(Base):
+    """A release on its way to boxes. ``stage`` is the one that is under way, from 0; ``state`` see server.rollout.state."""
+
+    __tablename__ = "rollout"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    release_id: Mapped[int] = mapped_column(ForeignKey("config_release.id"))
+    stages: Mapped[list[Any]]
+    soak_s: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    stage: Mapped[int]
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    begun_by: Mapped[str] = mapped_column(String(80))
+    begun_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    release: Mapped[Release] = relationship(lazy="joined")
+    boxes: Mapped[list[RolloutBox]] = relationship(lazy="selectin", order_by="RolloutBox.position")
+
+
+class RolloutBox(Base):
+    """A box in a roll-out: in which stage, how far, by which command, and what it had before (none: its own file)."""
+
+    __tablename__ = "rollout_box"
+    __table_args__ = (Index("ix_rollout_box_box", "box_id"),)
+    rollout_id: Mapped[int] = mapped_column(ForeignKey("rollout.id"), primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
+    position: Mapped[int]
+    stage: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    command_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    previous_id: Mapped[int | None] = mapped_column(ForeignKey("config_release.id"))
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    changed_at: Mapped[datetime]
+    box: Mapped[Box] = relationship(lazy="joined")
