@@ -1,4 +1,4 @@
-"""Releases and roll-outs in the record: made, begun, moved, and told of by the boxes. All in the caller's transaction."""
+"""Releases and roll-outs in the record: made, begun, moved, told of by boxes; all in the caller's transaction."""
 
 from __future__ import annotations
 

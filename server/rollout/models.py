@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.models import Base, Box
@@ -25,12 +25,12 @@ class Release(Base):
 
 
 class Rollout(Base):
-    """A release on its way to boxes. ``stage`` is the one that is under way, from 0; ``state`` see server.rollout.state."""
+    """A release on its way to boxes. ``stage`` is under way, from 0; ``state`` see server.rollout.state."""
 
     __tablename__ = "rollout"
     id: Mapped[int] = mapped_column(primary_key=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("config_release.id"))
-    stages: Mapped[list[Any]]
+    stages: Mapped[list[Any]] = mapped_column(JSON)
     soak_s: Mapped[int]
     state: Mapped[str] = mapped_column(String(16), index=True)
     stage: Mapped[int]

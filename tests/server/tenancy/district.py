@@ -27,6 +27,7 @@ from server.reports import desk
 from server.reports.document import Document
 from server.reports.files import make_file
 from server.reports.ledger import Files
+from server.rollout.models import Release, Rollout, RolloutBox
 from server.settings import Settings
 from telemetry.batch import sha256_hex
 from tests.server.centre import AT, PASSWORD, Box, Centre, reading
@@ -68,6 +69,7 @@ class Place:
     user_id: int = 0
     record_id: int = 0
     sample_id: int = 0
+    rollout_id: int = 0
 
 
 class InProcess:
@@ -164,6 +166,7 @@ class District:
             db.add(entry)
             db.flush()
             place = self.places[name] = Place(site_id, box.box_id, alert_id, digest, entry.id)
+            place.rollout_id = _roll_out(db, box.box_id)
         place.user_id = staff.user_id
         card = {"valid_from": "2026-01-01", "name": "冷库"}
         path = f"/api/v1/reports/sensors/{box.box_id}/cold-1/cards"
@@ -178,6 +181,18 @@ class District:
         place.record_id = draft.json()["id"]
         sample = self.ask(staff, "POST", f"/api/v1/self-control/samples?site={site_id}", json=new_sample())
         place.sample_id = sample.json()["id"]
+
+
+def _roll_out(db: Session, box_id: str) -> int:
+    """A paused roll-out to the box: nothing moves it."""
+    release = Release(name="x", sha256="0" * 64, size_bytes=1, region_path="/", made_by="x", made_at=AT)
+    row = Rollout(
+        release=release, stages=[1], soak_s=900, state="paused", stage=0, begun_by="x", begun_at=AT, changed_at=AT
+    )
+    row.boxes = [RolloutBox(box_id=box_id, position=0, stage=0, state="waiting", changed_at=AT)]
+    db.add(row)
+    db.flush()
+    return row.id
 
 
 def wanted(place: Place) -> dict[str, Any]:

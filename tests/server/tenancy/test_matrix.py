@@ -87,6 +87,9 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /users": _said({"data": {"username": "x", "csrf": ""}}),
     "POST /users/{user_id}/{act}": _said({"data": {"csrf": "", "password": "short"}}),
     "POST /tokens/{token_id}/revoke": _said({"data": {"csrf": ""}}),
+    "POST /api/v1/releases": _said({"params": {"name": "x"}, "content": b"cameras: []"}),
+    "POST /api/v1/rollouts": _said({"json": {"release": 1}}),  # no box is meant: 422
+    "POST /boxes/rollouts/{rollout_id}/{move}": _said({"data": {"csrf": ""}}),
 }
 # routes with a rule of several permissions: which one the sample asks for
 ASKS: dict[str, Permission] = {
@@ -128,6 +131,7 @@ class Door:
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
             else "acknowledge", "site_id": place.site_id, "table": "cold_rooms", "asset_id": 1, "token": "x" * 22,
             "channel_id": 1, "act": "try", "source": "kitchen-vision",
+            "rollout_id": place.rollout_id, "move": "pause",
             "token_id": _own_token(district, who, place),
         }  # fmt: skip
         if self.path.startswith("/users"):
