@@ -25,9 +25,9 @@ from telemetry.uplink import UplinkUnavailable
 OWN = """
 box: {name: box-1, data_dir: data}
 server: {url: "https://centre.example"}
-replays: [{file: t.csv}]
+serial_ports: [{id: rs485, device: /dev/null}]
 sensors:
-  - {type: replay, id: cold-1, name: 冷库, file: t.csv, column: a}
+  - {type: modbus, id: cold-1, name: 冷库, port: rs485, unit: 1, register: 0}
 limits: [{sensor: cold-1, high_c: 8, delay_s: 600}]
 """
 SIX = b"limits: [{sensor: cold-1, high_c: 6, delay_s: 600}]\nsensors: [{id: cold-1, calibration_offset: 0.5}]\n"
@@ -193,7 +193,7 @@ def test_proved_release_that_the_own_file_fits_no_more_stops_the_start_for_whoev
     life.live_on()
     life.path.write_text(OWN.replace("cold-1", "cold-2"), "utf-8")
     load_own(life.path)
-    with pytest.raises(ConfigurationError, match="with release 1: .*this box has no cold-1"):
+    with pytest.raises(ConfigurationError, match=r"with release 1: .*this box has no cold-1"):
         start_in_force(life.path)
 
 
