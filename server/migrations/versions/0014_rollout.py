@@ -8,7 +8,7 @@ from alembic import op
 import server.models
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 TIME = server.models.UtcDateTime()
