@@ -84,7 +84,7 @@ PARTS = (
     life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
     audit_pages, log_api, asset_api, asset_pages, public_page,
     account_pages, user_pages, token_api, token_pages, write_api,
-    boxes_api, boxes_pages, rollout_api, rollout_pages,
+    rollout_pages, boxes_api, boxes_pages, rollout_api,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
 BODY_BYTES_MAX = {
