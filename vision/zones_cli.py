@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -24,7 +25,10 @@ def add_zones_arguments(zones: argparse.ArgumentParser) -> None:
 
 
 def run_zones(args: argparse.Namespace) -> int:
-    """Serve the page; raises ValueError for arguments that cannot work, OSError when the port is taken."""
+    """Serve the page until a signal, which ends the process.
+
+    Raises ValueError for arguments that cannot work, OSError when the port is taken.
+    """
     from vision.zones_draft import read_draft
     from vision.zones_page import ZonesServer
 
@@ -40,4 +44,4 @@ def run_zones(args: argparse.Namespace) -> int:
         sys.stdout.write(f"{server.address}\n")
         sys.stdout.flush()
         stop.wait()
-    return 0
+    os._exit(0)  # threads inside native libraries are not waited for: one of them hung this once

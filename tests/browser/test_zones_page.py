@@ -56,10 +56,13 @@ def address(folder: Path) -> Iterator[str]:
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], WAIT_S)[0], "no address was printed"
     yield process.stdout.readline().strip()
-    process.send_signal(signal.SIGTERM)
-    status = process.wait(WAIT_S)
-    process.stdout.close()
-    assert status == 0
+    try:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture
