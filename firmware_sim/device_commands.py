@@ -112,7 +112,8 @@ def _modbus_tcp(args: argparse.Namespace, stop: threading.Event, say: Say) -> No
     with TcpServer({unit: pair.slave(unit) for unit in (1, 2)}, args.port) as server:
         port = {"id": "sim", "host": "127.0.0.1", "port": server.port}
         say(f"127.0.0.1:{server.port}", _modbus(port, "modbus_tcp"))
-        stop.wait()
+        while not stop.wait(1):  # a signal that another thread took does not end a wait without end
+            pass
 
 
 def _line(args: argparse.Namespace, stop: threading.Event, say: Say) -> None:

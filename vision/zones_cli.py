@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 PORT_MAX = 65_535
@@ -25,7 +23,7 @@ def add_zones_arguments(zones: argparse.ArgumentParser) -> None:
 
 
 def run_zones(args: argparse.Namespace) -> int:
-    """Serve the page until a signal, which ends the process.
+    """Serve the page until SIGTERM or SIGINT, which the process then leaves blocked.
 
     Raises ValueError for arguments that cannot work, OSError when the port is taken.
     """
@@ -37,11 +35,10 @@ def run_zones(args: argparse.Namespace) -> int:
     source, draft = read_draft(args.config, args.camera)
     if not (source := args.source or source):
         raise ValueError("give --source; a secret reference in the configuration is not followed here")
-    stop = threading.Event()
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # for the threads too: one that took a signal would not wake this
     with ZonesServer(source, draft, args.save, args.host, args.port) as server:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
         sys.stdout.write(f"{server.address}\n")
         sys.stdout.flush()
-        stop.wait()
-    os._exit(0)  # threads inside native libraries are not waited for: one of them hung this once
+        signal.sigwait(ends)
+    return 0
