@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server.background import background
@@ -61,7 +62,7 @@ class RolloutWorker:
         """Run while entered; the duty is left for another replica then."""
         async with background(self._run(), "roll-outs"):
             yield
-        with Session(writing(self._engine)) as db, db.begin():
+        with suppress(SQLAlchemyError), Session(writing(self._engine)) as db, db.begin():  # it may be gone already
             leave_duty(db, DUTY, self._worker)
 
     async def _run(self) -> None:
