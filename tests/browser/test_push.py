@@ -33,7 +33,7 @@ def centre(tmp_path: Path) -> Iterator[Centre]:
 def deliver(cdp: CDPSession, origin: str, registration: str, body: str) -> None:
     """A push message as the browser's push service hands it over, decrypted.
 
-    One that comes while the worker still starts is dropped by a busy Chromium, so it is handed over until it is shown.
+    Handed over again until it is shown: a busy Chromium was seen to lose one.
     """
     told = {"id": "1", "title": "T", "body": body, "tag": "thread", "url": "/alerts/1"}
     message = {"origin": origin, "registrationId": registration, "data": json.dumps(told)}
