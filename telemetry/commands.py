@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 from telemetry.messages import Identifier, Message, Name, Scalar, UtcTime
 from telemetry.signing import PublicKey, Signer
 
-CommandKind = Literal["snapshot", "clip", "recheck", "restart", "hold", "release", "apply"]
+AskedKind = Literal["snapshot", "clip", "recheck", "restart", "hold", "release"]  # what people may ask for
+CommandKind = Literal[AskedKind, "apply"]
 Verdict = Literal["violating", "compliant", "unknown"]
 KIND = "command"  # of the box_status event that tells the result
 WAIT_S_MAX = 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,21 +12,18 @@ from sqlalchemy.orm import Session
 
 from server.access import needs, open_to
 from server.audit import person
-from server.boxes.calls import StaleCall
 from server.boxes.commands import CommandRefused, commands_of, offered
-from server.boxes.desk import order
+from server.boxes.desk import box_for, order
+from server.boxes.door import admit
 from server.boxes.queries import boxes_of
 from server.boxes.revocation import revoke
 from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, in_thread, look_up, transact
-from server.ingest import check_not_revoked, key_of
 from server.models_boxes import BoxCommand
 from server.problems import Problem
-from server.queries import visible_box
-from telemetry.batch import BatchError
 from telemetry.commands import (
+    AskedKind,
     Call,
     Command,
-    CommandError,
     Commands,
     Signed,
     read_call,
@@ -36,9 +33,6 @@ from telemetry.commands import (
 from telemetry.messages import Scalar, Text
 
 router = APIRouter(prefix="/api/v1", tags=["box"])
-
-
-AskedKind = Literal["snapshot", "clip", "recheck", "restart", "hold", "release"]  # what is rolled out comes by itself
 
 
 class CommandRequest(BaseModel):
@@ -55,31 +49,10 @@ class CommandRequest(BaseModel):
 @router.post("/boxes/self/commands", dependencies=[open_to("box")])
 async def call(signed: Signed, state: StateDep, response: Response) -> Signed:
     """A box waits here for its commands. 409: the number was used, `brightline-after` says what the next is above."""
-    try:
-        asked = read_call(signed)
-    except CommandError as error:
-        raise Problem(400, "malformed", str(error)) from error
-    await in_thread(lambda: _check(state, signed, asked))
-    try:
-        state.calls.take_number(asked.box_id, asked.number)
-    except StaleCall as error:
-        raise Problem(409, "number", str(error), headers={"brightline-after": str(error.after)}) from error
+    asked = await admit(state, signed, read_call, verify_call)
     found = await _wait_for_commands(state, asked)
     response.headers["cache-control"] = "no-store"
     return sign_answer(Commands(box_id=asked.box_id, number=asked.number, commands=found), state.calls.signer)
-
-
-def _check(state: AppState, signed: Signed, asked: Call) -> None:
-    key = look_up(state, lambda db: key_of(db, asked.box_id))
-    if key is None:
-        raise Problem(401, "unknown_box", "no such box is enrolled here")
-    try:
-        verify_call(signed, key)
-        look_up(state, lambda db: check_not_revoked(db, asked.box_id))
-    except CommandError as error:
-        raise Problem(400, "signature", str(error)) from error
-    except BatchError as error:
-        raise Problem(403, error.code, error.detail) from error
 
 
 async def _wait_for_commands(state: AppState, asked: Call) -> list[Command]:
@@ -105,9 +78,7 @@ def commands(box_id: str, user: UserDep, state: StateDep) -> dict[str, Any]:
     """The newest commands of one box."""
 
     def find(db: Session) -> list[BoxCommand]:
-        if visible_box(db, user, box_id) is None:
-            raise Problem(404, "unknown_box", "there is no such box for you")
-        return commands_of(db, box_id)
+        return commands_of(db, box_for(db, user, box_id).id)
 
     return {"commands": [command_json(row) for row in look_up(state, find)]}
 
@@ -127,10 +98,7 @@ def revocation(box_id: str, user: UserDep, state: StateDep, remote: RemoteDep) -
     """Take nothing more of this box: its key may be in other hands. What it signed before stays valid."""
 
     def take_away(db: Session) -> datetime:
-        box = visible_box(db, user, box_id)
-        if box is None:
-            raise Problem(404, "unknown_box", "there is no such box for you")
-        return revoke(db, box, person(user, remote))
+        return revoke(db, box_for(db, user, box_id), person(user, remote))
 
     return {"id": box_id, "revoked_at": transact(state, take_away)}
 

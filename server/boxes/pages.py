@@ -12,14 +12,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from server.access import needs
 from server.boxes.commands import CommandRefused
-from server.boxes.desk import order
+from server.boxes.desk import box_for, order
 from server.boxes.queries import box_sheet, boxes_of
 from server.boxes.wording import reason_text
 from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, snapshot
 from server.models import LoginSession
 from server.pages import language_of, render
 from server.problems import Problem
-from server.queries import visible_box
 from telemetry.messages import Scalar
 
 router = APIRouter(include_in_schema=False)
@@ -90,10 +89,7 @@ def _moment(state: AppState, session: LoginSession, box_id: str, text: str) -> d
     """The moment in UTC, which must be past; raises CommandRefused, Problem for a box out of reach."""
     now = datetime.now(UTC)
     with snapshot(state) as db:
-        box = visible_box(db, session.user, box_id)
-        if box is None:
-            raise Problem(404, "unknown_box", "there is no such box for you")
-        zone = ZoneInfo(box.site.time_zone)
+        zone = ZoneInfo(box_for(db, session.user, box_id).site.time_zone)
     try:
         moment = datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError) as error:

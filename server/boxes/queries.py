@@ -114,9 +114,9 @@ def _shown(db: Session, viewer: User, now: datetime, box_id: str | None = None) 
         .order_by(Box.site_id, Box.name, Box.id)
         .limit(BOXES_MAX)
     )
-    if box_id is not None:
-        query = query.where(Box.id == box_id)
     waiting = select(BoxCommand.box_id, func.count()).where(BoxCommand.state == "queued", BoxCommand.expires_at > now)
+    if box_id is not None:
+        query, waiting = query.where(Box.id == box_id), waiting.where(BoxCommand.box_id == box_id)
     counts = {row[0]: row[1] for row in db.execute(waiting.group_by(BoxCommand.box_id))}
     return [
         ShownBox(

@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 from server.access import needs, open_to
 from server.audit import person
 from server.blob_port import BlobDamaged, BlobsUnavailable
-from server.boxes.calls import StaleCall
+from server.boxes.door import admit
 from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, body_within, in_thread, look_up, transact
-from server.ingest import check_not_revoked, key_of
 from server.models import User
 from server.problems import Problem
 from server.rollout.desk import (
@@ -30,8 +29,7 @@ from server.rollout.desk import (
 )
 from server.rollout.models import Release, Rollout
 from server.rollout.state import Move
-from telemetry.batch import BatchError
-from telemetry.commands import CommandError, Fetch, Signed, read_fetch, verify_fetch
+from telemetry.commands import Fetch, Signed, read_fetch, verify_fetch
 from telemetry.messages import Identifier
 from telemetry.releases import RELEASE_BYTES_MAX, ReleaseError, read_release
 
@@ -151,30 +149,9 @@ def found(db: Session, user: User, rollout_id: int) -> Rollout:
 @router.post("/boxes/self/release", dependencies=[open_to("box")], response_class=Response)
 async def fetch(signed: Signed, state: StateDep) -> Response:
     """A box fetches the release that a command tells it to apply. 409 as for its commands."""
-    try:
-        asked = read_fetch(signed)
-    except CommandError as error:
-        raise Problem(400, "malformed", str(error)) from error
-    await in_thread(lambda: _check(state, signed, asked))
-    try:
-        state.calls.take_number(asked.box_id, asked.number)
-    except StaleCall as error:
-        raise Problem(409, "number", str(error), headers={"brightline-after": str(error.after)}) from error
+    asked = await admit(state, signed, read_fetch, verify_fetch)
     raw = await in_thread(lambda: _bytes_of(state, asked))
     return Response(raw, media_type="application/yaml", headers={"cache-control": "no-store"})
-
-
-def _check(state: AppState, signed: Signed, asked: Fetch) -> None:
-    key = look_up(state, lambda db: key_of(db, asked.box_id))
-    if key is None:
-        raise Problem(401, "unknown_box", "no such box is enrolled here")
-    try:
-        verify_fetch(signed, key)
-        look_up(state, lambda db: check_not_revoked(db, asked.box_id))
-    except CommandError as error:
-        raise Problem(400, "signature", str(error)) from error
-    except BatchError as error:
-        raise Problem(403, error.code, error.detail) from error
 
 
 def _bytes_of(state: AppState, asked: Fetch) -> bytes:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from server.audit import SYSTEM, Actor, note
-from server.boxes.commands import CommandRefused, issue
+from server.boxes.commands import CommandRefused, issue, waiting
 from server.models import Box, Region, Site, User
 from server.models_boxes import BoxCommand, BoxSilence
 from server.models_notification import VendorSource
@@ -127,9 +127,7 @@ def _boxes(db: Session, wanted: Wanted, user: User) -> list[Box]:
         raise RolloutRefused(f"no such box for you: {', '.join(sorted(strange)[:5])}" if found else "no box is meant")
     if len(found) > BOXES_MAX:
         raise RolloutRefused(f"at most {BOXES_MAX} boxes")
-    under_way = select(RolloutBox.box_id).join(Rollout, Rollout.id == RolloutBox.rollout_id)
-    ids = [box.id for box in found]
-    taken = db.scalar(under_way.where(Rollout.state.in_(UNDER_WAY), RolloutBox.box_id.in_(ids)).limit(1))
+    taken = _taken(db, [box.id for box in found])
     if taken is not None:
         raise RolloutRefused(f"{taken} is in a roll-out that is not over")
     return found
@@ -157,7 +155,7 @@ def move_rollout(db: Session, row: Rollout, move: Move, actor: Actor, now: datet
         raise RolloutRefused(f"a roll-out that is {row.state} cannot do that")
     if row.state == "done" and any(_in_force(db, item.box_id) != row.release_id for item in row.boxes):
         raise RolloutRefused("a later roll-out changed one of its boxes")
-    if row.state == "done" and any(_under_way(db, item.box_id) for item in row.boxes):
+    if row.state == "done" and _taken(db, [item.box_id for item in row.boxes]):
         raise RolloutRefused("one of its boxes is in a roll-out that is not over")
     if move == "resume":  # what was not taken is offered once more
         for item in row.boxes:
@@ -167,9 +165,10 @@ def move_rollout(db: Session, row: Rollout, move: Move, actor: Actor, now: datet
     note(db, actor, f"rollout.{move}", ("rollout", row.id))
 
 
-def _under_way(db: Session, box_id: str) -> bool:
-    query = select(Rollout.id).join(RolloutBox, RolloutBox.rollout_id == Rollout.id)
-    return db.scalar(query.where(RolloutBox.box_id == box_id, Rollout.state.in_(UNDER_WAY)).limit(1)) is not None
+def _taken(db: Session, box_ids: Sequence[str]) -> str | None:
+    """One of these boxes that is in a roll-out under way, if any is."""
+    query = select(RolloutBox.box_id).join(Rollout, Rollout.id == RolloutBox.rollout_id)
+    return db.scalar(query.where(Rollout.state.in_(UNDER_WAY), RolloutBox.box_id.in_(box_ids)).limit(1))
 
 
 def turn(db: Session, now: datetime) -> list[str]:
@@ -268,8 +267,5 @@ def take_word(db: Session, box: Box, event: Event) -> None:
 
 def may_fetch(db: Session, box_id: str, digest: str) -> bool:
     """Whether the box was offered the release with this digest, by a command that it may still carry out."""
-    query = select(BoxCommand.arguments).where(
-        BoxCommand.box_id == box_id, BoxCommand.kind == "apply", BoxCommand.state == "queued",
-        BoxCommand.expires_at > datetime.now(UTC),
-    )  # fmt: skip
-    return any(arguments.get("sha256") == digest for arguments in db.scalars(query))
+    queued = waiting(db, box_id, datetime.now(UTC))
+    return any(row.kind == "apply" and row.arguments.get("sha256") == digest for row in queued)
