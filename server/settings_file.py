@@ -19,15 +19,15 @@ SECRET_BYTES_MAX = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, bytes_max: int = FILE_BYTES_MAX) -> Any:
     """The content of a file; raises ValueError with its name and, for bad YAML, the line."""
     try:
         with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
+            raw = file.read(bytes_max + 1)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise ValueError(f"{path}: has more than {FILE_BYTES_MAX} bytes")
+    if len(raw) > bytes_max:
+        raise ValueError(f"{path}: has more than {bytes_max} bytes")
     try:
         return yaml.safe_load(raw)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from server.notification.egress import check_url
 from server.notification.rules import Rules, Tier, default_rules, load_rules
 from server.series.settings import read_secret
+from server.settings_file import read_yaml
 from telemetry.server_url import check_server_url
 
 FILE_NAME = "notification.yaml"
-FILE_BYTES_MAX = 64 * 1024
 SECRET_BYTES_MIN = 24  # Standard Webhooks: 24 to 64 bytes
 _HOST = re.compile(r"(?:[a-z0-9.-]{1,253}|[0-9a-f:]{2,45}):[0-9]{1,5}")
 _CONTACT = re.compile(r"mailto:[^\s@]+@[^\s@]+|https://[^\s]+")
@@ -112,19 +111,7 @@ def load_notification(data_dir: Path) -> NotificationSettings:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise ValueError(f"{path}: has more than {FILE_BYTES_MAX} bytes")
-    try:
-        data = yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise ValueError(f"{path}:{line}: is no YAML") from None  # not shown: it may hold a secret
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise ValueError(f"{path}: must hold settings by their names")
     return data

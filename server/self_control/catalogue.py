@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from server.policy import Role
+from server.rules_file import Section, read_section
 
 Kind = Literal["daily", "weekly", "monthly"]
 KINDS: tuple[Kind, ...] = ("daily", "weekly", "monthly")
 Meal = Literal["breakfast", "lunch", "dinner", "other"]
 MEALS: tuple[Meal, ...] = ("breakfast", "lunch", "dinner", "other")
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "self_control"
-FILE_BYTES_MAX = 256 * 1024
-Model = TypeVar("Model", bound=BaseModel)
 Code = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,23}$")]
 Text = Annotated[str, Field(min_length=1, max_length=300)]
 Hours = Annotated[int, Field(ge=0, le=24 * 31)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Titled(_Section):
+class Titled(Section):
     """Something with a title in both languages."""
 
     zh_CN: Text = Field(alias="zh-CN")
@@ -57,14 +51,14 @@ class FieldOf(Titled):
     choices: list[Text] = []
 
 
-class ZeroRisk(_Section):
+class ZeroRisk(Section):
     """How much the devices must have watched for "no findings" to be said, in % of the time due."""
 
     camera_pct_min: Percent
     sensor_pct_min: Percent
 
 
-class Sheet(_Section):
+class Sheet(Section):
     """One kind of record. Hours count from the end of the period, in the site's zone."""
 
     kind: Kind
@@ -79,7 +73,7 @@ class Sheet(_Section):
     fields: Annotated[list[FieldOf], Field(max_length=20)]
 
 
-class SampleRules(_Section):
+class SampleRules(Section):
     """What a retained sample must be: grams, hours, °C, minutes.
 
     ``missing_from_h``: from which hour of the site's day a meal without a sample lacks it; one that is not named never.
@@ -97,7 +91,7 @@ class SampleRules(_Section):
 
 def load_sheet(path: Path) -> Sheet:
     """The kind of record in a file; raises ValueError as ``file: path: what is wrong``."""
-    sheet = _load(path, Sheet)
+    sheet = read_section(path, Sheet)
     codes = [item.code for item in sheet.items] + [field.code for field in sheet.fields]
     if len(set(codes)) != len(codes):
         raise ValueError(f"{path}: two entries have the same code")
@@ -106,7 +100,7 @@ def load_sheet(path: Path) -> Sheet:
 
 def load_sample_rules(path: Path) -> SampleRules:
     """The rules of retained samples in a file; raises ValueError."""
-    return _load(path, SampleRules)
+    return read_section(path, SampleRules)
 
 
 @cache
@@ -119,20 +113,3 @@ def sheets() -> dict[Kind, Sheet]:
 def sample_rules() -> SampleRules:
     """The rules of retained samples that come with the product; raises ValueError."""
     return load_sample_rules(FOLDER / "samples.yaml")
-
-
-def _load(path: Path, model: type[Model]) -> Model:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise ValueError(f"{path}: has more than {FILE_BYTES_MAX} bytes")
-    try:
-        return model.model_validate(yaml.safe_load(raw))
-    except yaml.YAMLError:
-        raise ValueError(f"{path}: is no YAML") from None
-    except ValidationError as error:
-        found = [f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ValueError("\n".join(found)) from None
