@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from edge.config_checks import REFERENCES
+from telemetry.plain_yaml import PlainLoader
 
 FILE_BYTES_MAX = 1024 * 1024
 _CREDENTIALS = re.compile(r"//[^/@]*@")
@@ -28,10 +29,10 @@ def read_yaml(path: Path, start: str = "start from configs/edge-sample.yaml") ->
         if path.stat().st_size > FILE_BYTES_MAX:
             raise ConfigurationError(f"{path}:1: file: has more than {FILE_BYTES_MAX} bytes")
         text = path.read_text("utf-8")
-        node = yaml.compose(text, Loader=_PlainLoader)
+        node = yaml.compose(text, Loader=PlainLoader)
         if node is None:
             raise ConfigurationError(f"{path}:1: file: is empty; {start}")
-        return yaml.load(text, Loader=_PlainLoader), dict(lines_of(node, ()))  # noqa: S506 - it is a SafeLoader
+        return yaml.load(text, Loader=PlainLoader), dict(lines_of(node, ()))  # noqa: S506 - it is a SafeLoader
     except OSError as error:
         problem = f"cannot be read ({error.strerror}); give the path of a YAML file"
         raise ConfigurationError(f"{path}:1: file: {problem}") from error
@@ -46,27 +47,6 @@ def read_yaml(path: Path, start: str = "start from configs/edge-sample.yaml") ->
             "is nested too deeply" if isinstance(error, RecursionError) else f"holds an impossible value ({error})"
         )
         raise ConfigurationError(f"{path}:1: file: {problem}") from error
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader without aliases (they can grow for ever) and without double keys (YAML would keep the last)."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.get_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, "aliases are not allowed; write the value again", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.composer.ComposerError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen.add(str(key.value))
-        return node
 
 
 def lines_of(node: yaml.Node, place: Path_) -> Iterator[tuple[Path_, int]]:

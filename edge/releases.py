@@ -9,7 +9,6 @@ state or the new one.
 from __future__ import annotations
 
 import logging
-import os
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from telemetry.messages import Identifier
 from telemetry.releases import RELEASE_BYTES_MAX, ReleaseError, read_release
+from telemetry.spool import drop_parts, write_whole
 
 logger = logging.getLogger(__name__)
 STARTS_MAX = 3
@@ -97,7 +97,7 @@ class ReleaseFolder:
         """Put a release on trial from the next start on; *raw* are its bytes, checked already."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if offered.sha256:
-            self._write(f"{offered.sha256}.yaml", raw)
+            write_whole(self._folder / f"{offered.sha256}.yaml", raw)
         state = self.state
         proved = state.current if state.current.confirmed else state.previous
         on_trial = offered.model_copy(update={"confirmed": False, "starts": 0})
@@ -137,25 +137,11 @@ class ReleaseFolder:
         self._save(state.model_copy(update={"words": state.words[told:]}))
 
     def _save(self, state: State) -> State:
-        self._write(STATE_FILE, state.model_dump_json().encode())
+        write_whole(self._folder / STATE_FILE, state.model_dump_json().encode())
         return state
 
-    def _write(self, name: str, data: bytes) -> None:
-        """Whole or not at all, and on disk before the call returns."""
-        part = self._folder / f"{name}.part"
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._folder / name)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
     def _forget_others(self) -> None:
+        drop_parts(self._folder)
         state = self.state
         needed = {f"{item.sha256}.yaml" for item in (state.current, state.previous)}
         for path in self._folder.glob("*.yaml"):

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from telemetry.plain_yaml import PlainLoader
+
 RELEASE_BYTES_MAX = 256 * 1024
 KIND = "release"  # of the box_status event that tells how a release fared: applied or failed
 WHOLE = ("limits", "cold_chain", "plausible", "site")  # sections that replace the box's own
@@ -35,25 +37,18 @@ class ReleaseError(Exception):
     """A document that cannot be released; the message says why and holds nothing of its values."""
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Without aliases: they can grow for ever."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise ReleaseError("YAML aliases are not allowed; write the value again")
-        return super().compose_node(parent, index)
-
-
 def read_release(raw: bytes) -> dict[str, Any]:
     """The document in *raw*, of named sections only; raises ReleaseError."""
     if len(raw) > RELEASE_BYTES_MAX:
         raise ReleaseError(f"it has more than {RELEASE_BYTES_MAX} bytes")
     try:
-        document = yaml.load(raw, Loader=_PlainLoader)  # noqa: S506 - it is a SafeLoader
+        document = yaml.load(raw, Loader=PlainLoader)  # noqa: S506 - it is a SafeLoader
         if not isinstance(document, dict) or not document:
             raise ReleaseError("it is no YAML mapping of sections")
         _check_sections(document)
         _refuse_references(document)
+    except yaml.composer.ComposerError as error:  # an alias, or a key that stands twice
+        raise ReleaseError(str(error.problem)) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date; not UTF-8
         raise ReleaseError(f"it is not usable YAML ({type(error).__name__})") from error
     return document
