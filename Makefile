@@ -3,6 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 DURATION ?=
 CAMERA ?=
+unexport PYTHONDONTWRITEBYTECODE  # else every process that a test starts compiles everything anew
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow check bench lock clean
 

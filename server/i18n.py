@@ -7,6 +7,11 @@ from pathlib import Path
 
 import yaml
 
+try:  # libyaml is ten times as fast: half a second of a start
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 LANGUAGES = ("zh-CN", "en")
 CATALOGUE = Path(__file__).with_name("messages")  # one file for each part of the product
 
@@ -16,7 +21,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     """Key → language → text; raises ValueError when a language is missing or two files name the same key."""
     texts: dict[str, dict[str, str]] = {}
     for path in sorted(CATALOGUE.glob("*.yaml")):
-        for key, entry in yaml.safe_load(path.read_text("utf-8")).items():
+        for key, entry in yaml.load(path.read_bytes(), Loader=SafeLoader).items():
             if set(entry) != set(LANGUAGES):
                 raise ValueError(f"{path.name}: {key} needs exactly {' and '.join(LANGUAGES)}")
             if key in texts:

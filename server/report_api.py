@@ -108,7 +108,7 @@ def draft(
 ) -> Response:
     """A file of an unsigned report, made now, not kept; its JSON names the ``content_sha256`` to sign."""
     document = desk.make_draft(state, user, wanted)
-    return attachment(document, desk.draft_file(document, format_, language), format_, language)
+    return attachment(document, desk.draft_file(state, document, format_, language), format_, language)
 
 
 @router.post("/drafts/{kind}/sign", status_code=201, dependencies=[needs("report.sign"), CsrfDep])

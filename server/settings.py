@@ -19,6 +19,7 @@ from server.limits import Limits
 from server.merkle.settings import LogSettings
 from server.notification.settings import NotificationSettings
 from server.policy import Role
+from server.reports.fonts import Font, check_font, find_font
 from server.retention.settings import RetentionSettings
 from server.series.settings import Influx1Series, Influx2Series, RecordSeries
 from server.settings_file import FilePath, Secret, read_yaml
@@ -119,12 +120,13 @@ class CentreFile(_Section):
     retention: RetentionSettings = RetentionSettings()
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
+    report_font: Annotated[Font, AfterValidator(check_font)] | None = None
 
 
 class Settings(BaseModel):
     """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept;
     ``notification``: how people and platforms are told; ``boxes``: how boxes are looked after; ``second_factor_roles``:
-    who may do nothing before a second factor is set up."""
+    who may do nothing before a second factor is set up; ``report_font``: of PDFs, in place of an installed one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -138,6 +140,7 @@ class Settings(BaseModel):
     retention: RetentionSettings = RetentionSettings()
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
+    report_font: Font | None = None
     notification: NotificationSettings = Field(default_factory=NotificationSettings)
     boxes: BoxSettings = BoxSettings()
 
@@ -145,6 +148,11 @@ class Settings(BaseModel):
     def database_url(self) -> URL:
         """Of the SQLite record."""
         return URL.create("sqlite", database=str(self.data_dir / "record.sqlite"))
+
+    @property
+    def font(self) -> Font | None:
+        """The font of PDFs; None: no installed one has Chinese characters."""
+        return self.report_font or find_font()
 
     @property
     def blob_dir(self) -> Path:

@@ -142,7 +142,7 @@ def sign(state: AppState, user: User, wanted: Wanted, seen_sha256: str, note: st
 
 def _store(state: AppState, site: Site, user: User, document: Document, remote: str) -> Document:
     """Make the files outside the transaction that writes, then put them on record."""
-    files = keep_files(state.blobs, make_files(document))
+    files = keep_files(state.blobs, make_files(document, state.settings.font))
     transact(state, lambda db: store_edition(db, site, user, document, files, remote))
     return document
 
@@ -219,9 +219,9 @@ def hand_out(state: AppState, user: User, number: str, edition: int, format_: Fo
     return guard(lambda: look_up(state, find))
 
 
-def draft_file(document: Document, format_: Format, language: str) -> bytes:
+def draft_file(state: AppState, document: Document, format_: Format, language: str) -> bytes:
     """A file of a draft; raises Problem."""
-    return guard(lambda: make_file(document, format_, language))
+    return guard(lambda: make_file(document, format_, language, state.settings.font))
 
 
 def put_card(state: AppState, user: User, box_id: str, sensor_id: str, card: Card, remote: str) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from server.i18n import LANGUAGES
 from server.reports.csv_file import write_csv
 from server.reports.document import Document, canonical
-from server.reports.fonts import find_font
+from server.reports.fonts import Font
 
 Format = Literal["pdf", "csv", "json"]
 MEDIA_TYPES: dict[str, str] = {
@@ -25,15 +25,15 @@ class Busy(Exception):
     """Other reports are being made, and have been for a minute."""
 
 
-def make_file(document: Document, format_: Format, language: str) -> bytes:
-    """The bytes of one file; raises Busy."""
+def make_file(document: Document, format_: Format, language: str, font: Font | None) -> bytes:
+    """The bytes of one file, a PDF set in *font*; raises Busy."""
     if format_ == "json":
         return canonical(document)
     if format_ == "csv":
         return write_csv(document)
     from server.reports.pdf_file import write_pdf
 
-    return one_pdf(lambda: write_pdf(document, language, find_font()))
+    return one_pdf(lambda: write_pdf(document, language, font))
 
 
 def one_pdf(draw: Callable[[], bytes]) -> bytes:
@@ -46,10 +46,10 @@ def one_pdf(draw: Callable[[], bytes]) -> bytes:
         _one.release()
 
 
-def make_files(document: Document) -> dict[tuple[str, str], bytes]:
+def make_files(document: Document, font: Font | None) -> dict[tuple[str, str], bytes]:
     """(format, language) → bytes: the PDF in both languages, CSV and JSON, which have none; raises Busy."""
-    files = {(format_, ""): make_file(document, format_, "") for format_ in ("json", "csv")}
-    return {**files, **{("pdf", language): make_file(document, "pdf", language) for language in LANGUAGES}}
+    files = {(format_, ""): make_file(document, format_, "", font) for format_ in ("json", "csv")}
+    return {**files, **{("pdf", language): make_file(document, "pdf", language, font) for language in LANGUAGES}}
 
 
 def file_name(document: Document, format_: str, language: str) -> str:

@@ -1,4 +1,4 @@
-"""The font of the PDF: the first installed one with Chinese characters; a subset of it is embedded in every file.
+"""The font of the PDF: the chosen or the first installed one with Chinese characters; its subset is in every file.
 
 Without one the PDF is set in Helvetica, in English, and every character that it lacks is written as its Unicode escape
 (``\\u9633``): nothing is lost and the first page says so. CSV and JSON need no font.
@@ -7,25 +7,45 @@ Without one the PDF is set in Helvetica, in English, and every character that it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
-@dataclass(frozen=True)
-class Font:
+from server.settings_file import FilePath
+
+
+class Font(BaseModel):
     """Two font files and the number of the face in each, where a file is a collection."""
 
-    regular: Path
-    bold: Path
-    face: int = 0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    regular: FilePath
+    bold: FilePath
+    face: NonNegativeInt = 0
+
+
+def check_font(font: Font) -> Font:
+    """*font*, when reports can be set in it; raises ValueError."""
+    from fontTools.ttLib import TTFont, TTLibError
+
+    for path in (font.regular, font.bold):
+        try:
+            with path.open("rb") as raw, TTFont(raw, fontNumber=font.face, lazy=True) as file:
+                known = file.getBestCmap() or {}
+        except (OSError, TTLibError) as error:
+            raise ValueError(f"{path} is no TrueType or OpenType font, or lacks face {font.face}") from error
+        if not {ord("温"), ord("A")} <= set(known):
+            raise ValueError(f"{path} lacks Chinese or Latin characters; Noto Sans CJK has both")
+    return font
 
 
 def _noto(folder: str) -> Font:
-    return Font(Path(folder) / "NotoSansCJK-Regular.ttc", Path(folder) / "NotoSansCJK-Bold.ttc", 2)  # 2: SC
+    files = {name: Path(folder) / f"NotoSansCJK-{name.capitalize()}.ttc" for name in ("regular", "bold")}
+    return Font(**files, face=2)  # the simplified characters
 
 
 def _single(path: str) -> Font:
-    return Font(Path(path), Path(path))
+    return Font(regular=Path(path), bold=Path(path))
 
 
 SIGNS = {"—": "-", "–": "-", "…": "...", "→": "->", "Δ": "d", "≤": "<=", "≥": ">="}

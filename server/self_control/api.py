@@ -158,7 +158,7 @@ def file(
     """The record as PDF, CSV or JSON; the JSON of a signed one is the bytes that were signed."""
     document = desk.open_record(state, user, record_id).document
     try:
-        data = files.make_file(document, format_, language)
+        data = files.make_file(document, format_, language, state.settings.font)
     except Busy as error:
         raise Problem(503, "report_busy", "other reports are being made; try again in a minute") from error
     name = files.file_name(document, format_, language)

@@ -11,7 +11,7 @@ from typing import Literal
 from server.reports.csv_file import cell
 from server.reports.document import canonical
 from server.reports.files import MEDIA_TYPES, one_pdf
-from server.reports.fonts import find_font
+from server.reports.fonts import Font
 from server.self_control.document import Record
 
 Format = Literal["pdf", "csv", "json"]
@@ -27,15 +27,15 @@ def file_name(record: Record, format_: Format, language: str) -> str:
     return f"brightline-{content.kind}-{content.first_day}-{record.number}-{record.edition}{tail}.{format_}"
 
 
-def make_file(record: Record, format_: Format, language: str) -> bytes:
-    """The bytes of one file; raises `server.reports.files.Busy`."""
+def make_file(record: Record, format_: Format, language: str, font: Font | None) -> bytes:
+    """The bytes of one file, a PDF set in *font*; raises `server.reports.files.Busy`."""
     if format_ == "json":
         return canonical(record)
     if format_ == "csv":
         return write_csv(record, language)
     from server.self_control.pdf_file import write_pdf
 
-    return one_pdf(lambda: write_pdf(record, language, find_font()))
+    return one_pdf(lambda: write_pdf(record, language, font))
 
 
 def write_csv(record: Record, language: str) -> bytes:

@@ -84,7 +84,7 @@ def hand_out(
     period = f"{months[0]} – {months[-1]}"
     overview = desk.make_overview(state, user, wanted, rank)
     try:
-        data = files.make_file(overview, by, format_, language, translate(language, "st"), period)
+        data = files.make_file(overview, by, format_, language, translate(language, "st"), period, state.settings.font)
     except Busy as error:
         raise Problem(503, "report_busy", "other reports are being made; try again in a minute") from error
     name = f"brightline-statistics-{by}-{months[0]}-{months[-1]}.{format_}"

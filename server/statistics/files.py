@@ -10,6 +10,7 @@ from typing import Literal
 from server.i18n import translate
 from server.reports.csv_file import cell
 from server.reports.files import one_pdf
+from server.reports.fonts import Font
 from server.statistics.tables import By, Line, Overview
 
 Format = Literal["csv", "xlsx", "pdf"]
@@ -65,8 +66,10 @@ def reasons(line: Line, language: str) -> str:
     )
 
 
-def make_file(overview: Overview, by: By, format_: Format, language: str, title: str, period: str) -> bytes:
-    """The bytes of one file; raises `server.reports.files.Busy`."""
+def make_file(
+    overview: Overview, by: By, format_: Format, language: str, title: str, period: str, font: Font | None
+) -> bytes:
+    """The bytes of one file, a PDF set in *font*; raises `server.reports.files.Busy`."""
     rows = rows_of(overview, by, language)
     if format_ == "csv":
         return write_csv(rows)
@@ -74,7 +77,7 @@ def make_file(overview: Overview, by: By, format_: Format, language: str, title:
         return write_xlsx(rows, translate(language, f"st_by_{by}"))
     from server.statistics.pdf_file import write_pdf
 
-    return one_pdf(lambda: write_pdf(overview, by, language, title, period))
+    return one_pdf(lambda: write_pdf(overview, by, language, title, period, font))
 
 
 def write_csv(rows: Sequence[Sequence[Value]]) -> bytes:

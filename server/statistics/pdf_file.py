@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from server.i18n import translate
-from server.reports.fonts import find_font
+from server.reports.fonts import Font
 from server.reports.pdf_sheet import INK, Sheet
 from server.statistics.files import name_of, reasons, shown
 from server.statistics.tables import By, Overview
@@ -24,9 +24,8 @@ PDF_ROWS_MAX = 500
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def write_pdf(overview: Overview, by: By, language: str, title: str, period: str) -> bytes:
-    """One table on paper; without a Chinese font in English."""
-    font = find_font()
+def write_pdf(overview: Overview, by: By, language: str, title: str, period: str, font: Font | None) -> bytes:
+    """One table on paper; without a font with Chinese characters in English."""
     spoken = language if font else "en"
     sheet = Sheet(font, title, EPOCH, f"{title} · {period}", translate(spoken, "report_page"))
     sheet.add_page()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from PIL import Image
 from sqlalchemy.orm import Session
 
 from server.accounts import add_user, ensure_site, make_enrolment_code
+from server.cli import main
 from server.database import make_engine, writing
-from server.settings import Settings, load_settings
+from server.settings import Settings, SqliteRecord, load_settings
 from telemetry.batch import FIRST_PREVIOUS, BatchHeader, Record, seal_batch, sha256_hex
 from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.messages import Event, Lane, Reading
 from telemetry.signing import Signer
+from tests.ready_record import lay_ready_record
 
 ROOT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,6 +53,13 @@ def run_cli(*args: str, text: str = "", check: bool = True) -> subprocess.Comple
     return done
 
 
+def run_here(*args: str) -> tuple[int, str]:
+    """`brightline-server` in this process, status and text: for the many runs that one through `run_cli` stands for."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(out):
+        status = main(list(args))
+    return status, out.getvalue()
+
+
 class Centre:
     """`brightline-server serve` on a free port; *settings* is what stands in its centre.yaml, if anything does."""
 
@@ -59,6 +68,8 @@ class Centre:
         if settings:
             data.mkdir(parents=True, exist_ok=True)
             (data / "centre.yaml").write_text(settings, "utf-8")
+        if isinstance(self.settings.database, SqliteRecord) and not (data / "record.sqlite").exists():
+            lay_ready_record(data)
         self.people: list[Person] = []
         self._start()
 

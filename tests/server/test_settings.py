@@ -12,6 +12,8 @@ from server.production import check_production, network_file_system
 from server.series.settings import Influx1Series
 from server.settings import CentreFile, FolderBlobs, PostgresRecord, S3Blobs, Settings, load_settings
 from tests.server.centre import ROOT, run_cli
+from tests.services import missing
+from tests.small_font import make_small_font
 
 SECRET = "s3cret-value-of-a-good-length"
 POSTGRES = "database:\n  type: postgresql\n  url: postgresql+psycopg://brightline@127.0.0.1:5432/brightline\n"
@@ -47,12 +49,25 @@ def test_secrets_and_folders_are_found_beside_the_file(tmp_path: Path) -> None:
     assert file.blobs == FolderBlobs(folder=tmp_path / "pictures")
 
 
+def test_a_font_for_reports_is_found_beside_the_file_and_one_without_chinese_refused(tmp_path: Path) -> None:
+    font = make_small_font(tmp_path)
+    if font is None:
+        missing("no font with Chinese characters is installed (fonts-noto-cjk)")
+    assert load(tmp_path, "report_font: {regular: regular.otf, bold: bold.otf}").report_font == font
+    make_small_font(tmp_path, "only Latin")
+    with pytest.raises(ValueError, match=r"report_font: .*regular.otf lacks Chinese or Latin characters"):
+        load(tmp_path, "report_font: {regular: regular.otf, bold: bold.otf}")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("mode: [", "centre.yaml:1: is no YAML"),
         ("- a", "centre.yaml: Input should be a valid dictionary"),
         ("colour: red", "centre.yaml: colour: Extra inputs are not permitted"),
+        ("report_font: {regular: centre.yaml, bold: centre.yaml}", "centre.yaml is no TrueType or OpenType font"),
+        ("report_font: {regular: away.otf, bold: away.otf}", "away.otf is no TrueType or OpenType font"),
+        ("report_font: {regular: a.ttc, bold: a.ttc, face: -1}", "report_font.face: Input should be greater"),
         ("mode: fast", "centre.yaml: mode: Input should be 'development' or 'production'"),
         ("database: {type: mysql}", "centre.yaml: database: Input tag 'mysql'"),
         (f"{POSTGRES}  colour: red", "centre.yaml: database.colour: Extra inputs"),

@@ -19,7 +19,7 @@ from server.settings import Settings
 from server.verify import Verification
 from server.verify import verify as verify_record
 from telemetry.batch import sha256_hex
-from tests.server.centre import Centre, reading, run_cli
+from tests.server.centre import Centre, reading, run_cli, run_here
 
 Jpeg = Callable[..., bytes]
 
@@ -47,8 +47,7 @@ def record(healthy: tuple[Path, dict[str, str]], data: Path) -> Path:
 
 
 def verify(data: Path) -> tuple[int, str]:
-    done = run_cli("verify", "--data", str(data), check=False)
-    return done.returncode, done.stdout
+    return run_here("verify", "--data", str(data))
 
 
 def tamper(data: Path, sql: str, *values: object) -> None:

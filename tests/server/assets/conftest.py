@@ -14,10 +14,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from server.accounts import add_user, ensure_site
-from server.database import make_engine, migrate, writing
+from server.database import make_engine, writing
 from server.models import Box, User
 from server.regions import ensure_region
 from server.settings import Settings
+from tests.ready_record import lay_ready_record
 from tests.server.centre import PASSWORD
 
 Changing: TypeAlias = Callable[[], AbstractContextManager[Session]]
@@ -33,7 +34,7 @@ def session_of(engine: Engine) -> Iterator[Session]:
 @pytest.fixture(scope="session")
 def settled_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings(data_dir=tmp_path_factory.mktemp("assets"))
-    migrate(settings)
+    lay_ready_record(settings.data_dir)
     engine = make_engine(settings)
     with session_of(engine) as db:
         here, there = ensure_region(db, HERE), ensure_region(db, THERE)

@@ -11,10 +11,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from server.accounts import ensure_site
-from server.database import make_engine, migrate, writing
+from server.database import make_engine, writing
 from server.models import Box
 from server.settings import Settings
 from telemetry.signing import Signer
+from tests.ready_record import lay_ready_record
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -28,7 +29,7 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(data_dir=folder)
-        migrate(self.settings)
+        lay_ready_record(folder)
         self.engine: Engine = make_engine(self.settings)
 
     @contextmanager

@@ -7,22 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from server.database import make_engine, migrate
+from server.database import make_engine
 from server.settings import Settings
+from tests.ready_record import lay_ready_record
 from tests.server.life_cycle.record import Desk
 
 
-@pytest.fixture(scope="session")
-def empty_record(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A record that was migrated and nothing else, to copy."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("empty"))
-    migrate(settings)
-    return (settings.data_dir / "record.sqlite").read_bytes()
-
-
 @pytest.fixture
-def desk(tmp_path: Path, empty_record: bytes, jpeg: Callable[..., bytes]) -> Iterator[Desk]:
-    (tmp_path / "record.sqlite").write_bytes(empty_record)
+def desk(tmp_path: Path, jpeg: Callable[..., bytes]) -> Iterator[Desk]:
+    lay_ready_record(tmp_path)
     engine = make_engine(Settings(data_dir=tmp_path))
     yield Desk(engine, tmp_path, jpeg)
     engine.dispose()

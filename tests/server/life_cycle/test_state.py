@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar, get_args
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +22,7 @@ from server.models import AlertMove, Rectification
 from server.models_life_cycle import Card, Dismissal, OverdueStep, Recheck
 from server.policy import ROLES, role_may
 from server.settings import Settings
+from tests.ready_record import lay_ready_record
 from tests.server.centre import picture
 from tests.server.life_cycle.record import Desk
 
@@ -57,9 +58,9 @@ def test_every_state_can_be_reached_and_left() -> None:
 
 
 @contextmanager
-def desk_of(empty_record: bytes) -> Iterator[Desk]:
+def new_desk() -> Iterator[Desk]:
     with TemporaryDirectory() as folder:
-        (Path(folder) / "record.sqlite").write_bytes(empty_record)
+        lay_ready_record(Path(folder))
         engine = make_engine(Settings(data_dir=Path(folder)))
         yield Desk(engine, Path(folder), picture)
         engine.dispose()
@@ -68,11 +69,9 @@ def desk_of(empty_record: bytes) -> Iterator[Desk]:
 class Life(RuleBasedStateMachine):
     """One alert of a kind that has to be confirmed, everybody's moves, and the clock."""
 
-    empty_record: ClassVar[bytes]
-
     def __init__(self) -> None:
         super().__init__()
-        self.opened = desk_of(self.empty_record)
+        self.opened = new_desk()
         self.desk = self.opened.__enter__()
         self.alert_id = self.desk.raised("rodent")
         self.rows = 1
@@ -149,8 +148,7 @@ class Life(RuleBasedStateMachine):
         self.opened.__exit__(None, None, None)
 
 
-def test_no_sequence_of_moves_and_hours_leads_astray(empty_record: bytes) -> None:
-    Life.empty_record = empty_record
+def test_no_sequence_of_moves_and_hours_leads_astray() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(

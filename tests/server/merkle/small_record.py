@@ -33,6 +33,7 @@ from telemetry.batch import FIRST_PREVIOUS, BatchHeader, Record, open_batch, sea
 from telemetry.evidence import EvidenceManifest, open_evidence, seal_evidence
 from telemetry.messages import Event, Lane, Reading
 from telemetry.signing import Signer
+from tests.ready_record import lay_ready_record
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SQLITE = SqliteRecord()
@@ -170,7 +171,10 @@ def make_record(
     """A record whose log has all its rows, under two heads an hour apart."""
     box = Signer.generate()
     made = SmallRecord(data, "", box, uuid.uuid4().hex, {}, database)
-    migrate(made.settings)
+    if isinstance(database, SqliteRecord):
+        lay_ready_record(data)
+    else:
+        migrate(made.settings)
     with made.changing() as db:
         site = ensure_site(db, "Canteen A")
         made.box_id = enrol_box(db, make_enrolment_code(db, site), box.public_key_b64, "box").id

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from server.accounts import ensure_site
-from server.database import make_engine, migrate, writing
+from server.database import make_engine, writing
 from server.models import Alert, Box, User
 from server.models_notification import AlertChange, NotificationChannel, NotificationMessage
 from server.notification.egress import Egress
@@ -23,6 +23,7 @@ from server.notification.port import Message, Recipient, Undelivered
 from server.notification.settings import NotificationSettings
 from server.notification.worker import Worker
 from server.settings import Settings
+from tests.ready_record import lay_ready_record
 
 NOON = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)  # 12:00 in Shanghai
 SITE = "第一食堂"
@@ -61,9 +62,8 @@ class Desk:
     """What one test works with. ``now`` stands still until the test moves it."""
 
     def __init__(self, folder: Path, settings: NotificationSettings | None = None) -> None:
-        place = Settings(data_dir=folder)
-        migrate(place)
-        self.engine: Engine = make_engine(place)
+        lay_ready_record(folder)
+        self.engine: Engine = make_engine(Settings(data_dir=folder))
         self.settings = settings or NotificationSettings()
         self.now = NOON
         self.notifier = ScriptedNotifier()

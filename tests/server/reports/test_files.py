@@ -215,8 +215,8 @@ def test_what_the_font_lacks_is_escaped_and_never_lost(document: dict[str, Any],
 
 
 def test_the_first_installed_font_is_taken_and_none_is_no_error(tmp_path: Path) -> None:
-    absent = Font(tmp_path / "a.ttf", tmp_path / "a.ttf")
-    present = Font(tmp_path / "b.ttf", tmp_path / "b.ttf")
+    absent = Font(regular=tmp_path / "a.ttf", bold=tmp_path / "a.ttf")
+    present = Font(regular=tmp_path / "b.ttf", bold=tmp_path / "b.ttf")
     present.regular.touch()
     assert find_font([absent, present]) is present
     assert find_font([absent]) is None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from server.reports.document import Document, canonical, digest_points
-from tests.server.centre import Centre, Person, run_cli
+from tests.server.centre import Centre, Person, run_cli, run_here
 from tests.server.reports.kitchen import furnish
 
 FORMATS = [("json", ""), ("csv", ""), ("pdf", "zh-CN"), ("pdf", "en")]
@@ -32,8 +32,8 @@ class Signed:
 
 
 @pytest.fixture(scope="module")
-def signed(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes]) -> Signed:
-    centre = Centre(tmp_path_factory.mktemp("signed") / "data")
+def signed(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes], font_settings: str) -> Signed:
+    centre = Centre(tmp_path_factory.mktemp("signed") / "data", font_settings)
     try:
         kitchen = furnish(centre, jpeg)
         draft = kitchen.draft("pdf", end="2026-01-02T06:00:00Z").content
@@ -55,8 +55,7 @@ def record(signed: Signed, data: Path) -> Path:
 
 def verify(data: Path, report: Path | None = None) -> tuple[int, str]:
     extra = ("--report", str(report)) if report else ()
-    done = run_cli("verify", "--data", str(data), *extra, check=False)
-    return done.returncode, done.stdout + done.stderr
+    return run_here("verify", "--data", str(data), *extra)
 
 
 def tamper(data: Path, sql: str, *values: object) -> None:

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy.orm import Session
 
 from server.accounts import add_user, ensure_site
-from server.database import make_engine, migrate, writing
+from server.database import make_engine, writing
 from server.models import Site, User
 from server.models_self_control import RetainedSample, SampleRemoval, SelfControlRecord
 from server.self_control.meals import MealKept, meals_today
 from server.settings import Settings
+from tests.ready_record import lay_ready_record
 from tests.server.centre import PASSWORD
 
 NOON = datetime(2026, 1, 14, 4, tzinfo=UTC)  # a Wednesday in Shanghai
@@ -24,7 +25,7 @@ EVENING = NOON + timedelta(hours=10)
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Session]:
     settings = Settings(data_dir=tmp_path)
-    migrate(settings)
+    lay_ready_record(tmp_path)
     engine = make_engine(settings)
     with Session(writing(engine)) as session:
         add_user(session, "li", "Li", PASSWORD, "staff", ensure_site(session, "一小"))

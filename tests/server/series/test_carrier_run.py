@@ -13,7 +13,7 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from server.accounts import ensure_site
-from server.database import make_engine, migrate, writing
+from server.database import make_engine, writing
 from server.models import Box, StoredBatch
 from server.series import carrier as carrier_module
 from server.series.carrier import Carrier
@@ -22,6 +22,7 @@ from server.series.port import Point, Refused, SeriesUnavailable
 from server.settings import Settings
 from telemetry.batch import FIRST_PREVIOUS, BatchHeader, seal_batch, sha256_hex
 from telemetry.signing import Signer
+from tests.ready_record import lay_ready_record
 from tests.server.centre import AT, reading
 
 DEADLINE_S = 30.0
@@ -51,7 +52,7 @@ class ScriptedStore:
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """A journal of five batches with ten readings each, carried to nowhere yet."""
     settings = Settings(data_dir=tmp_path)
-    migrate(settings)
+    lay_ready_record(tmp_path)
     engine = make_engine(settings)
     signer = Signer.generate()
     with Session(writing(engine)) as db, db.begin():

@@ -26,10 +26,12 @@ from server.regions import ensure_region
 from server.reports import desk
 from server.reports.document import Document
 from server.reports.files import make_file
+from server.reports.fonts import Font
 from server.reports.ledger import Files
 from server.rollout.models import Release, Rollout, RolloutBox
-from server.settings import Settings
+from server.settings import Settings, SqliteRecord
 from telemetry.batch import sha256_hex
+from tests.ready_record import lay_ready_record
 from tests.server.centre import AT, PASSWORD, Box, Centre, reading
 
 REGIONS = {"A": "浙江/杭州/西湖", "B": "浙江/杭州/上城", "N": None}
@@ -210,8 +212,9 @@ def new_sample() -> dict[str, Any]:
     return {"meal": "lunch", "dish": "番茄炒蛋", "weight_g": 130, "taken_at": at, "taken_by": "王"}
 
 
-def json_only(document: Document) -> Files:
-    return {("json", ""): make_file(document, "json", "en")}
+def json_only(document: Document, font: Font | None) -> Files:
+    del font
+    return {("json", ""): make_file(document, "json", "en", None)}
 
 
 @contextmanager
@@ -222,6 +225,8 @@ def settled(
     from server.app import create_app
 
     settings = Settings(data_dir=data, secure_cookies=False, **said)
+    if isinstance(settings.database, SqliteRecord):
+        lay_ready_record(data)
     app = create_app(settings)
     with (
         pytest.MonkeyPatch.context() as patch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,27 +14,19 @@ from sqlalchemy.orm import Session
 
 from server.accounts import LoginRefused, add_user, disable_user, ensure_site, find_session, finish_login, log_out
 from server.audit import CONSOLE, Deed, list_entries, note, note_all, verify_audit
-from server.database import make_engine, migrate, writing
+from server.database import make_engine, writing
 from server.models import User
 from server.models_audit import AuditEntry
 from server.regions import ensure_region
 from server.settings import Settings
+from tests.ready_record import lay_ready_record
 from tests.server.centre import PASSWORD
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A record that was migrated and nothing else, to copy."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("empty"))
-    migrate(settings)
-    return settings.data_dir / "record.sqlite"
-
-
 @pytest.fixture
-def engine(empty: Path, tmp_path: Path) -> Iterator[Engine]:
-    settings = Settings(data_dir=tmp_path)
-    shutil.copy(empty, tmp_path)
-    made = make_engine(settings)
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    lay_ready_record(tmp_path)
+    made = make_engine(Settings(data_dir=tmp_path))
     yield made
     made.dispose()
 
