@@ -17,7 +17,7 @@ from server.database import make_engine, writing
 from telemetry.batch import sha256_hex
 from telemetry.signing import Signer
 from tests.postgres_server import PostgresServer, settings_of
-from tests.server.centre import AT, PASSWORD, Box, Centre, Person, picture, reading, run_cli
+from tests.server.centre import AT, PASSWORD, Box, Centre, Person, picture, reading, run_cli, run_here
 from tests.server.reports.kitchen import MAKING_S, furnish
 
 Result = TypeVar("Result")
@@ -203,7 +203,7 @@ def test_a_report_is_signed_once_and_the_record_verifies(centre: Centre) -> None
     number = kitchen.draft(**period).json()["number"]
     reviewed = kitchen.post(kitchen.regulator, number, "review", note="")
     assert reviewed.is_success, (reviewed.text, MAKING_S)
-    found = json.loads(run_cli("verify", "--json", "--data", str(centre.data), check=False).stdout)
+    found = json.loads(run_here("verify", "--json", "--data", str(centre.data)).stdout)
     assert found["problems"] == []
     assert (found["reports"], found["alerts_by_kind"]["no_mask"]) == (1, 1)
 
@@ -226,12 +226,12 @@ def test_a_row_that_somebody_changed_is_found(centre: Centre) -> None:
     engine = make_engine(centre.settings)
     with writing(engine).begin() as connection:
         connection.execute(text("UPDATE series_point SET value = 3.5 WHERE box_id = :box"), {"box": box.box_id})
-    found = run_cli("verify", "--json", "--data", str(centre.data), check=False)
+    found = run_here("verify", "--json", "--data", str(centre.data))
     assert found.returncode == 1
     assert any("3.5 is in no batch" in line for line in json.loads(found.stdout)["problems"])
     assert run_cli("series", "rebuild", "--data", str(centre.data)).returncode == 0
     engine.dispose()
-    found = run_cli("verify", "--json", "--data", str(centre.data), check=False)
+    found = run_here("verify", "--json", "--data", str(centre.data))
     assert json.loads(found.stdout)["problems"] == []
 
 

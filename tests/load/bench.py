@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from tests.load import thingsboard  # noqa: E402 - run as a file, the tests are found only now
 from tests.load.footprint import measure_footprint  # noqa: E402
 from tests.load.latency import measure_latency  # noqa: E402
+from tests.load.many_boxes import measure_many_boxes  # noqa: E402
 from tests.load.outage import measure_outage  # noqa: E402
 from tests.load.parts import measure_parts  # noqa: E402
 from tests.load.processes import cores  # noqa: E402
@@ -99,6 +100,7 @@ def main() -> int:
         "latency_during_backfill": lambda folder: measure_latency(folder, EVENTS_BACKFILL, backlog_readings=BACKLOG),
         "footprint": lambda folder: measure_footprint(folder, IDLE_S),
         "outage": lambda folder: measure_outage(folder, args.outage_hours),
+        "many_boxes": measure_many_boxes,
         "parts": measure_parts,
     }
     unknown = set(args.names) - set(measurements)

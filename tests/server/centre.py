@@ -53,11 +53,11 @@ def run_cli(*args: str, text: str = "", check: bool = True) -> subprocess.Comple
     return done
 
 
-def run_here(*args: str) -> tuple[int, str]:
-    """`brightline-server` in this process, status and text: for the many runs that one through `run_cli` stands for."""
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(out):
+def run_here(*args: str) -> subprocess.CompletedProcess[str]:
+    """`brightline-server` in this process, whatever its status: for the many runs that one of `run_cli` stands for."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
         status = main(list(args))
-    return status, out.getvalue()
+    return subprocess.CompletedProcess(args, status, out.getvalue(), err.getvalue())
 
 
 class Centre:
@@ -116,7 +116,7 @@ class Centre:
         return status
 
     @contextmanager
-    def _database(self) -> Iterator[Session]:
+    def changing(self) -> Iterator[Session]:
         """The record beside the running centre, as its administrator's commands see it."""
         engine = make_engine(self.settings)
         with Session(writing(engine)) as db, db.begin():
@@ -132,7 +132,7 @@ class Centre:
         return httpx.Client(base_url=self.url, timeout=WAIT_S, headers=headers)
 
     def enrol_code(self, site: str = "Canteen A") -> str:
-        with self._database() as db:
+        with self.changing() as db:
             return make_enrolment_code(db, ensure_site(db, site))
 
     def box(self, site: str = "Canteen A") -> Box:
@@ -141,7 +141,7 @@ class Centre:
     def person(self, role: str, site: str | None = None) -> Person:
         """Somebody new, logged in."""
         name = f"{role}-{uuid.uuid4().hex[:8]}"
-        with self._database() as db:
+        with self.changing() as db:
             add_user(db, name, name, PASSWORD, role, ensure_site(db, site) if site else None)
         return Person(self, name)
 

@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from telemetry.messages import Event, Reading
-from tests.server.centre import AT, Box, Centre, Person, reading, run_cli
+from tests.server.centre import AT, Box, Centre, Person, reading, run_here
 
 OFFSET_S = 10.0  # as long as the interval: the repaired times fall onto told ones
 
@@ -74,7 +74,7 @@ def test_an_alert_raised_under_a_wrong_clock_gets_its_true_time(centre: Centre, 
 
 
 def test_the_repaired_record_is_proven_from_the_journal(centre: Centre) -> None:
-    found = run_cli("verify", "--json", "--data", str(centre.data), check=False)
+    found = run_here("verify", "--json", "--data", str(centre.data))
     assert json.loads(found.stdout)["problems"] == []
 
 

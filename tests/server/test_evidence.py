@@ -90,7 +90,7 @@ def test_a_sealed_original_is_given_to_a_regulator_as_the_signed_file_and_that_i
     assert f'href="/api/v1/evidence/{sha256_hex(SEALED)}" download' in text
     assert "brightline-vision unseal" in text
     assert "人脸已遮蔽" in text
-    with box.centre._database() as db:
+    with box.centre.changing() as db:
         taken = list(db.scalars(select(AuditEntry).where(AuditEntry.action == "evidence.sealed")))
         assert [(entry.actor_name, entry.object_id) for entry in taken] == [(regulator.name, sha256_hex(SEALED))]
 

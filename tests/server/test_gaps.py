@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.server.centre import Box, Centre, reading, run_cli
+from tests.server.centre import Box, Centre, reading, run_cli, run_here
 
 
 def ask(box: Box, *frames: bytes) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def ask(box: Box, *frames: bytes) -> list[dict[str, Any]]:
 
 
 def holes(centre: Centre, box: Box) -> list[tuple[str, int, int, str | None]]:
-    found = json.loads(run_cli("gaps", "--json", "--box", box.box_id, "--data", str(centre.data)).stdout)
+    found = json.loads(run_here("gaps", "--json", "--box", box.box_id, "--data", str(centre.data)).stdout)
     return [(hole["lane"], hole["first_seq"], hole["last_seq"], hole["told"]) for hole in found]
 
 

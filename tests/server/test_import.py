@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.server.centre import Centre, reading, run_cli
+from tests.server.centre import Centre, reading, run_cli, run_here
 
 
 def test_an_exported_file_is_taken_once_and_what_is_not_proven_is_refused(centre: Centre, tmp_path: Path) -> None:
@@ -27,5 +27,5 @@ def test_an_exported_file_is_taken_once_and_what_is_not_proven_is_refused(centre
 def test_a_file_that_is_no_export_is_told_without_a_traceback(centre: Centre, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(b"something else entirely")
-    done = run_cli("import", str(other), "--data", str(centre.data), check=False)
+    done = run_here("import", str(other), "--data", str(centre.data))
     assert (done.returncode, "is no export of a box" in done.stderr, "Traceback" in done.stderr) == (2, True, False)

@@ -47,7 +47,8 @@ def record(healthy: tuple[Path, dict[str, str]], data: Path) -> Path:
 
 
 def verify(data: Path) -> tuple[int, str]:
-    return run_here("verify", "--data", str(data))
+    done = run_here("verify", "--data", str(data))
+    return done.returncode, done.stdout
 
 
 def tamper(data: Path, sql: str, *values: object) -> None:

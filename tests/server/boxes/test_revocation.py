@@ -25,7 +25,7 @@ from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 from tests.server.boxes.record import Record, at
 from tests.server.boxes.test_commands import Caller, order
-from tests.server.centre import Box, Centre, Person, is_problem, run_cli
+from tests.server.centre import Box, Centre, Person, is_problem, run_cli, run_here
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_batches_pictures_calls_and_imports_after_it_are_refused(
     assert caller.post(caller.call()).status_code == 403
     export = tmp_path / "export.blb"
     export.write_bytes(late)
-    done = run_cli("import", str(export), "--data", str(centre.data), check=False)
+    done = run_here("import", str(export), "--data", str(centre.data))
     assert "refused" in done.stdout + done.stderr
     assert regulator.get(f"/api/v1/boxes/{box.box_id}/stats").json()["events"] == 1
     assert regulator.get(f"/api/v1/boxes/{box.box_id}/commands").json()["commands"][0]["state"] == "expired"
@@ -158,12 +158,12 @@ def test_box_that_is_enrolled_again_keeps_its_name_and_its_record(data: Path) ->
         assert [(item["id"], item["name"], item["revoked_at"]) for item in listed] == [(box.box_id, "box", None)]
     finally:
         assert centre.stop() == 0
-    found = run_cli("verify", "--data", str(data), "--json")
+    found = run_here("verify", "--data", str(data), "--json")
     assert json.loads(found.stdout)["problems"] == []
     assert json.loads(found.stdout)["events"] == 2
 
 
 def test_code_for_a_box_that_does_not_exist_is_refused(data: Path) -> None:
     run_cli("migrate", "--data", str(data))
-    done = run_cli("enrol", "--box", "box-nobody", "--data", str(data), check=False)
+    done = run_here("enrol", "--box", "box-nobody", "--data", str(data))
     assert (done.returncode, "no box box-nobody" in done.stderr) == (2, True)

@@ -133,7 +133,7 @@ def test_running_centre_raises_ends_and_keeps_the_status_that_the_box_told(data:
         assert alerts()[0]["ended_at"] is None
         box.send_event("box_status", data={"kind": "heartbeat", "version": "2"})
         wait_for("its silence ended", lambda: alerts()[-1]["ended_at"])
-        with centre._database() as db:
+        with centre.changing() as db:
             state = db.get_one(BoxState, box.box_id)
             assert state.data["version"] == "2"
     finally:

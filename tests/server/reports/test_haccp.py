@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.centre import reading, run_cli
+from tests.server.centre import reading, run_here
 from tests.server.reports.kitchen import END, MAKING_S, START, Kitchen
 from tests.server.reports.test_files import read_pdf
 
@@ -78,7 +78,7 @@ def test_a_log_is_signed_reviewed_and_verified_like_a_report(two_points: Kitchen
     assert two_points.post(two_points.zhao, number, "review").json()["edition"] == 2
     held = tmp_path / "log.pdf"
     held.write_bytes(two_points.file(number, 2, "pdf"))
-    done = run_cli("verify", "--data", str(two_points.centre.data), "--report", str(held), check=False)
+    done = run_here("verify", "--data", str(two_points.centre.data), "--report", str(held))
     assert (done.returncode, f"report {number} edition 2 of 2 pdf" in done.stdout) == (0, True), done.stdout
 
 

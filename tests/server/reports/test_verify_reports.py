@@ -55,7 +55,8 @@ def record(signed: Signed, data: Path) -> Path:
 
 def verify(data: Path, report: Path | None = None) -> tuple[int, str]:
     extra = ("--report", str(report)) if report else ()
-    return run_here("verify", "--data", str(data), *extra)
+    done = run_here("verify", "--data", str(data), *extra)
+    return done.returncode, done.stdout + done.stderr
 
 
 def tamper(data: Path, sql: str, *values: object) -> None:

@@ -13,14 +13,14 @@ import pytest
 
 from telemetry.messages import Reading
 from tests.series_servers import InfluxServer
-from tests.server.centre import AT, Box, Centre, is_problem, reading, run_cli
+from tests.server.centre import AT, Box, Centre, is_problem, reading, run_cli, run_here
 from tests.waiting import wait_for
 
 AT_MS = round(AT.timestamp() * 1000)
 
 
 def status(data: Path) -> dict[str, object]:
-    done = run_cli("series", "status", "--json", "--data", str(data), check=False)
+    done = run_here("series", "status", "--json", "--data", str(data))
     found: dict[str, object] = json.loads(done.stdout)
     return found
 
@@ -41,7 +41,7 @@ def expected(readings: list[Reading]) -> list[list[object]]:
 
 
 def verify(data: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = json.loads(run_cli("verify", "--json", "--data", str(data), check=False).stdout)
+    found: dict[str, list[str]] = json.loads(run_here("verify", "--json", "--data", str(data)).stdout)
     return found
 
 
@@ -120,7 +120,7 @@ def test_while_the_database_is_away_boxes_are_served_and_pages_say_so(
         assert (page.status_code, "Nothing is lost" in page.text) == (200, True)
         behind = status(influx_centre.data)
         assert (behind["batches_behind"], behind["readings_behind"], behind["problems"]) == (1, 10, [])
-        done = run_cli("verify", "--data", str(influx_centre.data), check=False)
+        done = run_here("verify", "--data", str(influx_centre.data))
         assert (done.returncode, "does not answer" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
     finally:
         influxd.start()
@@ -139,7 +139,7 @@ def test_a_point_that_influxdb_cannot_keep_is_named_and_the_rest_goes_on(
     assert box.send(box.seal("readings", later)).is_success
     wait_for("the good points arrive", lambda: rows(influxd, box) == expected([*good, *later]))
     wait_for("the problem is recorded", lambda: status(influx_centre.data)["refused"] == 1)
-    told = run_cli("series", "status", "--data", str(influx_centre.data), check=False)
+    told = run_here("series", "status", "--data", str(influx_centre.data))
     assert told.returncode == 1
     assert "cold-1 temperature at 14416283045000" in told.stdout
     assert "1970 to 2262" in told.stdout
@@ -187,7 +187,7 @@ def test_a_damaged_series_in_the_record_is_rebuilt(data: Path) -> None:
             db.execute("INSERT INTO series_point VALUES ('nobody', 's', 'q', 1, 2.0, 'good')")
         db.close()
         assert len(verify(data)["problems"]) == 7
-        run_cli("series", "rebuild", "--data", str(data))
+        run_here("series", "rebuild", "--data", str(data))
         assert centre.dump()["series_point"] == before
         assert verify(data)["problems"] == []
     finally:
@@ -238,7 +238,7 @@ def test_a_batch_whose_bytes_are_damaged_does_not_stop_the_rest(data: Path) -> N
         (raw,) = db.execute("SELECT raw FROM batch WHERE seq = 2").fetchone()
         db.execute("UPDATE batch SET raw = ? WHERE seq = 2", (raw[:-1] + bytes([raw[-1] ^ 1]),))
     db.close()
-    done = run_cli("series", "rebuild", "--data", str(data), check=False)
+    done = run_here("series", "rebuild", "--data", str(data))
     assert (done.returncode, "missing  batch 2: signature" in done.stdout) == (1, True), done.stdout
     with sqlite3.connect(data / "record.sqlite") as db:
         assert db.execute("SELECT value FROM series_point ORDER BY value").fetchall() == [(0.0,), (2.0,)]
