@@ -1,6 +1,7 @@
-"""The order of the test files: the longest begin first, so that no worker is left alone with one at the end.
+"""What all tests share: the order of their files, and a small font for reports.
 
-A file that is not named keeps its place behind them; a wrong figure costs time and nothing else.
+The longest files begin first, so that no worker is left alone with one at the end. A file that is not named keeps its
+place behind them; a wrong figure costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ SECONDS = {  # of one worker, measured on two cores
     "load/test_outage": 15,
     "browser/test_zones_page": 1,
 }
+
+
+@pytest.fixture(scope="session")
+def font_settings(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Lines of a centre.yaml with which a PDF costs little; none without an installed font."""
+    from tests.small_font import make_small_font  # it imports the server, which most workers do without
+
+    font = make_small_font(tmp_path_factory.mktemp("font"))
+    return f"report_font: {font.model_dump_json()}\n" if font else ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

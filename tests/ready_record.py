@@ -21,6 +21,7 @@ def _bytes() -> bytes:
 
 
 def lay_ready_record(data: Path) -> None:
-    """As `brightline-server migrate` leaves a new folder."""
+    """As `brightline-server migrate` leaves a new folder; a record that is there already stays."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (data / NAME).write_bytes(_bytes())
+    if not (data / NAME).exists():
+        (data / NAME).write_bytes(_bytes())

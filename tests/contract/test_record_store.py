@@ -24,11 +24,13 @@ Result = TypeVar("Result")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def centre(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    settings = ""
+def centre(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, font_settings: str
+) -> Iterator[Centre]:
+    settings = font_settings
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        settings = settings_of(server.new_record())
+        settings += settings_of(server.new_record())
     running = Centre(tmp_path_factory.mktemp("centre") / "data", settings)
     yield running
     assert running.stop() == 0

@@ -68,7 +68,7 @@ class Centre:
         if settings:
             data.mkdir(parents=True, exist_ok=True)
             (data / "centre.yaml").write_text(settings, "utf-8")
-        if isinstance(self.settings.database, SqliteRecord) and not (data / "record.sqlite").exists():
+        if isinstance(self.settings.database, SqliteRecord):
             lay_ready_record(data)
         self.people: list[Person] = []
         self._start()

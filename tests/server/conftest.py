@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.server.centre import Centre, Person, picture
-from tests.small_font import make_small_font
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +15,6 @@ def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
     running = Centre(tmp_path_factory.mktemp("centre") / "data")
     yield running
     assert running.stop() == 0
-
-
-@pytest.fixture(scope="session")
-def font_settings(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Lines of a centre.yaml with which a PDF costs little; none without an installed font."""
-    font = make_small_font(tmp_path_factory.mktemp("font"))
-    return f"report_font: {font.model_dump_json()}\n" if font else ""
 
 
 @pytest.fixture(scope="module")
