@@ -148,7 +148,6 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
                 await stack.enter_async_context(Relay(settings.database, broadcaster).running())
             if not settings.series.in_record:
                 await stack.enter_async_context(Carrier(engine, series).running())
-            stack.callback(notices.egress.close)
             notifiers = set(notices.notifiers.values())
             await stack.enter_async_context(Worker(engine, settings.notification, notifiers, notices.egress).running())
             await stack.enter_async_context(Reminders(engine).running())

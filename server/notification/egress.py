@@ -1,4 +1,4 @@
-"""Posts to addresses that people or settings name, and to nothing else on the inside.
+"""Asks addresses that people or settings name, and nothing else on the inside.
 
 The name is resolved once, every address that it has must be public, and the connection goes to the address that was
 checked, so that a name which changes its mind between check and use gains nothing. Redirects are not followed.
@@ -6,10 +6,13 @@ checked, so that a name which changes its mind between check and use gains nothi
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
@@ -21,6 +24,7 @@ URL_CHARACTERS_MAX = 2000
 RETRY_AFTER_S_MAX = 3600.0
 _TUNNELS = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
 Resolve = Callable[[str, int], list[str]]
+Result = TypeVar("Result")
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -67,35 +71,80 @@ def host_port(parts: SplitResult) -> str:
     return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came back; ``body`` is as it was sent."""
+
+    status: int
+    body: bytes
+
+
 class Egress:
-    """One client for all such posts; thread-safe."""
+    """Such requests, each on a connection of its own; thread-safe, for threads without an event loop.
+
+    ``timeout_s`` is for the whole of one, so that nobody holds a thread by sending a byte now and then; what the
+    system takes to resolve a name comes on top.
+    """
 
     def __init__(
         self, trusted_hosts: Collection[str] = (), *, timeout_s: float = TIMEOUT_S, resolve: Resolve = resolve
     ) -> None:
         self.trusted_hosts = frozenset(trusted_hosts)
+        self._timeout_s = timeout_s
         self._resolve = resolve
         for name in ("httpx", "httpcore"):  # they write every address into the log, and with it what is secret in it
             logging.getLogger(name).setLevel(logging.WARNING)
-        # no proxy from the environment: it would be asked for names that were not checked
-        self._client = httpx.Client(timeout=timeout_s, follow_redirects=False, trust_env=False)
-
-    def close(self) -> None:
-        self._client.close()
+        self._tls = httpx.create_ssl_context(trust_env=False)
 
     def post(self, url: str, content: bytes, headers: Mapping[str, str], *, gone: Collection[int] = ()) -> None:
         """Post; returns on 2xx. Raises Undelivered, a final one for a status in *gone*. The body is not read."""
+
+        async def judge(answer: httpx.Response) -> None:
+            _judge(answer, gone)
+
+        self._exchange("POST", url, content, headers, judge)
+
+    def fetch(self, method: str, url: str, content: bytes, headers: Mapping[str, str], *, bytes_max: int) -> Answer:
+        """The answer, whatever its status; raises Undelivered, also when the body has more than *bytes_max*."""
+
+        async def read(answer: httpx.Response) -> Answer:
+            body = bytearray()
+            async for part in answer.aiter_raw():  # unpacked it could be a thousand times as long
+                body += part
+                if len(body) > bytes_max:
+                    raise Undelivered("refused", final=True)
+            return Answer(answer.status_code, bytes(body))
+
+        return self._exchange(method, url, content, headers, read)
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        take: Callable[[httpx.Response], Awaitable[Result]],
+    ) -> Result:
         try:
             parts = check_url(url, self.trusted_hosts)
         except ValueError:
             raise Undelivered("forbidden_address", final=True) from None
         pinned, extensions = self._pin(parts)
+        said = {**headers, "host": parts.netloc, "accept-encoding": "identity"}
+
+        async def exchange() -> Result:
+            # no proxy from the environment: it would be asked for names that were not checked
+            client = httpx.AsyncClient(verify=self._tls, timeout=self._timeout_s, trust_env=False)
+            async with (
+                asyncio.timeout(self._timeout_s),
+                client,
+                client.stream(method, pinned, content=content, headers=said, extensions=extensions) as answer,
+            ):
+                return await take(answer)
+
         try:
-            with self._client.stream(
-                "POST", pinned, content=content, headers={**headers, "host": parts.netloc}, extensions=extensions
-            ) as answer:
-                _judge(answer, gone)
-        except httpx.HTTPError as error:
+            return asyncio.run(exchange())
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Undelivered("unreachable") from error
 
     def _pin(self, parts: SplitResult) -> tuple[str, dict[str, str]]:

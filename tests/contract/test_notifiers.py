@@ -150,7 +150,7 @@ def push_rig(monkeypatch: pytest.MonkeyPatch, folder: Path, port: int | None) ->
 
     return Rig(
         notifier, Recipient("push", browser.subscription), read, refuse, [SECRET], browser.subscription,
-        close=[egress.close, receiver.close],
+        close=[receiver.close],
     )  # fmt: skip
 
 

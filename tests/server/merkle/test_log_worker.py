@@ -79,7 +79,6 @@ def test_heads_are_published_every_hour_and_held_elsewhere(record: SmallRecord) 
         now[0] += timedelta(hours=1)
         worker.step()
         assert taken == read_heads_file(record.data / "log-heads.jsonl")
-        egress.close()
     engine.dispose()
     heads = [open_checkpoint(note, [LogKey.of(record.signer.public_key)]) for note in taken]
     assert [head.size for head in heads][-2:] == [heads[1].size + 1, heads[1].size + 2]

@@ -74,7 +74,6 @@ class Desk:
         return Worker(self.engine, self.settings, [self.notifier], self.egress, clock=lambda: self.now)
 
     def close(self) -> None:
-        self.egress.close()
         self.engine.dispose()
 
     @contextmanager

@@ -157,7 +157,6 @@ def test_address_inside_is_not_posted_to_under_any_name(address: str) -> None:
     with pytest.raises(Undelivered) as refused:
         egress.post("https://platform.example/hook", b"", {})
     assert refused.value.reason == "forbidden_address"
-    egress.close()
 
 
 def test_name_that_changes_its_mind_is_asked_once_and_the_checked_address_is_used(platform: HttpReceiver) -> None:
@@ -170,7 +169,6 @@ def test_name_that_changes_its_mind_is_asked_once_and_the_checked_address_is_use
 
     egress = Egress([f"platform.example:{platform.port}"], resolve=resolve)
     egress.post(f"http://platform.example:{platform.port}/hook?a=1", b"{}", {})
-    egress.close()
     assert asked == ["platform.example"]
     assert platform.inbox.items[0].headers["host"] == f"platform.example:{platform.port}"
     assert platform.inbox.items[0].path == "/hook?a=1"
@@ -181,7 +179,6 @@ def test_redirect_is_not_followed(platform: HttpReceiver) -> None:
     egress = Egress([platform.host])
     with pytest.raises(Undelivered):
         egress.post(f"{platform.url}/", b"", {})
-    egress.close()
     assert len(platform.inbox.items) == 1
 
 
