@@ -21,8 +21,9 @@ from server.accounts import (
     set_password,
 )
 from server.audit import note, person, stranger
-from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, look_up, transact
+from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, look_up, snapshot, transact
 from server.models import LoginSession, User
+from server.oidc import links
 from server.pages import render
 
 router = APIRouter(prefix="/account", include_in_schema=False)
@@ -31,27 +32,34 @@ Password = Annotated[str, Form(max_length=200)]
 Code = Annotated[str, Form(max_length=40)]
 
 
-def _page(
+def account_page(
     request: Request, state: AppState, session: LoginSession, *, error: str = "", status: int = 200, **shown: Any
 ) -> HTMLResponse:
-    enrolled = look_up(state, lambda db: second_factor.is_enrolled(db, session.user))
-    missing = session.user.role in state.settings.second_factor_roles and not enrolled
+    """The page of whoever is logged in, with what is *shown* only this once."""
+    user, oidc = session.user, state.oidc.settings if state.oidc else None
+    with snapshot(state) as db:
+        enrolled = second_factor.is_enrolled(db, user)
+        link = links.link_of(db, oidc.issuer, user.id) if oidc else None
+    missing = user.role in state.settings.second_factor_roles and not enrolled and not session.second_factor
     context = {"qr": "", "secret": "", "recovery": [], "saved": False, **shown}
     return render(
         request,
         "account.html",
         status=status,
+        path="/account",
         session=session,
         enrolled=enrolled,
         missing=missing,
         error=error,
+        oidc=oidc.name if oidc else "",
+        link=link,
         **context,
     )
 
 
 @router.get("", dependencies=[open_to("first_factor")])
 def account(request: Request, state: StateDep, session: SessionDep, saved: bool = False) -> HTMLResponse:
-    return _page(request, state, session, saved=saved)
+    return account_page(request, state, session, saved=saved)
 
 
 @router.post("/password", dependencies=[open_to("logged_in")])
@@ -66,8 +74,8 @@ def change_password(
 ) -> Response:
     """A new password; all sessions of before end, this browser goes on in a new one."""
     check_csrf(session, csrf)
-    if not _knows_password(state, session.user, password, remote):
-        return _page(request, state, session, error="account_wrong_password", status=403)
+    if not knows_password(state, session.user, password, remote):
+        return account_page(request, state, session, error="account_wrong_password", status=403)
 
     def change(db: Session) -> str:
         user = db.get_one(User, session.user.id)
@@ -77,13 +85,13 @@ def change_password(
     try:
         secret = transact(state, change)
     except AccountError:
-        return _page(request, state, session, error="account_password_length", status=422)
+        return account_page(request, state, session, error="account_password_length", status=422)
     answer = RedirectResponse("/account?saved=1", 303)
     api.set_cookie(answer, state, secret)
     return answer
 
 
-def _knows_password(state: AppState, user: User, password: str, remote: str) -> bool:
+def knows_password(state: AppState, user: User, password: str, remote: str) -> bool:
     """Whether it is the present password; a wrong one counts towards the lock-out, which holds here too."""
     if is_locked(user):
         return False
@@ -107,11 +115,11 @@ def _offer(
     request: Request, state: AppState, session: LoginSession, error: str = "", status: int = 200
 ) -> HTMLResponse:
     if look_up(state, lambda db: second_factor.is_enrolled(db, session.user)):
-        return _page(request, state, session)
+        return account_page(request, state, session)
     secret = transact(state, lambda db: second_factor.begin(db, state.key, session.user))
     uri = second_factor.provisioning_uri(session.user, secret)
     picture = segno.make(uri, error="m").svg_data_uri(scale=5, border=4, light="white")
-    return _page(request, state, session, qr=picture, secret=secret, error=error, status=status)
+    return account_page(request, state, session, qr=picture, secret=secret, error=error, status=status)
 
 
 @router.post("/second-factor/confirm", dependencies=[open_to("first_factor")])
@@ -129,7 +137,7 @@ def confirm(
     codes = transact(state, lambda db: second_factor.confirm(db, state.key, session, code, actor))
     if codes is None:
         return _offer(request, state, session, "second_factor_wrong", 422)
-    return _page(request, state, session, recovery=codes)
+    return account_page(request, state, session, recovery=codes)
 
 
 def _shows_code(state: AppState, user_id: int, code: str, remote: str) -> bool:
@@ -157,13 +165,13 @@ def renew(
     """New recovery codes, for a code."""
     check_csrf(session, csrf)
     if not _shows_code(state, session.user.id, code, remote):
-        return _page(request, state, session, error="second_factor_wrong", status=422)
+        return account_page(request, state, session, error="second_factor_wrong", status=422)
 
     def make(db: Session) -> list[str]:
         note(db, person(session.user, remote), "second_factor.renew", ("user", session.user.id))
         return second_factor.renew_recovery_codes(db, session.user)
 
-    return _page(request, state, session, recovery=transact(state, make))
+    return account_page(request, state, session, recovery=transact(state, make))
 
 
 @router.post("/second-factor/remove", dependencies=[open_to("logged_in")])
@@ -178,6 +186,6 @@ def remove(
     """Turn it off, for a code; all sessions end."""
     check_csrf(session, csrf)
     if not _shows_code(state, session.user.id, code, remote):
-        return _page(request, state, session, error="second_factor_wrong", status=422)
+        return account_page(request, state, session, error="second_factor_wrong", status=422)
     transact(state, lambda db: second_factor.remove(db, session.user, person(session.user, remote)))
     return RedirectResponse("/login", 303)

@@ -139,7 +139,8 @@ def user_named(db: Session, username: str) -> User:
     return user
 
 
-def _end_sessions(db: Session, user: User) -> None:
+def end_sessions(db: Session, user: User) -> None:
+    """Log a person out everywhere."""
     db.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
 
 
@@ -147,7 +148,7 @@ def disable_user(db: Session, user: User, *, disabled: bool = True, actor: Actor
     """Shut an account out at once (its sessions end), or let it in again."""
     user.disabled = disabled
     if disabled:
-        _end_sessions(db, user)
+        end_sessions(db, user)
     db.flush()
     _note_user(db, actor, "user.disable" if disabled else "user.enable", user)
 
@@ -156,7 +157,7 @@ def set_password(db: Session, user: User, password: str, actor: Actor = CONSOLE)
     """A new password; whoever is logged in with the old one is out, and a lock-out ends. Raises AccountError."""
     check_password(password)
     user.password_hash, user.failed_logins, user.locked_until = _hasher.hash(password), 0, None
-    _end_sessions(db, user)
+    end_sessions(db, user)
     db.flush()
     _note_user(db, actor, "user.password", user)
 
@@ -167,7 +168,7 @@ def set_role(
     """Another role, bound anew; the sessions under the old one end. Raises AccountError."""
     check_binding(role, site, region)
     user.role, user.site_id, user.region = role, site.id if site else None, region
-    _end_sessions(db, user)
+    end_sessions(db, user)
     db.flush()
     _note_user(db, actor, "user.role", user)
 
@@ -219,9 +220,9 @@ def count_failure(db: Session, user: User, remote_addr: str) -> None:
 
 
 def open_session(
-    db: Session, user: User, remote_addr: str = "", *, second_factor: bool = False
+    db: Session, user: User, remote_addr: str = "", *, second_factor: bool = False, issuer: str = ""
 ) -> tuple[str, LoginSession]:
-    """A fresh session and its secret token, for somebody who has shown all that is asked for."""
+    """A fresh session and its secret token, for somebody who has shown what is asked for, here or at an *issuer*."""
     now = datetime.now(UTC)
     user.failed_logins, user.locked_until = 0, None
     db.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
@@ -231,7 +232,8 @@ def open_session(
         second_factor=second_factor,
     )  # fmt: skip
     db.add(session)
-    note(db, person(user, remote_addr), "login", ("user", user.id), site_id=user.site_id)
+    detail = {"issuer": issuer} if issuer else None
+    note(db, person(user, remote_addr), "login", ("user", user.id), detail, site_id=user.site_id)
     return token, session
 
 

@@ -58,6 +58,8 @@ from server.notification import api as notification_api
 from server.notification import pages as notification_pages
 from server.notification.channels import open_notices
 from server.notification.worker import Worker
+from server.oidc import pages as oidc_pages
+from server.oidc.provider import Provider
 from server.openapi import describe
 from server.rate_limit import Buckets, RateLimit
 from server.rollout import api as rollout_api
@@ -83,7 +85,7 @@ PARTS = (
     box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
     life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
     audit_pages, log_api, asset_api, asset_pages, public_page,
-    account_pages, user_pages, token_api, token_pages, write_api,
+    account_pages, oidc_pages, user_pages, token_api, token_pages, write_api,
     rollout_pages, boxes_api, boxes_pages, rollout_api,
 )  # fmt: skip
 # a photo that is far too large is still read (to a file, past the log-in), so that its sender gets a sentence
@@ -136,7 +138,8 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         blobs = open_blobs(settings)
         broadcaster = Broadcaster(relayed=isinstance(settings.database, PostgresRecord))
         calls = BoxCalls(load_centre_key(settings.data_dir))
-        state = AppState(settings, engine, blobs, broadcaster, series, key, failed_logins, notices, calls)
+        oidc = Provider(settings.oidc) if settings.oidc else None
+        state = AppState(settings, engine, blobs, broadcaster, series, key, failed_logins, notices, calls, oidc)
         app.state.brightline = state
         async with AsyncExitStack() as stack:
             stack.callback(engine.dispose)

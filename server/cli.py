@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
             limits=file.limits,
             second_factor_roles=file.second_factor_roles,
             report_font=file.report_font,
+            oidc=file.oidc,
             secure_cookies=not getattr(args, "insecure_cookies", False),
             series=load_series(args.series, data_dir) if hasattr(args, "series") else RecordSeries(),
             notification=load_notification(data_dir),

@@ -30,6 +30,7 @@ from server.instance_key import InstanceKey
 from server.live import Broadcaster
 from server.models import LoginSession, User
 from server.notification.channels import Notices
+from server.oidc.provider import Provider
 from server.policy import cut_of
 from server.problems import LoginNeeded, Problem, problem_response
 from server.rate_limit import Buckets
@@ -56,6 +57,7 @@ class AppState:
     failed_logins: Buckets
     notices: Notices
     calls: BoxCalls
+    oidc: Provider | None = None
     backfill: Backfill = field(default_factory=Backfill)
     turns: Turns = field(default_factory=Turns)
     public: PublicDesk = field(default_factory=PublicDesk)
@@ -68,6 +70,13 @@ def app_state(request: Request) -> AppState:
 
 
 StateDep = Annotated[AppState, Depends(app_state)]
+
+
+def provider_of(state: AppState) -> Provider:
+    """The provider of identities; raises Problem where there is none."""
+    if state.oidc is None:
+        raise Problem(404, "oidc_off", "single sign-on is not set up here")
+    return state.oidc
 
 
 @contextmanager

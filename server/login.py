@@ -25,10 +25,12 @@ from server.accounts import (
 from server.audit import stranger
 from server.deps import AppState, look_up, transaction
 from server.models import LoginSession, User
+from server.oidc import links
+from server.oidc.id_token import Identity
 from server.problems import Problem
 
 TICKET_LIFE = timedelta(minutes=5)
-_PURPOSE = "log-in ticket"
+_PURPOSE = "log-in ticket 2"
 
 
 class SecondFactorNeeded(Problem):
@@ -41,7 +43,7 @@ class SecondFactorNeeded(Problem):
 
 def log_in(state: AppState, username: str, password: str, code: str, remote: str) -> tuple[str, LoginSession]:
     """The secret of a new session and the session; raises Problem, or SecondFactorNeeded where there is no code."""
-    _limit(state, remote)
+    limit_logins(state, remote)
     try:
         fits = password_fits(look_up(state, lambda db: start_login(db, username)), password)
     except LoginRefused as error:
@@ -51,31 +53,46 @@ def log_in(state: AppState, username: str, password: str, code: str, remote: str
 
 def log_in_with_ticket(state: AppState, ticket: str, code: str, remote: str) -> tuple[str, LoginSession]:
     """The second step of `log_in`; raises Problem."""
-    _limit(state, remote)
-    user_id, password_hash = _open_ticket(state, ticket)
+    limit_logins(state, remote)
+    user_id, password_hash, identity = _open_ticket(state, ticket)
 
     def judge(db: Session) -> User:
         user = db.get(User, user_id)
         if user is None or user.disabled or is_locked(user) or user.password_hash != password_hash:
             raise LoginRefused("wrong_login")
+        link = links.link_of(db, identity.issuer, user.id) if identity is not None else None
+        if identity is not None and (link is None or link.subject != identity.subject):
+            raise LoginRefused("wrong_login")
         return user
 
-    return _enter(state, judge, code or "-", remote)
+    return _enter(state, judge, code or "-", remote, identity)
 
 
-def _enter(state: AppState, judge: Callable[[Session], User], code: str, remote: str) -> tuple[str, LoginSession]:
+def log_in_with_identity(state: AppState, identity: Identity, remote: str) -> tuple[str, LoginSession]:
+    """As `log_in`, where a provider says who it is; raises OidcRefused besides.
+
+    The caller has spent a try of the address (`limit_logins`).
+    """
+    return _enter(state, lambda db: links.judge(db, identity, remote), "", remote, identity)
+
+
+def _enter(
+    state: AppState, judge: Callable[[Session], User], code: str, remote: str, identity: Identity | None = None
+) -> tuple[str, LoginSession]:
     """Judge, ask for the code where one is enrolled, and open the session; failures are counted in any case."""
+    vouched = identity is not None and identity.second_factor
     refused: Exception
     with transaction(state) as db:
         try:
             user = judge(db)
-            shown = second_factor.is_enrolled(db, user)
-            if shown and not code:
-                raise SecondFactorNeeded(_ticket(state, user))
-            if shown and not second_factor.check_code(db, state.key, user, code, stranger(remote)):
+            shown = vouched or second_factor.is_enrolled(db, user)
+            if shown and not code and not vouched:
+                raise SecondFactorNeeded(_ticket(state, user, identity))
+            if shown and not vouched and not second_factor.check_code(db, state.key, user, code, stranger(remote)):
                 count_failure(db, user, remote)
                 raise LoginRefused("wrong_login")
-            opened = open_session(db, user, remote, second_factor=shown)
+            issuer = identity.issuer if identity is not None else ""
+            opened = open_session(db, user, remote, second_factor=shown, issuer=issuer)
         except (LoginRefused, SecondFactorNeeded) as error:
             refused = error  # the count of failures is committed first
         else:
@@ -88,7 +105,8 @@ def _enter(state: AppState, judge: Callable[[Session], User], code: str, remote:
     raise _refused(refused) from refused
 
 
-def _limit(state: AppState, remote: str) -> None:
+def limit_logins(state: AppState, remote: str) -> None:
+    """Count a try of this address; raises Problem 429."""
     verdict = state.failed_logins.spend(remote)
     if not verdict.allowed:
         problem = Problem(429, "too_many_logins", "too many failed log-ins from this address; wait")
@@ -102,17 +120,18 @@ def _refused(error: LoginRefused) -> Problem:
     return Problem(403, "wrong_login", "wrong name, password or code, or too many tries; then wait 15 minutes")
 
 
-def _ticket(state: AppState, user: User) -> str:
-    said = [user.id, user.password_hash, (datetime.now(UTC) + TICKET_LIFE).timestamp()]
+def _ticket(state: AppState, user: User, identity: Identity | None) -> str:
+    until_s = (datetime.now(UTC) + TICKET_LIFE).timestamp()
+    said = [user.id, user.password_hash, until_s, [identity.issuer, identity.subject] if identity is not None else None]
     return state.key.seal(json.dumps(said).encode(), _PURPOSE).hex()
 
 
-def _open_ticket(state: AppState, ticket: str) -> tuple[int, str]:
+def _open_ticket(state: AppState, ticket: str) -> tuple[int, str, Identity | None]:
     try:
         plain = state.key.open(bytes.fromhex(ticket), _PURPOSE)
     except ValueError:
         plain = None
-    user_id, password_hash, until_s = json.loads(plain) if plain else (0, "", 0.0)
+    user_id, password_hash, until_s, identity = json.loads(plain) if plain else (0, "", 0.0, None)
     if until_s < datetime.now(UTC).timestamp():
         raise Problem(403, "ticket", "the log-in took too long; begin again")
-    return user_id, password_hash
+    return user_id, password_hash, Identity(*identity) if identity else None

@@ -17,6 +17,7 @@ from server.access import open_to
 from server.accounts import log_out
 from server.deps import (
     COOKIE,
+    AppState,
     OwnOriginDep,
     RemoteDep,
     SessionDep,
@@ -81,13 +82,16 @@ def language_of(request: Request) -> str:
 
 
 def render(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """A page in the caller's language; ``may`` tells it what the logged-in person may do."""
+    """A page in the caller's language; ``may`` tells it what the logged-in person may do.
+
+    A *path* in the context is where the page is, if not here: the choice of a language leads back there.
+    """
     session: LoginSession | None = context.get("session")
     language = language_of(request)
+    context.setdefault("path", request.url.path + (f"?{request.url.query}" if request.url.query else ""))
     text = _templates.get_template(name).render(
         language=language,
         other_language=next(item for item in LANGUAGES if item != language),
-        path=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         t=lambda key: translate(language, key),
         may=lambda permission: session is not None and may(session.user, permission),
         **context,
@@ -101,8 +105,18 @@ def refused(request: Request, _: Exception) -> Response:
 
 
 @router.get("/login", dependencies=[open_to("everybody")])
-def login_form(request: Request) -> HTMLResponse:
-    return render(request, "login.html", error=None, session=None, ticket="")
+def login_form(request: Request, state: StateDep) -> HTMLResponse:
+    return login_page(request, state)
+
+
+def login_page(
+    request: Request, state: AppState, *, error: str = "", status: int = 200, ticket: str = ""
+) -> HTMLResponse:
+    """The page where people log in; with a *ticket* it asks for the code of the second factor."""
+    oidc = state.oidc.settings.name if state.oidc else ""
+    return render(
+        request, "login.html", status=status, path="/login", session=None, error=error, ticket=ticket, oidc=oidc
+    )
 
 
 @router.post("/login", dependencies=[open_to("everybody"), OwnOriginDep])
@@ -111,7 +125,7 @@ def login(
     state: StateDep,
     username: Annotated[str, Form(max_length=64)] = "",
     password: Annotated[str, Form(max_length=200)] = "",
-    ticket: Annotated[str, Form(max_length=1000)] = "",
+    ticket: Annotated[str, Form(max_length=4000)] = "",
     code: Annotated[str, Form(max_length=40)] = "",
     *,
     remote: RemoteDep,
@@ -122,10 +136,10 @@ def login(
         else:
             secret, _ = log_in(state, username, password, "", remote)
     except SecondFactorNeeded as needed:
-        return render(request, "login.html", error=None, session=None, ticket=needed.ticket)
+        return login_page(request, state, ticket=needed.ticket)
     except Problem as problem:
         again = ticket if problem.code == "wrong_login" else ""
-        return render(request, "login.html", status=problem.status, error=problem.code, session=None, ticket=again)
+        return login_page(request, state, error=problem.code, status=problem.status, ticket=again)
     answer = RedirectResponse("/", 303)
     api.set_cookie(answer, state, secret)
     return answer

@@ -64,6 +64,11 @@ def _refusals(settings: Settings, demo_broker_port: int | None, mounts: Path) ->
         )
     if isinstance(settings.blobs, S3Blobs):
         yield from _of_secret("blobs.secret_key", settings.blobs.secret_key)
+    if settings.oidc is not None:
+        yield from _of_secret("oidc.client_secret", settings.oidc.client_secret)
+        for name in ("issuer", "public_url"):
+            if getattr(settings.oidc, name).startswith("http:"):
+                yield f"oidc.{name}: on the way somebody could log in as anybody; set it to an https:// address"
     for name in ("password", "token"):
         secret = getattr(settings.series, name, None)
         if secret is not None or (not settings.series.in_record and hasattr(settings.series, name)):

@@ -18,6 +18,7 @@ from server.boxes.settings import BoxSettings
 from server.limits import Limits
 from server.merkle.settings import LogSettings
 from server.notification.settings import NotificationSettings
+from server.oidc.settings import OidcSettings
 from server.policy import Role
 from server.reports.fonts import Font, check_font, find_font
 from server.retention.settings import RetentionSettings
@@ -121,12 +122,14 @@ class CentreFile(_Section):
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
     report_font: Annotated[Font, AfterValidator(check_font)] | None = None
+    oidc: OidcSettings | None = None
 
 
 class Settings(BaseModel):
     """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept;
     ``notification``: how people and platforms are told; ``boxes``: how boxes are looked after; ``second_factor_roles``:
-    who may do nothing before a second factor is set up; ``report_font``: of PDFs, in place of an installed one."""
+    who may do nothing before a second factor is set up; ``report_font``: of PDFs, in place of an installed one;
+    ``oidc``: a provider of identities to sign in with."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -141,6 +144,7 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
     report_font: Font | None = None
+    oidc: OidcSettings | None = None
     notification: NotificationSettings = Field(default_factory=NotificationSettings)
     boxes: BoxSettings = BoxSettings()
 

@@ -12,9 +12,13 @@ from server import second_factor, users
 from server.access import needs
 from server.accounts import AccountError, add_user, disable_user, set_password, set_role
 from server.audit import person
-from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, snapshot, transact
+from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, provider_of, snapshot, transact
+from server.i18n import translate
 from server.models import LoginSession, Site
-from server.pages import render
+from server.oidc import links
+from server.oidc.id_token import Identity
+from server.oidc.refusal import OidcRefused
+from server.pages import language_of, render
 from server.policy import ROLES
 from server.problems import Problem
 from server.regions import region_names
@@ -24,7 +28,7 @@ router = APIRouter(prefix="/users", include_in_schema=False)
 UserId = Annotated[int, Path(ge=1, le=2**53)]
 Bound = Annotated[str, Form(max_length=40, pattern=r"^((site|region):[1-9][0-9]{0,14})?$")]
 Name = Annotated[str, Form(max_length=64)]
-Act = Literal["disable", "enable", "password", "role", "second-factor"]
+Act = Literal["disable", "enable", "password", "role", "second-factor", "link", "unlink"]
 
 
 @router.get("", dependencies=[needs("user.manage")])
@@ -102,9 +106,12 @@ def _page(
         enrolled = users.has_second_factor(db, user)
         sites, regions = bounds_of(db, session.user)
         names = {region.id: region_names(db, region) for region in regions}
+        oidc = state.oidc.settings if state.oidc else None
+        link = links.link_of(db, oidc.issuer, user_id) if oidc else None
     return render(
-        request, "user.html", status=status, session=session, user=user, where=where, enrolled=enrolled, roles=ROLES,
-        sites=sites, regions=names, error=error,
+        request, "user.html", status=status, path=f"/users/{user_id}", session=session, user=user, where=where,
+        enrolled=enrolled, roles=ROLES, sites=sites, regions=names, error=error, oidc=oidc.name if oidc else "",
+        link=link,
     )  # fmt: skip
 
 
@@ -120,8 +127,9 @@ def change(
     password: Annotated[str, Form(max_length=200)] = "",
     role: Annotated[str, Form(max_length=20)] = "",
     bound: Bound = "",
+    subject: Annotated[str, Form(max_length=255)] = "",
 ) -> Response:
-    """One change of somebody else's account; their sessions end."""
+    """One change of somebody else's account; their sessions end where it takes something from them."""
     check_csrf(session, csrf)
     actor = person(session.user, remote)
 
@@ -135,6 +143,10 @@ def change(
             set_password(db, user, password, actor)
         elif act == "role":
             set_role(db, user, role, *users.binding_of(db, session.user, role, *_bound(bound)), actor)
+        elif act == "link":
+            links.add_link(db, Identity(provider_of(state).settings.issuer, subject.strip()), user, actor)
+        elif act == "unlink":
+            links.remove_link(db, provider_of(state).settings.issuer, user, actor)
         else:
             second_factor.remove(db, user, actor)
 
@@ -142,4 +154,6 @@ def change(
         transact(state, work)
     except AccountError as error:
         return _page(user_id, request, state, session, str(error), 422)
+    except OidcRefused as refused:
+        return _page(user_id, request, state, session, translate(language_of(request), refused.code), 422)
     return RedirectResponse(f"/users/{user_id}", 303)

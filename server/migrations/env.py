@@ -12,6 +12,7 @@ import server.models_audit
 import server.models_boxes
 import server.models_life_cycle
 import server.models_notification
+import server.models_oidc
 import server.models_self_control
 import server.retention.models
 import server.rollout.models

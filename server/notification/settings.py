@@ -29,6 +29,9 @@ def _host(value: str) -> str:
     return value
 
 
+TrustedHost = Annotated[str, AfterValidator(_host)]
+
+
 def _contact(value: str) -> str:
     if not _CONTACT.fullmatch(value):
         raise ValueError("must be mailto:name@example.org or https://...")
@@ -79,7 +82,7 @@ class NotificationSettings(_Section):
     public_url: Annotated[str, AfterValidator(check_server_url), Field(max_length=200)] | None = None
     contact: Annotated[str, AfterValidator(_contact), Field(max_length=200)] | None = None
     mail_url: SecretStr | None = None
-    trusted_hosts: Annotated[list[Annotated[str, AfterValidator(_host)]], Field(max_length=100)] = []
+    trusted_hosts: Annotated[list[TrustedHost], Field(max_length=100)] = []
     webhooks: Annotated[list[Webhook], Field(max_length=20)] = []
     rules: Rules = Field(default_factory=default_rules)
     lease_s: Annotated[float, Field(ge=2, le=600)] = 60.0
