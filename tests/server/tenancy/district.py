@@ -14,9 +14,11 @@ from typing import Any, cast
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from sqlalchemy.orm import Session
 
+from server import accounts
 from server.accounts import add_user, ensure_site, finish_login, make_enrolment_code
 from server.database import make_engine, writing
 from server.models import User
@@ -233,6 +235,9 @@ def settled(
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
     ):
+        patch.setattr(
+            accounts, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        )  # for every person
         patch.setattr(desk, "make_files", json_only)  # drawing the PDFs takes seconds and is not what is asked here
         district = District(InProcess(app, portal), settings)
         for name in places:
