@@ -10,8 +10,10 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -71,6 +73,12 @@ def host_port(parts: SplitResult) -> str:
     return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """The usual certificates; to read them takes longer than most requests."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back; ``body`` is as it was sent."""
@@ -94,7 +102,6 @@ class Egress:
         self._resolve = resolve
         for name in ("httpx", "httpcore"):  # they write every address into the log, and with it what is secret in it
             logging.getLogger(name).setLevel(logging.WARNING)
-        self._tls = httpx.create_ssl_context(trust_env=False)
 
     def post(self, url: str, content: bytes, headers: Mapping[str, str], *, gone: Collection[int] = ()) -> None:
         """Post; returns on 2xx. Raises Undelivered, a final one for a status in *gone*. The body is not read."""
@@ -134,7 +141,7 @@ class Egress:
 
         async def exchange() -> Result:
             # no proxy from the environment: it would be asked for names that were not checked
-            client = httpx.AsyncClient(verify=self._tls, timeout=self._timeout_s, trust_env=False)
+            client = httpx.AsyncClient(verify=_tls(), timeout=self._timeout_s, trust_env=False)
             async with (
                 asyncio.timeout(self._timeout_s),
                 client,
