@@ -40,7 +40,11 @@ class OidcSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> OidcSettings:
-        if check_url(self.issuer, self.trusted_hosts).query:
+        try:
+            parts = check_url(self.issuer, self.trusted_hosts)
+        except ValueError as error:
+            raise ValueError(f"the issuer {error}") from None
+        if parts.query:
             raise ValueError("the issuer has no query")
         return self
 

@@ -18,20 +18,38 @@ from telemetry.batch import sha256_hex
 from telemetry.signing import Signer
 from tests.postgres_server import PostgresServer, settings_of
 from tests.server.centre import AT, PASSWORD, Box, Centre, Person, picture, reading, run_cli, run_here
+from tests.server.oidc.browser import callback_of
+from tests.server.oidc.identity_provider import CLIENT, SECRET, IdentityProvider
 from tests.server.reports.kitchen import MAKING_S, furnish
 
 Result = TypeVar("Result")
 
 
+@pytest.fixture(scope="module")
+def idp() -> Iterator[IdentityProvider]:
+    made = IdentityProvider()
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def centre(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, font_settings: str
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    idp: IdentityProvider,
+    font_settings: str,
 ) -> Iterator[Centre]:
-    settings = font_settings
+    data = tmp_path_factory.mktemp("centre") / "data"
+    data.mkdir()
+    (data / "client-secret").write_text(f"{SECRET}\n", "utf-8")
+    settings = font_settings + (
+        f"oidc: {{issuer: '{idp.issuer}', client_id: '{CLIENT}', client_secret: {{file: client-secret}}, "
+        f"name: City ID, public_url: 'https://centre.example', trusted_hosts: ['{idp.host}']}}\n"
+    )
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
         settings += settings_of(server.new_record())
-    running = Centre(tmp_path_factory.mktemp("centre") / "data", settings)
+    running = Centre(data, settings)
     yield running
     assert running.stop() == 0
 
@@ -244,3 +262,24 @@ def test_one_event_told_at_once_by_many_is_stored_once(centre: Centre, regulator
     found = at_once([partial(box.send, raw) for box, raw in zip(boxes, raws, strict=True)])
     assert [statuses(answer) for answer in found] == [["accepted"]] * 4
     assert sum(stats(regulator, box)["alerts"] for box in boxes) == 1
+
+
+def test_an_identity_linked_at_once_by_many_opens_one_account_and_each_callback_once(
+    centre: Centre, idp: IdentityProvider
+) -> None:
+    idp.answers.subject = f"sub at {centre.url}"
+    people = [centre.person("regulator") for _ in range(3)]
+    links = []
+    for person in people:
+        form = {"csrf": person.csrf["x-csrf-token"], "password": PASSWORD}
+        links.append(partial(person.get, callback_of(person.post("/oidc/link", data=form))))
+    assert sorted(answer.status_code for answer in at_once(links)) == [303, 403, 403]
+    with centre.client() as browser:
+        callback = callback_of(browser.get("/oidc/login"))
+        said = {"cookie": f"bl_oidc={browser.cookies['bl_oidc']}"}
+        browser.cookies.clear()
+        backs = at_once([partial(browser.get, callback, headers=said)] * 3)
+        assert sorted(answer.status_code for answer in backs) == [303, 403, 403]
+        session = next(answer for answer in backs if answer.status_code == 303).cookies["bl_session"]
+        browser.cookies.clear()
+        assert browser.get("/api/v1/alerts", headers={"cookie": f"bl_session={session}"}).status_code == 200

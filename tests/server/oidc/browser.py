@@ -14,6 +14,19 @@ from tests.server.centre import PASSWORD
 from tests.server.tenancy.district import District, Somebody
 
 
+def callback_of(left: httpx.Response) -> str:
+    """Where the provider sends a browser back to that the centre sent there, as a path of the centre."""
+    assert left.status_code in (200, 303), left.text
+    url = left.headers.get("location") or left.text.split('id="oidc-continue" href="')[1].split('"')[0]
+    there = urlsplit(url.replace("&amp;", "&"))
+    connection = HTTPConnection(there.netloc, timeout=30.0)
+    connection.request("GET", f"{there.path}?{there.query}")
+    back = urlsplit(connection.getresponse().headers["location"])
+    connection.close()
+    assert (back.scheme, back.netloc) == ("https", "centre.example")
+    return f"{back.path}?{back.query}"
+
+
 class Browser:
     """One browser: its cookies, and the provider as it reaches it."""
 
@@ -41,28 +54,15 @@ class Browser:
                 self.cookies[name] = value
         return answer
 
-    @staticmethod
-    def callback_of(url: str) -> str:
-        """Where the provider sends the browser back to, as a path of the centre."""
-        there = urlsplit(url)
-        connection = HTTPConnection(there.netloc, timeout=30.0)
-        connection.request("GET", f"{there.path}?{there.query}")
-        back = urlsplit(connection.getresponse().headers["location"])
-        connection.close()
-        assert (back.scheme, back.netloc) == ("https", "centre.example")
-        return f"{back.path}?{back.query}"
-
     def leave(self) -> str:
         """Begin a sign-in and pass the provider; the callback that is not opened yet."""
-        return self.callback_of(self.open("/oidc/login").headers["location"])
+        return callback_of(self.open("/oidc/login"))
 
     def sign_in(self) -> httpx.Response:
         return self.open(self.leave())
 
     def leave_to_link(self) -> str:
-        page = self.send("/oidc/link", password=PASSWORD)
-        assert page.status_code == 200, page.text
-        return self.callback_of(page.text.split('id="oidc-continue" href="')[1].split('"')[0].replace("&amp;", "&"))
+        return callback_of(self.send("/oidc/link", password=PASSWORD))
 
     def link(self) -> httpx.Response:
         return self.open(self.leave_to_link())

@@ -14,14 +14,14 @@ from server.instance_key import InstanceKey
 from server.models import User
 from server.oidc.flow import Attempt
 from tests.server.centre import PASSWORD
-from tests.server.oidc.browser import Browser, actions, newest
+from tests.server.oidc.browser import Browser, actions, callback_of, newest
 from tests.server.oidc.identity_provider import IdentityProvider
 from tests.server.tenancy.district import District, Somebody
 
 REFUSED = "did not pass the checks"
 
 
-def test_who_linked_an_identity_signs_in_with_it(centre: District, who: Somebody) -> None:
+def test_who_linked_an_identity_signs_in_with_it(centre: District, who: Somebody, idp: IdentityProvider) -> None:
     done = Browser(centre, who).link()
     assert (done.status_code, done.headers["location"]) == (303, "/account?saved=1")
     browser = Browser(centre)
@@ -31,7 +31,7 @@ def test_who_linked_an_identity_signs_in_with_it(centre: District, who: Somebody
     assert (browser.is_in(), list(browser.cookies)) == (True, ["bl_session"])
     assert actions(centre, who.user_id) == ["user.add", "login", "oidc.link", "login"]
     entry = newest(centre)
-    assert (entry.action, entry.detail) == ("login", {"issuer": centre.settings.oidc and centre.settings.oidc.issuer})
+    assert (entry.action, entry.detail) == ("login", {"issuer": idp.issuer})
 
 
 def test_an_identity_that_nobody_linked_opens_nothing_and_is_on_record(centre: District, who: Somebody) -> None:
@@ -122,16 +122,18 @@ def test_a_refusal_is_told_recorded_and_logged_without_code_or_token(
     assert (code in logged, "eyJ" in logged, code in back.text) == (False, False, False)
 
 
-def test_nothing_that_a_request_says_leads_the_browser_elsewhere(centre: District, who: Somebody) -> None:
+def test_nothing_that_a_request_says_leads_the_browser_elsewhere(
+    centre: District, who: Somebody, idp: IdentityProvider
+) -> None:
     Browser(centre, who).link()
     browser = Browser(centre)
     elsewhere = "next=https://evil.example&redirect_uri=https://evil.example&iss=https://evil.example"
     left = browser.open(f"/oidc/login?{elsewhere}", host="evil.example", referer="https://evil.example/")
     to = urlsplit(left.headers["location"])
-    assert f"{to.scheme}://{to.netloc}" == centre.settings.oidc.issuer if centre.settings.oidc else False
+    assert f"{to.scheme}://{to.netloc}" == idp.issuer
     asked = parse_qs(to.query)
     assert asked["redirect_uri"] == ["https://centre.example/oidc/callback"]
-    callback = browser.callback_of(left.headers["location"])
+    callback = callback_of(left)
     back = browser.open(f"{callback}&{elsewhere}", host="evil.example")
     assert (back.status_code, back.headers["location"]) == (303, "/")
 

@@ -86,6 +86,8 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /tokens": _said({"data": {"name": "x", "permissions": ["alert.read"], "csrf": ""}}),
     "POST /users": _said({"data": {"username": "x", "csrf": ""}}),
     "POST /users/{user_id}/{act}": _said({"data": {"csrf": "", "password": "short"}}),
+    "POST /oidc/link": _said({"data": {"csrf": "", "password": "x"}}),
+    "POST /oidc/unlink": _said({"data": {"csrf": "", "password": "x"}}),
     "POST /tokens/{token_id}/revoke": _said({"data": {"csrf": ""}}),
     "POST /api/v1/releases": _said({"params": {"name": "x"}, "content": b"cameras: []"}),
     "POST /api/v1/rollouts": _said({"json": {"release": 1}}),  # no box is meant: 422

@@ -79,6 +79,22 @@ def test_a_disabled_account_is_out_and_a_new_password_or_role_ends_its_sessions(
         assert verify_audit(db)[1] == []
 
 
+def test_without_a_provider_no_page_offers_one(district: District, administrator: Somebody) -> None:
+    staff = district.somebody("staff", "A")
+    assert "oidc" not in district.client_.request("GET", "/login").text
+    assert "oidc" not in district.ask(staff, "GET", "/account").text
+    assert "oidc" not in district.ask(administrator, "GET", f"/users/{staff.user_id}").text
+    for path in (f"/users/{staff.user_id}/link", f"/users/{staff.user_id}/unlink"):
+        assert form(district, administrator, path, subject="x").json()["code"] == "oidc_off"
+    for answer in (
+        district.client_.request("GET", "/oidc/login"),
+        district.client_.request("GET", "/oidc/callback"),
+        form(district, staff, "/oidc/link"),
+        form(district, staff, "/oidc/unlink"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "oidc_off")
+
+
 def test_nobody_changes_their_own_account_here_nor_one_beyond_their_reach(
     district: District, administrator: Somebody
 ) -> None:
