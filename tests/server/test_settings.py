@@ -31,14 +31,16 @@ def test_without_a_file_or_with_an_empty_one_all_is_in_the_data_folder(tmp_path:
 
 
 def test_the_sample_loads_and_may_be_used_in_production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATABASE_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"):
+    for name in ("DATABASE_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "OIDC_CLIENT_SECRET"):
         monkeypatch.setenv(f"BRIGHTLINE_{name}", SECRET)
     file = load_settings(ROOT / "configs" / "centre-sample.yaml", tmp_path)
     assert isinstance(file.database, PostgresRecord)
     assert isinstance(file.blobs, S3Blobs)
     assert file.database.sqlalchemy_url.password == SECRET
     assert SECRET not in repr(file) + str(file) + str(file.database.sqlalchemy_url)
-    check_production(Settings(data_dir=tmp_path, mode=file.mode, database=file.database, blobs=file.blobs), None)
+    settings = Settings(data_dir=tmp_path, mode=file.mode, database=file.database, blobs=file.blobs, oidc=file.oidc)
+    assert settings.oidc is not None
+    check_production(settings, None)
 
 
 def test_secrets_and_folders_are_found_beside_the_file(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,12 +13,14 @@ import pyotp
 import pytest
 
 from server.instance_key import InstanceKey
+from server.limits import Limits
 from server.models import User
 from server.oidc.flow import Attempt
 from tests.server.centre import PASSWORD
 from tests.server.oidc.browser import Browser, actions, callback_of, newest
 from tests.server.oidc.identity_provider import IdentityProvider
-from tests.server.tenancy.district import District, Somebody
+from tests.server.oidc.test_id_token import settings_of
+from tests.server.tenancy.district import District, Somebody, settled
 
 REFUSED = "did not pass the checks"
 
@@ -202,3 +206,17 @@ def test_a_second_factor_that_the_provider_tells_of_is_enough(centre: District, 
     assert strong.sign_in().status_code == 303
     assert strong.is_in()
     assert missing not in strong.open("/account").text
+
+
+def test_only_callbacks_that_are_refused_spend_the_tries_of_their_address(
+    served: IdentityProvider, idp: IdentityProvider, tmp_path: Path, jpeg: Callable[..., bytes]
+) -> None:
+    limits = Limits(failed_logins_per_minute=0.001, failed_logins_burst=2)
+    with settled(tmp_path / "data", jpeg, places=(), limits=limits, oidc=settings_of(served)) as narrow:
+        assert Browser(narrow, narrow.somebody("regulator", "")).link().status_code == 303
+        assert [Browser(narrow).sign_in().status_code for _ in range(3)] == [303] * 3
+        refused = [Browser(narrow).open("/oidc/callback?code=x&state=y").status_code for _ in range(3)]
+        assert refused == [403, 403, 429]
+        asked = idp.asked["/token"]
+        assert Browser(narrow).sign_in().status_code == 429
+        assert idp.asked["/token"] == asked
