@@ -6,7 +6,6 @@ and a folder of pictures in the data folder. Nothing here connects.
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +22,7 @@ from server.policy import Role
 from server.reports.fonts import Font, check_font, find_font
 from server.retention.settings import RetentionSettings
 from server.series.settings import Influx1Series, Influx2Series, RecordSeries
-from server.settings_file import FilePath, Secret, read_yaml
+from server.settings_file import CaFile, FilePath, Secret, read_yaml
 from telemetry.server_url import check_server_url
 
 FILE_NAME = "centre.yaml"
@@ -43,15 +42,6 @@ def _postgres_url(text: str) -> str:
     return text
 
 
-def _certificates(path: Path) -> Path:
-    try:
-        ssl.create_default_context(cafile=str(path))
-    except OSError as error:
-        raise ValueError("holds no certificates in PEM") from error
-    return path
-
-
-CaFile = Annotated[FilePath, AfterValidator(_certificates)]
 Seconds = Annotated[float, Field(gt=0, le=600)]
 
 

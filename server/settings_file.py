@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 FILE_BYTES_MAX = 64 * 1024
 SECRET_BYTES_MAX = 4096
@@ -67,6 +68,16 @@ def _beside(value: Any, info: ValidationInfo) -> Any:
     return folder / str(value) if folder is not None and value is not None else value
 
 
+def check_certificates(path: Path) -> Path:
+    """The path of a file of certificates in PEM; raises ValueError."""
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except OSError as error:
+        raise ValueError("holds no certificates in PEM") from error
+    return path
+
+
 # in a model validated with the context ``{"folder": ...}``: a reference, and a path beside the file
 Secret = Annotated[SecretStr, BeforeValidator(_resolve)]
 FilePath = Annotated[Path, BeforeValidator(_beside)]
+CaFile = Annotated[FilePath, AfterValidator(check_certificates)]

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -74,9 +75,11 @@ def host_port(parts: SplitResult) -> str:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
-    """The usual certificates; to read them takes longer than most requests."""
-    return httpx.create_ssl_context(trust_env=False)
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """Kept, as to read the usual certificates takes longer than most requests."""
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    return ssl.create_default_context(cafile=str(ca_file))
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,21 @@ class Egress:
     """Such requests, each on a connection of its own; thread-safe, for threads without an event loop.
 
     ``timeout_s`` is for the whole of one, so that nobody holds a thread by sending a byte now and then; what the
-    system takes to resolve a name comes on top.
+    system takes to resolve a name comes on top. ``ca_file``: the CA to trust in (PEM) instead of the usual ones.
     """
 
     def __init__(
-        self, trusted_hosts: Collection[str] = (), *, timeout_s: float = TIMEOUT_S, resolve: Resolve = resolve
+        self,
+        trusted_hosts: Collection[str] = (),
+        *,
+        timeout_s: float = TIMEOUT_S,
+        resolve: Resolve = resolve,
+        ca_file: Path | None = None,
     ) -> None:
         self.trusted_hosts = frozenset(trusted_hosts)
         self._timeout_s = timeout_s
         self._resolve = resolve
+        self._ca_file = ca_file
         for name in ("httpx", "httpcore"):  # they write every address into the log, and with it what is secret in it
             logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -141,7 +150,7 @@ class Egress:
 
         async def exchange() -> Result:
             # no proxy from the environment: it would be asked for names that were not checked
-            client = httpx.AsyncClient(verify=_tls(), timeout=self._timeout_s, trust_env=False)
+            client = httpx.AsyncClient(verify=_tls(self._ca_file), timeout=self._timeout_s, trust_env=False)
             async with (
                 asyncio.timeout(self._timeout_s),
                 client,

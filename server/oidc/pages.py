@@ -142,6 +142,8 @@ def come_back(
             answer = _log_in(state, identity, remote)
     except OidcRefused as refused:
         _note(state, refused, session, remote)
+        if refused.code == "oidc_unreachable":  # or the password would be refused too, to all behind this address
+            state.failed_logins.refund(remote)
         answer = _told(request, state, refused, session)
     except SecondFactorNeeded as needed:
         answer = login_page(request, state, ticket=needed.ticket)

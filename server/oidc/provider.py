@@ -41,7 +41,7 @@ class Provider:
     ) -> None:
         self.settings = settings
         self._clock = clock
-        self._egress = Egress(settings.trusted_hosts, timeout_s=settings.timeout_s)
+        self._egress = Egress(settings.trusted_hosts, timeout_s=settings.timeout_s, ca_file=settings.ca_file)
         self._places = threading.BoundedSemaphore(ASKED_AT_ONCE_MAX)
         self._discovery: Document[dict[str, Any]] = Document(self._discover, ticks)
         self._keys: Document[list[Key]] = Document(self._ask_keys, ticks)
@@ -123,7 +123,9 @@ class Provider:
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict) or not 200 <= answer.status < 300:
-            raise OidcRefused("oidc_unreachable", f"the provider answers {answer.status}{error_words(found)}")
+            ours = form is not None and 400 <= answer.status < 500  # a code that is none, or settings that are wrong
+            code = "oidc_refused" if ours else "oidc_unreachable"
+            raise OidcRefused(code, f"the provider answers {answer.status}{error_words(found)}")
         return found
 
     def _login(self) -> str:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from server.notification.egress import check_url
 from server.notification.settings import TrustedHost
-from server.settings_file import Secret
+from server.settings_file import CaFile, Secret
 from telemetry.server_url import check_server_url
 
 
@@ -24,6 +24,7 @@ class OidcSettings(BaseModel):
     """``public_url``: where browsers reach the centre; the provider must know ``public_url/oidc/callback``.
 
     ``trusted_hosts`` (``host:port``): the only ones of the provider that may be on the inside or plain HTTP.
+    ``ca_file``: the CA of its certificate, in PEM, if it is none that everybody knows.
     ``trusts_second_factor``: a second factor that the provider tells of (claim ``amr``, RFC 8176) stands for ours.
     """
 
@@ -36,6 +37,7 @@ class OidcSettings(BaseModel):
     public_url: Annotated[str, AfterValidator(_public_url), Field(max_length=200)]
     trusted_hosts: Annotated[list[TrustedHost], Field(max_length=10)] = []
     trusts_second_factor: bool = False
+    ca_file: CaFile | None = None
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 10.0
 
     @model_validator(mode="after")

@@ -5,26 +5,17 @@ Without a file they are in the record itself. Problems are told as ``file: path:
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
-from server.settings_file import read_yaml, secret_of
+from server.settings_file import check_certificates, read_yaml, secret_of
 from telemetry.server_url import check_server_url
 
 FILE_NAME = "series.yaml"
 Url = Annotated[str, AfterValidator(check_server_url), Field(max_length=160)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_. /-]{0,63}$")]
-
-
-def _certificates(path: Path) -> Path:
-    try:
-        ssl.create_default_context(cafile=str(path))
-    except OSError as error:
-        raise ValueError("holds no certificates in PEM") from error
-    return path
 
 
 class _Section(BaseModel):
@@ -45,7 +36,7 @@ class _Influx(_Section):
     """``ca_file`` is a private CA in PEM; ``timeout_s`` the longest wait for one answer."""
 
     url: Url
-    ca_file: Annotated[Path, AfterValidator(_certificates)] | None = None
+    ca_file: Annotated[Path, AfterValidator(check_certificates)] | None = None
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 15.0
 
     @property

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
@@ -96,9 +98,12 @@ class Answers:
 
 
 class IdentityProvider:
-    """Serves until `close`; ``asked`` counts the requests by path, ``before`` runs before each answer."""
+    """Serves until `close`; ``asked`` counts the requests by path, ``before`` runs before each answer.
 
-    def __init__(self) -> None:
+    With a *certificate* (PEM, its key in the same file) over TLS.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
         self.reset()
         self._codes: dict[str, dict[str, str]] = {}
         provider = self
@@ -116,6 +121,11 @@ class IdentityProvider:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.issuer = f"http://{self.host}"
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.issuer = f"https://{self.host}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 

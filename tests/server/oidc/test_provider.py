@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from server.oidc.provider import Provider
 from server.oidc.refusal import OidcRefused
 from tests.server.oidc.identity_provider import Answers, IdentityProvider, ec_key, rsa_key
 from tests.server.oidc.test_id_token import NONCE, settings_of
+from tests.telemetry.scripted_centre import write_certificate
 
 WAIT_S = 30.0
 DISCOVERY = "/.well-known/openid-configuration"
@@ -195,14 +197,18 @@ def test_the_provider_leads_nowhere_inside(asker: Asker, idp: IdentityProvider, 
     assert said in refused.value.reason
 
 
-def test_an_issuer_with_tls_names_no_address_without(idp: IdentityProvider) -> None:
-    class Tls(Provider):
-        def _discover(self) -> dict[str, Any]:
-            return {"authorization_endpoint": f"{idp.issuer}/authorize"}
-
-    made = Tls(settings_of(idp, issuer="https://id.example"))
-    with pytest.raises(OidcRefused, match="has no allowed authorization_endpoint"):
-        made.authorization_url("state", NONCE, "challenge")
+def test_an_issuer_with_tls_proves_itself_and_names_no_address_without(idp: IdentityProvider, tmp_path: Path) -> None:
+    certificate = write_certificate(tmp_path)
+    tls = IdentityProvider(certificate)
+    try:
+        asker = Asker(tls, ca_file=certificate, trusted_hosts=[tls.host, idp.host])
+        assert asker.check() == "person-1"
+        tls.answers.discovery = {"authorization_endpoint": f"{idp.issuer}/authorize"}
+        asker.now_s += document.LIFE_S + 1
+        assert asker.leave() == "oidc_unreachable: the discovery document has no allowed authorization_endpoint"
+        assert Asker(tls).leave() == "oidc_unreachable: the provider does not answer (unreachable)"
+    finally:
+        tls.close()
 
 
 def error(text: object) -> bytes:
@@ -226,6 +232,7 @@ def test_the_reason_names_the_error_and_nothing_else_of_what_was_answered(
     with pytest.raises(OidcRefused) as refused:
         Asker(idp, **changes).provider.identify("no such code", "verifier", NONCE)
     assert refused.value.reason == said
+    assert refused.value.code == ("oidc_refused" if "answers 4" in said else "oidc_unreachable")
 
 
 def test_an_answer_without_an_id_token_is_refused(asker: Asker, idp: IdentityProvider) -> None:

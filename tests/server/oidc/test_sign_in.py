@@ -215,8 +215,11 @@ def test_only_callbacks_that_are_refused_spend_the_tries_of_their_address(
     with settled(tmp_path / "data", jpeg, places=(), limits=limits, oidc=settings_of(served)) as narrow:
         assert Browser(narrow, narrow.somebody("regulator", "")).link().status_code == 303
         assert [Browser(narrow).sign_in().status_code for _ in range(3)] == [303] * 3
+        idp.answers.status["/token"] = 500
+        assert [Browser(narrow).sign_in().status_code for _ in range(3)] == [503] * 3
         refused = [Browser(narrow).open("/oidc/callback?code=x&state=y").status_code for _ in range(3)]
         assert refused == [403, 403, 429]
+        idp.answers.status.clear()
         asked = idp.asked["/token"]
         assert Browser(narrow).sign_in().status_code == 429
         assert idp.asked["/token"] == asked
