@@ -30,7 +30,7 @@ from server.oidc.id_token import Identity
 from server.problems import Problem
 
 TICKET_LIFE = timedelta(minutes=5)
-_PURPOSE = "log-in ticket 2"
+_PURPOSE = "log-in ticket 2"  # the second form of what is sealed
 
 
 class SecondFactorNeeded(Problem):

@@ -25,6 +25,7 @@ class Document(Generic[Content]):
         self._ask, self._clock = ask, clock
         self._changed = threading.Condition()
         self._kept: Content | None = None
+        self._failed = OidcRefused("oidc_unreachable", "the provider has not answered yet")
         self._kept_s = self._asked_s = float("-inf")
         self._asking = False
 
@@ -42,7 +43,7 @@ class Document(Generic[Content]):
                 kept = self._young()
                 if kept is not None:
                     return kept
-                raise OidcRefused("oidc_unreachable", "the provider was asked in vain just now")
+                raise OidcRefused(self._failed.code, self._failed.reason)
             self._asking, self._asked_s = True, self._clock()
         return self._renew()
 
@@ -55,6 +56,9 @@ class Document(Generic[Content]):
         try:
             fresh = self._ask()
             return fresh
+        except OidcRefused as refused:
+            self._failed = refused
+            raise
         finally:
             with self._changed:
                 self._asking = False

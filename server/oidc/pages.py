@@ -40,6 +40,7 @@ from server.problems import Problem
 
 router = APIRouter(prefix="/oidc", include_in_schema=False)
 ATTEMPT_COOKIE = "bl_oidc"
+UNANSWERED = ("oidc_unreachable", "busy")  # the provider's fault or ours; it logs them itself
 Csrf = Annotated[str, Form()]
 Password = Annotated[str, Form(max_length=200)]
 _log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def come_back(
     request: Request,
     state: StateDep,
     remote: RemoteDep,
-    code: Annotated[str, Query(max_length=2000)] = "",
+    code: Annotated[str, Query(max_length=8000)] = "",
     given: Annotated[str, Query(alias="state", max_length=200)] = "",
     error: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
@@ -142,8 +143,10 @@ def come_back(
             answer = _log_in(state, identity, remote)
     except OidcRefused as refused:
         _note(state, refused, session, remote)
-        if refused.code == "oidc_unreachable":  # or the password would be refused too, to all behind this address
+        if refused.code in UNANSWERED:  # else the password would be refused too, to all behind this address
             state.failed_logins.refund(remote)
+        else:
+            _log.warning("sign-in through the provider refused: %s", refused.reason)
         answer = _told(request, state, refused, session)
     except SecondFactorNeeded as needed:
         answer = login_page(request, state, ticket=needed.ticket)
@@ -178,8 +181,8 @@ def _note(state: AppState, refused: OidcRefused, session: LoginSession | None, r
 
 
 def _told(request: Request, state: AppState, refused: OidcRefused, session: LoginSession | None) -> Response:
-    _log.warning("sign-in through the provider refused: %s", refused.reason)
-    status = 503 if refused.code == "oidc_unreachable" else 403
+    """Why it ended, on the page where it began."""
+    status = 503 if refused.code in UNANSWERED else 403
     if session is not None:
         return account_page(request, state, session, error=refused.code, status=status)
     return login_page(request, state, error=refused.code, status=status)

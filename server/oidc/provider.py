@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import re
 import threading
 import time
@@ -25,6 +26,7 @@ from server.oidc.id_token import Expected, Identity
 from server.oidc.refusal import OidcRefused
 from server.oidc.settings import OidcSettings
 
+_log = logging.getLogger(__name__)
 BYTES_MAX = 256 * 1024
 ASKED_AT_ONCE_MAX = 8  # more would take the threads that serve pages while the provider is slow
 _ERROR = re.compile(r"[a-z_]{1,40}")  # RFC 6749, 5.2: nothing else that it says comes into the log
@@ -42,13 +44,18 @@ class Provider:
         self.settings = settings
         self._clock = clock
         self._egress = Egress(settings.trusted_hosts, timeout_s=settings.timeout_s, ca_file=settings.ca_file)
+        self._lock, self._trouble = threading.Lock(), ""
         self._places = threading.BoundedSemaphore(ASKED_AT_ONCE_MAX)
         self._discovery: Document[dict[str, Any]] = Document(self._discover, ticks)
         self._keys: Document[list[Key]] = Document(self._ask_keys, ticks)
 
     def authorization_url(self, state: str, nonce: str, challenge: str) -> str:
         """Where the browser goes to; raises OidcRefused."""
-        address = self._endpoint("authorization_endpoint")
+        try:
+            address = self._endpoint("authorization_endpoint")
+        except OidcRefused as refused:
+            self._tell(refused)
+            raise
         asked = {
             "response_type": "code", "scope": "openid", "client_id": self.settings.client_id,
             "redirect_uri": self.settings.callback_url, "state": state, "nonce": nonce,
@@ -62,11 +69,26 @@ class Provider:
             "grant_type": "authorization_code", "code": code, "redirect_uri": self.settings.callback_url,
             "code_verifier": verifier,
         }  # fmt: skip
-        answer = self._ask("POST", self._endpoint("token_endpoint"), said)
-        token = answer.get("id_token")
-        if not isinstance(token, str):
-            raise OidcRefused("oidc_refused", "the answer holds no id_token")
-        return self.check(token, nonce)
+        try:
+            token = self._ask("POST", self._endpoint("token_endpoint"), said).get("id_token")
+            if not isinstance(token, str):
+                raise OidcRefused("oidc_refused", "the answer holds no id_token")
+            identity = self.check(token, nonce)
+        except OidcRefused as refused:
+            self._tell(refused)
+            raise
+        self._tell(None)
+        return identity
+
+    def _tell(self, refused: OidcRefused | None) -> None:
+        """Log what keeps people from the provider when it begins or changes, and when they pass again."""
+        if refused is not None and refused.code != "oidc_unreachable":
+            return
+        reason = refused.reason if refused else ""
+        with self._lock:
+            changed, self._trouble = reason != self._trouble, reason
+        if changed:
+            _log.warning("sign-in through the provider %s", f"fails: {reason}" if reason else "works again")
 
     def check(self, token: str, nonce: str) -> Identity:
         """Whom an ID token names; raises OidcRefused unless all of it holds.
@@ -107,7 +129,7 @@ class Provider:
     def _ask(self, method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
         """The JSON object that it answers; raises OidcRefused."""
         if not self._places.acquire(blocking=False):
-            raise OidcRefused("oidc_unreachable", "too many people wait for the provider at this moment")
+            raise OidcRefused("busy", "too many people wait for the provider at this moment")
         headers = {"accept": "application/json"}
         if form is not None:
             headers |= {"authorization": self._login(), "content-type": "application/x-www-form-urlencoded"}

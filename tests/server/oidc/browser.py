@@ -18,7 +18,12 @@ def callback_of(left: httpx.Response) -> str:
     """Where the provider sends a browser back to that the centre sent there, as a path of the centre."""
     assert left.status_code in (200, 303), left.text
     url = left.headers.get("location") or left.text.split('id="oidc-continue" href="')[1].split('"')[0]
-    there = urlsplit(url.replace("&amp;", "&"))
+    return pass_provider(url.replace("&amp;", "&"))
+
+
+def pass_provider(url: str) -> str:
+    """What the provider makes of a browser that is sent there: the callback, as a path of the centre."""
+    there = urlsplit(url)
     connection = HTTPConnection(there.netloc, timeout=30.0)
     connection.request("GET", f"{there.path}?{there.query}")
     back = urlsplit(connection.getresponse().headers["location"])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from server.oidc import document, provider
+from server.oidc.flow import begin
 from server.oidc.provider import Provider
 from server.oidc.refusal import OidcRefused
+from tests.server.oidc.browser import pass_provider
 from tests.server.oidc.identity_provider import Answers, IdentityProvider, ec_key, rsa_key
 from tests.server.oidc.test_id_token import NONCE, settings_of
 from tests.telemetry.scripted_centre import write_certificate
@@ -93,7 +97,7 @@ def test_a_provider_that_is_away_is_not_asked_again_at_once(asker: Asker, idp: I
     idp.answers.status[path] = 503
     assert asker.check() == "the provider answers 503"
     for _ in range(3):
-        assert asker.check() == "the provider was asked in vain just now"
+        assert asker.check() == "the provider answers 503"
     assert idp.asked[path] == 1
     idp.answers.status.clear()
     asker.now_s += document.ASKED_AGAIN_S + 1
@@ -116,7 +120,7 @@ def test_a_provider_that_hangs_holds_one_thread_and_the_answer_serves_all(
     try:
         assert arrived.wait(WAIT_S)
         monkeypatch.setattr(document, "WAIT_S", 0.0)
-        assert asker.leave() == "oidc_unreachable: the provider was asked in vain just now"
+        assert asker.leave() == "oidc_unreachable: the provider has not answered yet"
         monkeypatch.setattr(document, "WAIT_S", WAIT_S)
         second.start()
     finally:
@@ -239,3 +243,30 @@ def test_an_answer_without_an_id_token_is_refused(asker: Asker, idp: IdentityPro
     idp.answers.raw["/token"], idp.answers.status["/token"] = b'{"access_token": "x"}', 200
     with pytest.raises(OidcRefused, match="the answer holds no id_token"):
         asker.provider.identify("code", "verifier", NONCE)
+
+
+def test_what_keeps_people_from_the_provider_is_logged_at_its_begin_change_and_end(
+    asker: Asker, idp: IdentityProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        found = [record.getMessage().removeprefix("sign-in through the provider ") for record in caplog.records]
+        caplog.clear()
+        return found
+
+    def sign_in() -> None:
+        attempt = begin()
+        with suppress(OidcRefused):
+            url = asker.provider.authorization_url(attempt.state, attempt.nonce, attempt.challenge)
+            code = parse_qs(urlsplit(pass_provider(url)).query)["code"][0]
+            asker.provider.identify(code, attempt.verifier, attempt.nonce)
+
+    idp.answers.status[DISCOVERY] = 503
+    sign_in(), sign_in()
+    assert told() == ["fails: the provider answers 503"]
+    idp.answers.status = {"/token": 500}
+    asker.now_s += document.ASKED_AGAIN_S + 1
+    sign_in(), sign_in()
+    assert told() == ["fails: the provider answers 500"]
+    idp.answers.status.clear()
+    sign_in(), sign_in()
+    assert told() == ["works again"]
