@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.server.oidc.identity_provider import IdentityProvider
-from tests.server.oidc.test_id_token import settings_of
+from tests.server.oidc.identity_provider import IdentityProvider, settings_of
 from tests.server.tenancy.district import District, Somebody, settled
 
 

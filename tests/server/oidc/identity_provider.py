@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from server.oidc.settings import OidcSettings
+
 CLIENT, SECRET = "brightline centre", "s3cret of a good length: ü"
 Jwk = dict[str, Any]
 
@@ -200,3 +202,12 @@ class IdentityProvider:
         claims = {name: value for name, value in claims.items() if value is not None}
         make = answers.make_token or (lambda header, claims: token_of(header, claims, answers.key.sign))
         return make(header, claims)
+
+
+def settings_of(idp: IdentityProvider, **changes: Any) -> OidcSettings:
+    """How a centre reaches it."""
+    said = {
+        "issuer": idp.issuer, "client_id": CLIENT, "client_secret": SECRET, "name": "City ID",
+        "public_url": "https://centre.example", "trusted_hosts": [idp.host],
+    }  # fmt: skip
+    return OidcSettings.model_validate({**said, **changes})

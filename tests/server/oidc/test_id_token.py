@@ -14,29 +14,20 @@ import pytest
 from server.oidc.id_token import Identity
 from server.oidc.provider import Provider
 from server.oidc.refusal import OidcRefused
-from server.oidc.settings import OidcSettings
 from tests.server.oidc.identity_provider import (
     CLIENT,
-    SECRET,
     Answers,
     IdentityProvider,
     base64url,
     ec_key,
     ed25519_key,
     rsa_key,
+    settings_of,
     token_of,
 )
 
 NONCE = "n-0S6_WzA2Mj"
 RSA, EC, ED = rsa_key("rsa-1"), ec_key("ec-1"), ed25519_key("ed-1")
-
-
-def settings_of(idp: IdentityProvider, **changes: Any) -> OidcSettings:
-    said = {
-        "issuer": idp.issuer, "client_id": CLIENT, "client_secret": SECRET, "name": "City ID",
-        "public_url": "https://centre.example", "trusted_hosts": [idp.host],
-    }  # fmt: skip
-    return OidcSettings.model_validate({**said, **changes})
 
 
 def check(idp: IdentityProvider, **changes: Any) -> Identity:

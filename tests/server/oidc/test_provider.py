@@ -17,8 +17,8 @@ from server.oidc.flow import begin
 from server.oidc.provider import Provider
 from server.oidc.refusal import OidcRefused
 from tests.server.oidc.browser import pass_provider
-from tests.server.oidc.identity_provider import Answers, IdentityProvider, ec_key, rsa_key
-from tests.server.oidc.test_id_token import NONCE, settings_of
+from tests.server.oidc.identity_provider import Answers, IdentityProvider, ec_key, rsa_key, settings_of
+from tests.server.oidc.test_id_token import NONCE
 from tests.telemetry.scripted_centre import write_certificate
 
 WAIT_S = 30.0

@@ -18,8 +18,7 @@ from server.models import User
 from server.oidc.flow import Attempt
 from tests.server.centre import PASSWORD
 from tests.server.oidc.browser import Browser, actions, callback_of, newest
-from tests.server.oidc.identity_provider import IdentityProvider
-from tests.server.oidc.test_id_token import settings_of
+from tests.server.oidc.identity_provider import IdentityProvider, settings_of
 from tests.server.tenancy.district import District, Somebody, settled
 
 REFUSED = "did not pass the checks"
