@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from server import second_factor, users
 from server.access import needs
 from server.accounts import AccountError, add_user, disable_user, set_password, set_role
-from server.audit import person
+from server.audit import Actor, person
 from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, provider_of, snapshot, transact
 from server.i18n import translate
-from server.models import LoginSession, Site
+from server.models import LoginSession, Site, User
 from server.oidc import links
 from server.oidc.id_token import Identity
 from server.oidc.refusal import OidcRefused
@@ -143,17 +143,22 @@ def change(
             set_password(db, user, password, actor)
         elif act == "role":
             set_role(db, user, role, *users.binding_of(db, session.user, role, *_bound(bound)), actor)
-        elif act == "link":
-            links.add_link(db, Identity(provider_of(state).settings.issuer, subject.strip()), user, actor)
-        elif act == "unlink":
-            links.remove_link(db, provider_of(state).settings.issuer, user, actor)
+        elif act in ("link", "unlink"):
+            _relink(db, provider_of(state).settings.issuer, user, subject if act == "link" else None, actor)
         else:
             second_factor.remove(db, user, actor)
 
     try:
         transact(state, work)
-    except AccountError as error:
-        return _page(user_id, request, state, session, str(error), 422)
-    except OidcRefused as refused:
-        return _page(user_id, request, state, session, translate(language_of(request), refused.code), 422)
+    except (AccountError, OidcRefused) as error:
+        said = translate(language_of(request), error.code) if isinstance(error, OidcRefused) else str(error)
+        return _page(user_id, request, state, session, said, 422)
     return RedirectResponse(f"/users/{user_id}", 303)
+
+
+def _relink(db: Session, issuer: str, user: User, subject: str | None, actor: Actor) -> None:
+    """Link the identity, or unlink the present one without any."""
+    if subject is None:
+        links.remove_link(db, issuer, user, actor)
+    else:
+        links.add_link(db, Identity(issuer, subject.strip()), user, actor)
