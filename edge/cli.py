@@ -1,4 +1,7 @@
-"""`brightline-edge`: check, enrol and run a box, look into its outbox. Exit status 0 well, 1 fault, 2 configuration."""
+"""`brightline-edge`: check, enrol and run a box, give it a new key, look into its outbox.
+
+Exit status 0 well, 1 fault, 2 configuration.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.config import ConfigurationError, EdgeConfig
@@ -47,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     enrol = commands.add_parser("enrol", help="make this box known at the centre with a one-time code")
     enrol.add_argument("--code", required=True, help="the code that the centre's operator gave you")
     commands.add_parser("run", help="run the box until SIGTERM")
+    commands.add_parser("rotate-key", help="give the box a new key, also while it runs; what waits stays valid")
     read = commands.add_parser("read", help="read one sensor once, to commission it; needs no enrolment")
     read.add_argument("sensor", help="the sensor's id in the configuration")
     read.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for it (default 30)")
@@ -65,17 +70,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _act(config: EdgeConfig, args: argparse.Namespace) -> int:
-    if args.command == "check":
-        return _check(config, args.config)
-    if args.command == "enrol":
-        return _enrol(config, args.code)
-    if args.command == "read":
-        return _read(config, args.sensor, args.timeout, as_json=args.json)
-    if args.command == "outbox":
-        return inspect_outbox(config, args)
-    if args.command == "evidence":
-        return manage_evidence(config, args)
-    return _run(config)
+    actions: dict[str, Callable[[], int]] = {
+        "check": lambda: _check(config, args.config),
+        "enrol": lambda: _enrol(config, args.code),
+        "rotate-key": lambda: _rotate_key(config),
+        "read": lambda: _read(config, args.sensor, args.timeout, as_json=args.json),
+        "outbox": lambda: inspect_outbox(config, args),
+        "evidence": lambda: manage_evidence(config, args),
+        "run": lambda: _run(config),
+    }
+    return actions[args.command]()
 
 
 def _check(config: EdgeConfig, path: Path) -> int:
@@ -98,6 +102,18 @@ def _enrol(config: EdgeConfig, code: str) -> int:
         sys.stderr.write(f"brightline-edge: {error}\n")
         return 1
     sys.stdout.write(f"enrolled as box {identity.box_id} of {identity.site}\n")
+    return 0
+
+
+def _rotate_key(config: EdgeConfig) -> int:
+    from edge.key_rotation import RotationError, rotate_key
+
+    try:
+        key = rotate_key(config)
+    except RotationError as error:
+        sys.stderr.write(f"brightline-edge: {error}\n")
+        return 1
+    sys.stdout.write(f"the box has a new key, {key.b64}; if it runs, it starts anew with it\n")
     return 0
 
 

@@ -22,6 +22,7 @@ def _proxy(url: str) -> str:
 class UplinkSection(BaseModel):
     """``pins``: SHA-256 of the centre's public key in base64, besides its certificate. ``proxy``: may hold a password,
     so give it as a secret reference. ``metrics_port``: Prometheus metrics on 127.0.0.1; none without it.
+    ``key_max_age_days``: then the box takes a new key and starts anew; never by itself without it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,3 +36,4 @@ class UplinkSection(BaseModel):
     pins: Annotated[tuple[Annotated[str, AfterValidator(check_pin)], ...], Field(max_length=16)] = ()
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    key_max_age_days: Annotated[float, Field(ge=1, le=3650)] | None = None

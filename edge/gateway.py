@@ -26,6 +26,7 @@ from edge.config import EdgeConfig, Sensor
 from edge.enrolment import Identity, key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
+from edge.key_rotation import KeyService
 from edge.recorder import Recorder
 from edge.release_desk import ReleaseDesk
 from edge.remote_desk import RemoteDesk
@@ -106,6 +107,7 @@ class Gateway:
             releases=self._releases, now=self._clock.now,
         )  # fmt: skip
         self._remote = make_remote_service(config, identity, signer, remote)
+        self._key = KeyService(config, signer.public_key, _restart)
 
     def _release_desk(self, identity: Identity, signer: Signer) -> ReleaseDesk | None:
         config = self._config
@@ -207,6 +209,7 @@ class Gateway:
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
         if self._releases is not None:
             services.append(("releases", self._releases.run))
+        services.append(("box key", self._key.run))
         if self._remote is not None:
             services.append(("commands", self._remote.run))
         reporter = StatusReporter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from server.access import open_to
 from server.audit import Actor, note
+from server.boxes.keys import check_batch_key, check_picture_key, door_key
 from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact
 from server.dialects import lock_box
 from server.gaps import find_missing
@@ -25,7 +26,6 @@ from server.ingest import (
     check_evidence,
     check_not_revoked,
     enrol_box,
-    key_of,
     take_batch,
     take_evidence,
     verify_signature,
@@ -36,12 +36,17 @@ from server.turns import Haste
 from telemetry.batch import FRAME_BYTES_MAX, Batch, BatchError, open_batch, read_header, split_batches
 from telemetry.evidence import BLOB_BYTES_MAX, MANIFEST_BYTES_MAX, EvidenceError, open_evidence
 from telemetry.messages import Identifier, Receipt, SeqRange
+from telemetry.signing import KeyHistory
 
 EVIDENCE_BYTES_MAX = BLOB_BYTES_MAX + MANIFEST_BYTES_MAX + 256
 PLAIN_ROLES = ("original", "clip")
 RECORDS_AHEAD_MAX = 5_000  # of one request in memory at once; a box sends half as many
+Keys = Mapping[str, KeyHistory | None]
 router = APIRouter(prefix="/api/v1", tags=["box"])
-STATUS = {"malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400, "revoked": 403}
+STATUS = {
+    "malformed": 400, "too_large": 413, "unknown_box": 401, "signature": 400, "digest": 400, "revoked": 403,
+    "replaced_key": 401,  # not for good: a box that ends its change of key may be right
+}  # fmt: skip
 
 
 class EnrolRequest(BaseModel):
@@ -119,11 +124,11 @@ class _Taken:
 
 def _store(state: AppState, body: bytes, *, historical: bool = False, ask_missing: bool = False) -> _Taken:
     try:
-        batches = _open_batches(state, body)
+        batches, keys = _open_batches(state, body)
         lanes = {item.header.lane for item in batches if isinstance(item, Batch)}
         haste = Haste.EVENTS if lanes == {"events"} else Haste.HISTORICAL if historical else Haste.USUAL
         series_here = state.settings.series.in_record
-        receipts, changes = transact(state, lambda db: _take(db, batches, series_here), haste, beside=True)
+        receipts, changes = transact(state, lambda db: _take(db, batches, keys, series_here), haste, beside=True)
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     boxes = {receipt.box_id for receipt in receipts} if ask_missing else set()
@@ -138,15 +143,15 @@ def _missing(db: Session, box_id: str) -> list[SeqRange]:
     return find_missing(db, box_id)
 
 
-def _open_batches(state: AppState, body: bytes) -> list[Batch | bytes]:
-    """The batches of a request, verified and unpacked before anyone waits for the lock of those who write.
+def _open_batches(state: AppState, body: bytes) -> tuple[list[Batch | bytes], Keys]:
+    """The batches of a request, verified and unpacked before anyone waits for the lock of those who write; their keys.
 
     Strangers never get as far. Of a request with more than RECORDS_AHEAD_MAX records the rest stays packed.
     """
     frames = split_batches(body)
     headers = [read_header(raw)[0] for raw in frames]
     names = {header.box_id for header in headers}
-    keys = look_up(state, lambda db: {name: key_of(db, name) for name in names})
+    keys = look_up(state, lambda db: {name: door_key(db, name) for name in names})
     batches: list[Batch | bytes] = []
     records = 0
     for header, raw in zip(headers, frames, strict=True):
@@ -156,16 +161,19 @@ def _open_batches(state: AppState, body: bytes) -> list[Batch | bytes]:
             batches.append(raw)
         else:
             batches.append(open_batch(raw, keys.get))
-    return batches
+    return batches, keys
 
 
-def _take(db: Session, batches: Sequence[Batch | bytes], series_here: bool) -> tuple[list[Receipt], list[Change]]:
+def _take(
+    db: Session, batches: Sequence[Batch | bytes], keys: Keys, series_here: bool
+) -> tuple[list[Receipt], list[Change]]:
     """Store one after the other, unpacking what still is packed, so that memory is bounded; a bad one undoes all."""
     receipts: list[Receipt] = []
     changed: dict[int, Change] = {}
     for item in batches:
-        batch = item if isinstance(item, Batch) else open_batch(item, lambda box_id: key_of(db, box_id))
+        batch = item if isinstance(item, Batch) else open_batch(item, keys.get)
         check_not_revoked(db, batch.header.box_id)
+        check_batch_key(db, batch, keys[batch.header.box_id])
         receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)
         changed.update({alert.id: Change.of(alert) for alert in alerts})
@@ -183,7 +191,7 @@ async def evidence(sha256: str, request: Request, state: StateDep) -> dict[str, 
 
 def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
     try:
-        sealed = look_up(state, lambda db: open_evidence(body, lambda box_id: key_of(db, box_id)))
+        sealed = look_up(state, lambda db: open_evidence(body, lambda box_id: door_key(db, box_id)))
     except EvidenceError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     if sealed.manifest.role in PLAIN_ROLES:
@@ -193,6 +201,7 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
 
     def check(db: Session) -> None:
         check_not_revoked(db, sealed.manifest.box_id)
+        check_picture_key(db, sealed)
         check_evidence(db, sealed)
 
     def store(db: Session) -> Change | None:
@@ -204,7 +213,7 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
         look_up(state, check)
         state.blobs.put(sealed.blob)  # kept before the record names it, and without holding up those who write
         return transact(state, store, beside=True)
-    except BatchError as error:
+    except (BatchError, EvidenceError) as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     except EvidenceConflict as error:
         raise Problem(409, "conflict", "the same picture is on record under another manifest") from error

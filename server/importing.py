@@ -10,9 +10,10 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from server.boxes.keys import check_batch_key, door_key
 from server.database import writing
-from server.ingest import check_not_revoked, key_of, take_batch
-from telemetry.batch import BatchError, open_batch, read_frame
+from server.ingest import check_not_revoked, take_batch
+from telemetry.batch import BatchError, open_batch, read_frame, read_header
 
 BATCHES_PER_COMMIT = 100
 
@@ -33,8 +34,10 @@ def import_batches(engine: Engine, path: Path, *, series_here: bool) -> Counter[
 
 def _take(db: Session, raw: bytes, series_here: bool) -> str:
     try:
-        batch = open_batch(raw, lambda box_id: key_of(db, box_id))
+        keys = door_key(db, read_header(raw)[0].box_id)
+        batch = open_batch(raw, lambda _: keys)
         check_not_revoked(db, batch.header.box_id)
+        check_batch_key(db, batch, keys)
     except BatchError:
         return "refused"
     receipt, _ = take_batch(db, batch, series_here=series_here)

@@ -56,10 +56,14 @@ class BoxCommand(Base):
 
 
 class BoxKey(Base):
-    """A public key that a box had until ``replaced_at``: what it signed before stays valid."""
+    """A public key that a box had until ``replaced_at``: what it signed before stays valid.
+
+    ``last_epoch``: of its outbox when the box itself replaced it, empty without one; None: an enrolment replaced it.
+    """
 
     __tablename__ = "box_key"
     id: Mapped[int] = mapped_column(primary_key=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
     public_key: Mapped[str] = mapped_column(String(64))
     replaced_at: Mapped[datetime]
+    last_epoch: Mapped[str | None] = mapped_column(String(64))

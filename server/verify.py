@@ -21,7 +21,7 @@ from server.assets.expiry import verify_warnings
 from server.assets.versions import verify_assets
 from server.audit import verify_audit
 from server.blob_port import BlobDamaged, BlobStore
-from server.boxes.keys import KeyBook
+from server.boxes.keys import KeyBook, place_of_key
 from server.boxes.silence import AUDIT_ACTION
 from server.clock_repair import offset_ms_of
 from server.ingest import CLOSES, OPENS, UPDATES
@@ -118,6 +118,7 @@ def _verify_journal(db: Session, found: Verification, seen: Scratch, purged: Pur
     order = (StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq)
     lane: tuple[str, str, str] | None = None
     seq, digest, last_id = 0, FIRST_PREVIOUS, 0
+    newest_key: int | None = None  # that signed in this lane: how many came after it
     keys = KeyBook(db)
     for row in db.scalars(select(StoredBatch).order_by(*order).execution_options(yield_per=BATCHES_AT_ONCE)):
         name = f"batch {row.box_id}/{row.epoch[:8]}/{row.lane}/{row.seq}"
@@ -125,6 +126,7 @@ def _verify_journal(db: Session, found: Verification, seen: Scratch, purged: Pur
         last_id = max(last_id, row.id)
         if (row.box_id, row.epoch, row.lane) != lane:
             lane, seq, digest = (row.box_id, row.epoch, row.lane), 0, FIRST_PREVIOUS
+            newest_key = None
         if row.seq != seq + 1:
             found.gaps.append(f"{row.box_id}/{row.epoch[:8]}/{row.lane}: {seq + 1}-{row.seq - 1} missing")
         elif row.previous_sha256 != digest:
@@ -138,6 +140,10 @@ def _verify_journal(db: Session, found: Verification, seen: Scratch, purged: Pur
             found.problems.append(f"{name}: {error}")
             continue
         header, digest = batch.header, batch.sha256
+        signed_by = place_of_key(keys.get(header.box_id), batch)
+        if newest_key is not None and signed_by > newest_key:
+            found.problems.append(f"{name}: is signed by a key that was replaced before")
+        newest_key = signed_by if newest_key is None else min(signed_by, newest_key)
         if batch.sha256 != row.sha256 or header.previous_sha256 != row.previous_sha256 or header.count != row.count:
             found.problems.append(f"{name}: its row does not describe its bytes")
         if (header.box_id, header.epoch, header.lane, header.seq) != (row.box_id, row.epoch, row.lane, row.seq):

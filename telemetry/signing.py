@@ -52,12 +52,49 @@ class PublicKey:
         return True
 
 
-class Signer:
-    """The private key of a box."""
+@dataclass(frozen=True)
+class KeyHistory(PublicKey):
+    """A box's key with those before it, the newest first: what any of them signed is its word.
 
-    def __init__(self, key: Ed25519PrivateKey) -> None:
+    For what is on record or on the box itself; at the centre's door more is asked of the older ones.
+    """
+
+    older: tuple[PublicKey, ...] = ()
+
+    def verify(self, signature: bytes, data: bytes) -> bool:
+        return self.position(signature, data) is not None
+
+    def position(self, signature: bytes, data: bytes) -> int | None:
+        """How many keys came after the one that signed; None if it was none of them."""
+        if PublicKey.verify(self, signature, data):
+            return 0
+        return next((place for place, key in enumerate(self.older, 1) if key.verify(signature, data)), None)
+
+
+def read_replaced(key_file: Path) -> tuple[PublicKey, ...]:
+    """The public keys before the one in *key_file*; raises KeyFileError."""
+    path = replaced_file(key_file)
+    try:
+        return tuple(PublicKey.from_b64(line) for line in path.read_text("ascii").split())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{path}: cannot be read as public keys, one a line ({error})") from error
+
+
+def replaced_file(key_file: Path) -> Path:
+    """Where the public halves of the keys before the one in *key_file* are kept: one a line, the newest first."""
+    return key_file.with_name(f"{key_file.name}.replaced")
+
+
+class Signer:
+    """The private key of a box. ``public_key`` is a `KeyHistory` once there was another key before it."""
+
+    def __init__(self, key: Ed25519PrivateKey, older: tuple[PublicKey, ...] = ()) -> None:
         self._key = key
-        self.public_key = PublicKey(key.public_key().public_bytes_raw())
+        raw = key.public_key().public_bytes_raw()
+        before = tuple(public for public in older if public.raw != raw)
+        self.public_key = KeyHistory(raw, before) if before else PublicKey(raw)
 
     @classmethod
     def generate(cls) -> Signer:
@@ -65,7 +102,7 @@ class Signer:
 
     @classmethod
     def load(cls, path: Path) -> Signer:
-        """Read a key file (32 raw bytes in base64); raises KeyFileError."""
+        """Read a key file (32 raw bytes in base64) and what came before that key; raises KeyFileError."""
         try:
             mode = path.stat().st_mode
             text = path.read_text("ascii")
@@ -74,9 +111,10 @@ class Signer:
         if stat.S_IMODE(mode) & 0o077:
             raise KeyFileError(f"{path}: others may read the box key; run: chmod 600 {path}")
         try:
-            return cls(Ed25519PrivateKey.from_private_bytes(base64.b64decode(text.strip(), validate=True)))
+            key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(text.strip(), validate=True))
         except ValueError as error:
             raise KeyFileError(f"{path}: not an Ed25519 key; enrol the box again") from error
+        return cls(key, read_replaced(path))
 
     def save(self, path: Path) -> None:
         """Write the key for its owner alone, whole or not at all; raises FileExistsError rather than replace a key."""

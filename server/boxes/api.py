@@ -15,11 +15,13 @@ from server.audit import person
 from server.boxes.commands import CommandRefused, commands_of, offered
 from server.boxes.desk import box_for, order
 from server.boxes.door import admit
+from server.boxes.keys import KeyRefused, rotate_key
 from server.boxes.queries import boxes_of
 from server.boxes.revocation import revoke
 from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, in_thread, look_up, transact
 from server.models_boxes import BoxCommand
 from server.problems import Problem
+from telemetry.batch import BatchError
 from telemetry.commands import (
     AskedKind,
     Call,
@@ -30,6 +32,7 @@ from telemetry.commands import (
     sign_answer,
     verify_call,
 )
+from telemetry.key_change import KeyChangeError, SignedKeyChange, open_change
 from telemetry.messages import Scalar, Text
 
 router = APIRouter(prefix="/api/v1", tags=["box"])
@@ -53,6 +56,28 @@ async def call(signed: Signed, state: StateDep, response: Response) -> Signed:
     found = await _wait_for_commands(state, asked)
     response.headers["cache-control"] = "no-store"
     return sign_answer(Commands(box_id=asked.box_id, number=asked.number, commands=found), state.calls.signer)
+
+
+class KeyAnswer(BaseModel):
+    """The public key that the box has here now, and since when."""
+
+    public_key: str
+    since: datetime
+
+
+@router.post("/boxes/self/key", dependencies=[open_to("box")])
+def change_key(signed: SignedKeyChange, state: StateDep, remote: RemoteDep) -> KeyAnswer:
+    """A box takes a new key. It may ask again until it hears the answer; what the old key signed before stays valid."""
+    try:
+        change = open_change(signed)
+        since = transact(state, lambda db: rotate_key(db, change, remote))
+    except KeyChangeError as error:
+        raise Problem(400, "signature", str(error)) from error
+    except KeyRefused as error:
+        raise Problem(409, "key", str(error)) from error
+    except BatchError as error:
+        raise Problem(403 if error.code == "revoked" else 401, error.code, error.detail) from error
+    return KeyAnswer(public_key=change.new_key, since=since)
 
 
 async def _wait_for_commands(state: AppState, asked: Call) -> list[Command]:

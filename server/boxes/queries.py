@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.boxes.commands import commands_of
+from server.boxes.keys import keys_since
 from server.evidence_access import may_open
 from server.gaps import Hole, find_holes
 from server.models import Box, Evidence, StoredEvent, User
@@ -32,12 +33,14 @@ class ShownBox:
     told_at: datetime | None
     silent_since: datetime | None
     waiting: int
+    key_since: datetime
 
     def as_json(self) -> dict[str, Any]:
         return {
             "id": self.box.id, "name": self.box.name, "site": self.box.site.name, "last_seen_at": self.box.last_seen_at,
             "enrolled_at": self.box.enrolled_at, "status": self.told, "status_at": self.told_at,
             "revoked_at": self.box.revoked_at, "silent_since": self.silent_since, "commands_waiting": self.waiting,
+            "key_since": self.key_since,
         }  # fmt: skip
 
 
@@ -101,7 +104,7 @@ def _cameras(db: Session, box_id: str, now: datetime) -> list[ShownCamera]:
 
 
 def boxes_of(db: Session, viewer: User, now: datetime) -> list[ShownBox]:
-    """By site and name, at most BOXES_MAX, in two queries; other vendors' systems are none."""
+    """By site and name, at most BOXES_MAX, in three queries; other vendors' systems are none."""
     return _shown(db, viewer, now)
 
 
@@ -118,10 +121,12 @@ def _shown(db: Session, viewer: User, now: datetime, box_id: str | None = None) 
     if box_id is not None:
         query, waiting = query.where(Box.id == box_id), waiting.where(BoxCommand.box_id == box_id)
     counts = {row[0]: row[1] for row in db.execute(waiting.group_by(BoxCommand.box_id))}
+    since = keys_since(db)
     return [
         ShownBox(
             box, state.data if state else {}, state.told_at if state else None,
             silence.silent_since if silence else None, counts.get(box.id, 0),
+            since.get(box.id, box.enrolled_at),
         )
         for box, state, silence in db.execute(query).unique()
     ]  # fmt: skip

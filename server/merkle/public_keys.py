@@ -11,11 +11,11 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.boxes.keys import KeyBook, KeyHistory
+from server.boxes.keys import KeyBook
 from server.merkle.checkpoint import LogKey
 from server.merkle.log import known_keys
 from server.models import Box
-from telemetry.signing import PublicKey
+from telemetry.signing import KeyHistory, PublicKey
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 
