@@ -15,6 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from server.audit import CONSOLE, Actor, note, person, stranger
+from server.boxes.keys import CENTRES_OWN
 from server.models import EnrolmentCode, LoginSession, Region, Site, User
 from server.policy import ROLES, SITE_ROLES
 
@@ -263,7 +264,14 @@ def log_out(db: Session, token: str, remote_addr: str = "") -> None:
 
 
 def make_enrolment_code(db: Session, site: Site, actor: Actor = CONSOLE, box_id: str | None = None) -> str:
-    """A one-time code for one box of *site*, good for a day; with *box_id* for that box to get a new key."""
+    """A one-time code for one box of *site*, good for a day; with *box_id* for that box to get a new key.
+
+    Raises ValueError for what stands for other systems: the centre itself signs for them.
+    """
+    if box_id is not None and box_id.startswith(CENTRES_OWN):
+        raise ValueError(
+            f"{box_id} stands for other systems of its site: the centre signs for it, no box can enrol as it"
+        )
     code = "-".join(secrets.token_hex(3) for _ in range(3))
     expires_at = datetime.now(UTC) + CODE_LIFE
     db.add(EnrolmentCode(code_sha256=digest(code), site_id=site.id, expires_at=expires_at, box_id=box_id))

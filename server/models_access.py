@@ -22,6 +22,7 @@ class ApiToken(Base):
     permissions: Mapped[list[str]] = mapped_column(JSON)
     site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
     region_id: Mapped[int | None] = mapped_column(ForeignKey("region.id"))
+    watched: Mapped[bool] = mapped_column(default=False)  # whether the silence of its site's gateways is an alert
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]

@@ -41,6 +41,7 @@ class TokenRequest(BaseModel):
     days: Annotated[int, Field(ge=1, le=tokens.LIFE_DAYS_MAX)] = 90
     site_id: PlaceId | None = None
     region_id: PlaceId | None = None
+    watched: Annotated[bool, Field(description="the silence of the gateways that write with it is an alert")] = False
 
 
 class TokenAnswer(BaseModel):
@@ -51,6 +52,7 @@ class TokenAnswer(BaseModel):
     permissions: list[str]
     site_id: int | None
     region_id: int | None
+    watched: bool
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
@@ -92,7 +94,15 @@ def _make(state: AppState, user: User, wanted: TokenRequest, remote: str) -> tup
         return transact(
             state,
             lambda db: tokens.make_token(
-                db, user, wanted.name, wanted.permissions, wanted.days, wanted.site_id, wanted.region_id, remote
+                db,
+                user,
+                wanted.name,
+                wanted.permissions,
+                wanted.days,
+                wanted.site_id,
+                wanted.region_id,
+                wanted.watched,
+                remote,
             ),
         )
     except tokens.TokenError as error:

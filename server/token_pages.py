@@ -47,6 +47,7 @@ def make_from_form(
     name: Annotated[str, Form(max_length=64)] = "",
     permissions: Annotated[list[str] | None, Form()] = None,
     days: Annotated[int, Form(ge=1, le=tokens.LIFE_DAYS_MAX)] = 90,
+    watched: Annotated[bool, Form()] = False,
     bound: Annotated[str, Form(max_length=40, pattern=r"^((site|region):[1-9][0-9]{0,14})?$")] = "",
 ) -> HTMLResponse:
     """A new token, shown once on the page that answers."""
@@ -56,7 +57,9 @@ def make_from_form(
     try:
         secret, _token = transact(
             state,
-            lambda db: tokens.make_token(db, session.user, name, permissions or [], days, **places, remote_addr=remote),
+            lambda db: tokens.make_token(
+                db, session.user, name, permissions or [], days, **places, watched=watched, remote_addr=remote
+            ),
         )
     except tokens.TokenError as error:
         return _page(request, state, session, error=error.code, status=422)

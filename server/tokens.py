@@ -49,9 +49,10 @@ def make_token(
     life_days: int,
     site_id: int | None = None,
     region_id: int | None = None,
+    watched: bool = False,
     remote_addr: str = "",
 ) -> tuple[str, ApiToken]:
-    """A new token and its secret; raises TokenError."""
+    """A new token and its secret; *watched*: the silence of what writes with it is an alert. Raises TokenError."""
     wanted = sorted(set(permissions))
     now = datetime.now(UTC)
     if not 0 < len(name.strip()) <= NAME_CHARACTERS_MAX:
@@ -62,17 +63,24 @@ def make_token(
         raise TokenError("token_life", f"a token lives 1 to {LIFE_DAYS_MAX} days")
     if "readings.write" in wanted and site_id is None:
         raise TokenError("token_site", "a token that writes readings is bound to one site")
+    if watched and "readings.write" not in wanted:
+        raise TokenError("token_watched", "only a token that writes readings can be watched")
     _check_bound(db, owner, site_id, region_id)
     if len([token for token in list_tokens(db, owner) if token.expires_at > now]) >= TOKENS_PER_USER_MAX:
         raise TokenError("token_count", f"a person has at most {TOKENS_PER_USER_MAX} tokens; revoke one")
     secret = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken(
         token_sha256=digest(secret), name=name.strip(), user_id=owner.id, permissions=wanted, site_id=site_id,
-        region_id=region_id, created_at=now, expires_at=now + timedelta(days=life_days),
+        region_id=region_id, watched=watched, created_at=now, expires_at=now + timedelta(days=life_days),
     )  # fmt: skip
     db.add(token)
     db.flush()
-    said = {"name": token.name, "permissions": " ".join(wanted), "days": life_days}
+    said = {
+        "name": token.name,
+        "permissions": " ".join(wanted),
+        "days": life_days,
+        **({"watched": True} if watched else {}),
+    }
     note(db, person(owner, remote_addr), "token.add", ("token", token.id), said, site_id=site_id)
     return secret, token
 

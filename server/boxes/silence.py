@@ -2,7 +2,8 @@
 
 What always holds: one alert for each silence, however many replicas look, because a look is one writing transaction
 that holds the row of `CentreWatch`. A time in which nobody looked counts for no box: the centre itself was down then,
-and every box gets the whole bound anew. Other vendors' systems and revoked boxes are not waited for.
+and every box gets the whole bound anew. Other vendors' systems and revoked boxes are not waited for, third-party
+gateways only where a token of their site says so: many write when they like.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, and_, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from server.audit import SYSTEM, note
@@ -26,12 +27,14 @@ from server.ingest import open_alert
 from server.life_cycle.record import tell
 from server.live import Change
 from server.models import Alert, Box
+from server.models_access import ApiToken
 from server.models_boxes import BoxSilence, CentreWatch
 from server.models_notification import VendorSource
 from telemetry.messages import Event
 
 logger = logging.getLogger(__name__)
 KIND = "box_silent"
+GATEWAY = "gateway-"  # see `server.intake.gateway`
 AUDIT_ACTION = "box.silent"
 DOWN_LOOKS = 4  # so many looks left out mean that the centre was down
 AT_ONCE_MAX = 200
@@ -44,20 +47,28 @@ def look(db: Session, settings: BoxSettings, now: datetime) -> list[Alert]:
     if watch.looked_at is None or watch.listening_since is None or not timedelta(0) <= now - watch.looked_at <= gap_max:
         watch.listening_since = now
     watch.looked_at = now
-    alerts = _end_those_that_spoke(db)
+    alerts = _end_those_that_spoke(db, now)
     expire(db, now)
     silent_before = now - timedelta(seconds=settings.silent_after_s)
     if watch.listening_since <= silent_before:
-        alerts += [_begin(db, box) for box in _fallen_silent(db, silent_before)]
+        alerts += [_begin(db, box) for box in _fallen_silent(db, silent_before, now)]
     db.flush()
     return alerts
 
 
-def _fallen_silent(db: Session, silent_before: datetime) -> Sequence[Box]:
+def _waited_for(now: datetime) -> ColumnElement[bool]:
+    watching = select(ApiToken.site_id).where(
+        ApiToken.watched, ApiToken.site_id.is_not(None), ApiToken.revoked_at.is_(None), ApiToken.expires_at > now
+    )
+    gateway = Box.id.startswith(GATEWAY, autoescape=True)
+    return and_(Box.revoked_at.is_(None), or_(not_(gateway), Box.site_id.in_(watching)))
+
+
+def _fallen_silent(db: Session, silent_before: datetime, now: datetime) -> Sequence[Box]:
     spoke_at = func.coalesce(Box.last_seen_at, Box.enrolled_at)
     query = (
         select(Box)
-        .where(spoke_at < silent_before, Box.revoked_at.is_(None))
+        .where(spoke_at < silent_before, _waited_for(now))
         .where(Box.id.not_in(select(BoxSilence.box_id)), Box.id.not_in(select(VendorSource.box_id)))
         .order_by(Box.id)
         .limit(AT_ONCE_MAX)
@@ -78,18 +89,18 @@ def _begin(db: Session, box: Box) -> Alert:
     return alert
 
 
-def _end_those_that_spoke(db: Session) -> list[Alert]:
+def _end_those_that_spoke(db: Session, now: datetime) -> list[Alert]:
     query = (
         select(BoxSilence, Box, Alert)
         .join(Box, Box.id == BoxSilence.box_id)
         .join(Alert, Alert.incident_id == BoxSilence.incident_id)
-        .where((Box.last_seen_at > BoxSilence.silent_since) | Box.revoked_at.is_not(None))
+        .where((Box.last_seen_at > BoxSilence.silent_since) | not_(_waited_for(now)))
         .limit(AT_ONCE_MAX)
     )
     ended = []
     for silence, box, alert in db.execute(query).all():
         spoke = box.last_seen_at is not None and box.last_seen_at > silence.silent_since
-        alert.ended_at = box.last_seen_at if spoke else box.revoked_at
+        alert.ended_at = box.last_seen_at if spoke else box.revoked_at or now
         db.delete(silence)
         action = "box.speaks" if spoke else "box.not_waited_for"
         note(db, SYSTEM, action, ("box", box.id), {"incident_id": silence.incident_id}, site_id=box.site_id)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from server.accounts import ensure_site
+from server.accounts import add_user, ensure_site
 from server.blobs import FolderBlobStore
 from server.boxes.settings import BoxSettings, load_boxes
 from server.boxes.silence import look
 from server.models import Alert, AlertMove
+from server.models_access import ApiToken
 from server.models_boxes import BoxState
 from server.series.stores import open_store
 from server.vendors.intake import add_source
@@ -138,3 +139,22 @@ def test_running_centre_raises_ends_and_keeps_the_status_that_the_box_told(data:
             assert state.data["version"] == "2"
     finally:
         assert centre.stop() == 0
+
+
+def test_gateway_is_waited_for_only_while_a_token_of_its_site_says_so(record: Record) -> None:
+    record.box("gateway-1-abcdef12")
+    assert watch(record, 0, 300) == []
+    with record.writing() as db:
+        site = ensure_site(db, "Canteen A")
+        owner = add_user(db, "keeper", "keeper", "a long enough password", "administrator")
+        expires_at = at(10_000)
+        db.add(ApiToken(
+            token_sha256="0" * 64, name="telegraf", user_id=owner.id, permissions=["readings.write"], site_id=site.id,
+            watched=True, created_at=at(0), expires_at=expires_at,
+        ))  # fmt: skip
+    assert watch(record, 310, 330) == [(310, "raised")]
+    with record.writing() as db:
+        db.scalars(select(ApiToken)).one().revoked_at = at(335)
+    assert watch(record, 340, 500) == [(340, "ended")]
+    with record.writing() as db:
+        assert db.scalars(select(Alert)).one().ended_at == at(340)
