@@ -6,6 +6,7 @@ environment's proxy settings are not looked at: what leaves the box, and through
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,14 +81,20 @@ class HttpsUplink:
     """Sends batches and evidence; an async context manager."""
 
     def __init__(self, settings: UplinkSettings, pace: Pace | None = None) -> None:
+        self._pace = pace or Pace()
+        self._settings = settings
+        self._context = client_context(settings.ca_file, settings.pins)
+        self._client = self._make_client()
+        self._under_way: Counter[httpx.AsyncClient] = Counter()
+
+    def _make_client(self) -> httpx.AsyncClient:
         import httpx
 
-        self._pace = pace or Pace()
-        self._client = httpx.AsyncClient(
-            base_url=check_server_url(settings.base_url),
-            timeout=httpx.Timeout(settings.timeout_s, connect=CONNECT_TIMEOUT_S),
-            verify=client_context(settings.ca_file, settings.pins),
-            proxy=settings.proxy,
+        return httpx.AsyncClient(
+            base_url=check_server_url(self._settings.base_url),
+            timeout=httpx.Timeout(self._settings.timeout_s, connect=CONNECT_TIMEOUT_S),
+            verify=self._context,
+            proxy=self._settings.proxy,
             trust_env=False,
             limits=httpx.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=60),
         )
@@ -98,7 +105,8 @@ class HttpsUplink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        for client in {self._client, *self._under_way}:
+            await client.aclose()
 
     async def send(
         self, batches: Sequence[Pending], *, historical: bool = False, urgent: bool = False, ask_missing: bool = False
@@ -131,7 +139,7 @@ class HttpsUplink:
         else:
             self._pace.spend(len(body))
         try:
-            answer = await self._client.request(method, path, content=content, headers=headers)
+            answer = await self._exchange(method, path, content, headers)
         except httpx.HTTPError as error:
             raise UplinkUnavailable(f"{type(error).__name__}: {error}") from error
         if answer.is_success:
@@ -142,6 +150,31 @@ class HttpsUplink:
         if answer.status_code in (400, 409, 413, 422):
             raise UplinkRefused(detail, _code(answer))
         raise UplinkUnavailable(detail, _retry_after_s(answer.headers.get("retry-after")))
+
+
+    async def _exchange(
+        self, method: str, path: str, content: bytes | AsyncIterator[bytes], headers: dict[str, str]
+    ) -> httpx.Response:
+        """One request. When its line is dead, so are the connections kept beside it: the next request opens its own.
+
+        What is under way over the old ones may end there; who ends last closes them. Raises httpx.HTTPError.
+        """
+        import httpx
+
+        client = self._client
+        self._under_way[client] += 1
+        try:
+            return await client.request(method, path, content=content, headers=headers)
+        except (httpx.ReadTimeout, httpx.WriteTimeout):
+            if client is self._client:
+                self._client = self._make_client()
+            raise
+        finally:
+            self._under_way[client] -= 1
+            if not self._under_way[client]:
+                del self._under_way[client]
+                if client is not self._client:
+                    await client.aclose()
 
 
 def _code(answer: httpx.Response) -> str:
