@@ -151,7 +151,6 @@ class HttpsUplink:
             raise UplinkRefused(detail, _code(answer))
         raise UplinkUnavailable(detail, _retry_after_s(answer.headers.get("retry-after")))
 
-
     async def _exchange(
         self, method: str, path: str, content: bytes | AsyncIterator[bytes], headers: dict[str, str]
     ) -> httpx.Response:
