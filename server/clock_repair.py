@@ -74,7 +74,7 @@ def _taken(db: Session, keys: Sequence[PointKey]) -> set[PointKey]:
 
 def repaired(db: Session, box_id: str, boot_id: str, event: Event) -> Event:
     """The event as it is to be stored: at the corrected time if that is known; what was told is kept."""
-    if event.clock_synced or db.get(UnsyncedEvent, event.event_id) is not None:
+    if event.clock_synced or db.get(UnsyncedEvent, (event.event_id, box_id)) is not None:
         return event
     db.add(UnsyncedEvent(event_id=event.event_id, box_id=box_id, boot_id=boot_id, told_at=event.at))
     offset_ms = known_offset_ms(db, box_id, boot_id)
@@ -121,7 +121,7 @@ def _correct_events(db: Session, box_id: str, boot_id: str, offset: timedelta) -
     changed: dict[int, Alert] = {}
     mine = select(UnsyncedEvent).where(UnsyncedEvent.box_id == box_id, UnsyncedEvent.boot_id == boot_id)
     for unsynced in db.scalars(mine):
-        stored = db.get(StoredEvent, unsynced.event_id)
+        stored = db.get(StoredEvent, (unsynced.event_id, box_id))
         if stored is None or stored.at != unsynced.told_at:
             continue
         stored.at += offset

@@ -192,9 +192,10 @@ def _receipt(batch: Batch, status: str, reason: str | None) -> Receipt:
 
 def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
     """Store an event once and carry it to its alert; gives the alert if it changed."""
-    if db.get(StoredEvent, event.event_id) is not None:
+    if db.get(StoredEvent, (event.event_id, box.id)) is not None:
         return []
-    newest = db.scalar(select(func.max(StoredEvent.at)).where(StoredEvent.incident_id == event.incident_id))
+    mine = (StoredEvent.incident_id == event.incident_id, StoredEvent.box_id == box.id)
+    newest = db.scalar(select(func.max(StoredEvent.at)).where(*mine))
     db.add(
         StoredEvent(
             event_id=event.event_id,
@@ -207,11 +208,9 @@ def _take_event(db: Session, box: Box, event: Event) -> list[Alert]:
         )
     )
     db.flush()
-    alert = db.scalar(select(Alert).where(Alert.incident_id == event.incident_id))
+    alert = db.scalar(select(Alert).where(Alert.incident_id == event.incident_id, Alert.box_id == box.id))
     if alert is None:
         return [open_alert(db, box, event)] if event.type in OPENS | UPDATES | CLOSES else []
-    if alert.box_id != box.id:
-        return []  # an incident belongs to the box that opened it
     ended_now = event.type in CLOSES and alert.ended_at is None
     if event.type in CLOSES:
         alert.ended_at = event.at

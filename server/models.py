@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -151,13 +152,13 @@ class StoredBatch(Base):
 
 
 class StoredEvent(Base):
-    """An event once, however often it arrives."""
+    """An event once, however often it arrives. Its id and that of its incident are its box's: another's are its own."""
 
     __tablename__ = "event"
     __table_args__ = (Index("ix_event_box_type_at", "box_id", "type", "at"),)  # a day of one kind, of one box
     event_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     incident_id: Mapped[str] = mapped_column(String(64), index=True)
-    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
     type: Mapped[str] = mapped_column(String(32))
     source_id: Mapped[str] = mapped_column(String(64))
     at: Mapped[datetime]
@@ -178,7 +179,7 @@ class SeriesPoint(Base):
 
 
 class Alert(Base):
-    """What somebody has to see to; one per incident."""
+    """What somebody has to see to; one per incident of a box, or of the centre itself."""
 
     __tablename__ = "alert"
     __table_args__ = (
@@ -186,9 +187,15 @@ class Alert(Base):
         Index("ix_alert_site_state_id", "site_id", "state", "id"),
         Index("ix_alert_state_id", "state", "id"),
         Index("ix_alert_site_source", "site_id", "source_id", "kind", "opened_at"),
-    )
+        UniqueConstraint("incident_id", "box_id", name="uq_alert_incident"),
+        # to a unique constraint no NULL is like another one
+        Index(
+            "ix_alert_own_incident", "incident_id", unique=True, sqlite_where=text("box_id IS NULL"),
+            postgresql_where=text("box_id IS NULL"),
+        ),
+    )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
-    incident_id: Mapped[str] = mapped_column(String(64), unique=True)
+    incident_id: Mapped[str] = mapped_column(String(64))
     site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
     box_id: Mapped[str | None] = mapped_column(ForeignKey("box.id"))  # None: the centre raised it by itself
     kind: Mapped[str] = mapped_column(String(40))

@@ -54,6 +54,6 @@ class UnsyncedEvent(Base):
     __tablename__ = "unsynced_event"
     __table_args__ = (Index("ix_unsynced_event_boot", "box_id", "boot_id"),)
     event_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
     boot_id: Mapped[str] = mapped_column(String(64))
     told_at: Mapped[datetime]

@@ -163,25 +163,25 @@ def _collect(batch: Batch, repair_ms: int, found: Verification, seen: Scratch, *
         if isinstance(record, Event):
             found.events += 1
             at = record.at + timedelta(milliseconds=offset_ms)
-            said = (box_id, record.incident_id, record.type, record.source_id, at, record.data)
-            seen.add_event(record.event_id, _digest(*said))
+            said = (record.incident_id, record.type, record.source_id, at, record.data)
+            seen.add_event(box_id, record.event_id, _digest(*said))
             if record.type in OPENS | UPDATES | CLOSES:
-                seen.add("incident", [record.incident_id])
+                seen.add_incident(box_id, record.incident_id)
             evidence = record.data.get("evidence")
-            seen.add("picture", evidence if isinstance(evidence, list) else [])
+            seen.add_pictures(evidence if isinstance(evidence, list) else [])
 
 
-def _digest(box_id: str, incident_id: str, kind: str, source_id: str, at: datetime, data: Mapping[str, object]) -> str:
-    text = json.dumps([box_id, incident_id, kind, source_id, at.isoformat(), data], sort_keys=True)
+def _digest(incident_id: str, kind: str, source_id: str, at: datetime, data: Mapping[str, object]) -> str:
+    text = json.dumps([incident_id, kind, source_id, at.isoformat(), data], sort_keys=True)
     return sha256(text.encode()).hexdigest()
 
 
 def _verify_derived(db: Session, found: Verification, seen: Scratch) -> None:
     for row in db.scalars(select(StoredEvent).execution_options(yield_per=ROWS_AT_ONCE)):
-        said = seen.event(row.event_id)
+        said = seen.event(row.box_id, row.event_id)
         if said is None:
             found.problems.append(f"event {row.event_id}: in no batch")
-        elif said != _digest(row.box_id, row.incident_id, row.type, row.source_id, row.at, row.data):
+        elif said != _digest(row.incident_id, row.type, row.source_id, row.at, row.data):
             found.problems.append(f"event {row.event_id}: says something else than its batch")
     found.problems += [f"event {event_id}: not stored" for event_id in seen.not_met("event")]
     here = _raised_here(db)
@@ -189,20 +189,21 @@ def _verify_derived(db: Session, found: Verification, seen: Scratch) -> None:
     alerts = select(Alert.incident_id, Alert.kind, Alert.box_id).order_by(Alert.id)
     for incident_id, kind, box_id in db.execute(alerts.execution_options(yield_per=ROWS_AT_ONCE)):
         kinds[kind] += 1
-        if box_id is not None and not seen.meet("incident", incident_id) and incident_id not in here:
-            found.problems.append(f"incident {incident_id}: its alert is in no batch")
+        if box_id is None or seen.meet_incident(box_id, incident_id) or (box_id, incident_id) in here:
+            continue
+        found.problems.append(f"incident {incident_id}: its alert is in no batch")
     found.alerts_by_kind = dict(sorted(kinds.items()))
     found.problems += [f"incident {incident_id}: its alert is gone" for incident_id in seen.not_met("incident")]
     found.problems += verify_warnings(db)
     _verify_moves(db, found)
 
 
-def _raised_here(db: Session) -> set[str]:
-    """The incidents that the centre itself raised: the chained audit log names each."""
+def _raised_here(db: Session) -> set[tuple[str, str]]:
+    """Box and incident of what the centre itself raised: the chained audit log names each."""
     if not inspect(db.connection()).has_table(AuditEntry.__tablename__):
         return set()  # a record of before, which was not migrated
-    details = db.scalars(select(AuditEntry.detail).where(AuditEntry.action == AUDIT_ACTION))
-    return {str(detail.get("incident_id")) for detail in details}
+    entries = db.execute(select(AuditEntry.object_id, AuditEntry.detail).where(AuditEntry.action == AUDIT_ACTION))
+    return {(box_id, str(detail.get("incident_id"))) for box_id, detail in entries}
 
 
 def _verify_moves(db: Session, found: Verification) -> None:
@@ -226,7 +227,7 @@ def _verify_pictures(db: Session, blobs: BlobStore, found: Verification, seen: S
     follows: dict[str, str] = {}  # digest of the evidence before → a picture that names it
     for row in db.scalars(select(Evidence).execution_options(yield_per=ROWS_AT_ONCE)):
         found.pictures += 1
-        seen.meet("picture", row.sha256)
+        seen.meet_picture(row.sha256)
         try:
             manifest = verify_manifest(row.signed_manifest, row.signature, keys.get)
         except EvidenceError as error:

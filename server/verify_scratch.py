@@ -24,8 +24,8 @@ CREATE TABLE point (series INTEGER, at_ms INTEGER, value BLOB, quality TEXT, car
 CREATE TABLE refused (series INTEGER, at_ms INTEGER, PRIMARY KEY (series, at_ms)) WITHOUT ROWID;
 CREATE TABLE alien (series INTEGER, at_ms INTEGER, value BLOB, quality TEXT,
   PRIMARY KEY (series, at_ms, value, quality)) WITHOUT ROWID;
-CREATE TABLE event (id TEXT PRIMARY KEY, digest TEXT, met INTEGER DEFAULT 0) WITHOUT ROWID;
-CREATE TABLE incident (id TEXT PRIMARY KEY, met INTEGER DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE event (box_id TEXT, id TEXT, digest TEXT, met INTEGER DEFAULT 0, PRIMARY KEY (box_id, id)) WITHOUT ROWID;
+CREATE TABLE incident (box_id TEXT, id TEXT, met INTEGER DEFAULT 0, PRIMARY KEY (box_id, id)) WITHOUT ROWID;
 CREATE TABLE picture (id TEXT PRIMARY KEY, met INTEGER DEFAULT 0) WITHOUT ROWID;
 """
 
@@ -104,30 +104,36 @@ class Scratch:
         for sensor_id, at_ms, value in self._db.execute(query, (limit,)):
             yield sensor_id, at_ms, struct.unpack(">d", value)[0] if value else None
 
-    def add_event(self, event_id: str, digest: str) -> None:
-        """The first one of an id counts."""
-        self._db.execute("INSERT INTO event (id, digest) VALUES (?, ?) ON CONFLICT DO NOTHING", (event_id, digest))
+    def add_event(self, box_id: str, event_id: str, digest: str) -> None:
+        """The first one of a box's id counts."""
+        query = "INSERT INTO event (box_id, id, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        self._db.execute(query, (box_id, event_id, digest))
 
-    def event(self, event_id: str) -> str | None:
+    def event(self, box_id: str, event_id: str) -> str | None:
         """What the journal's event says, met by asking for it; None for one that it does not have."""
-        query = "UPDATE event SET met = 1 WHERE id = ? RETURNING digest"
-        row = self._db.execute(query, (event_id,)).fetchone()
+        query = "UPDATE event SET met = 1 WHERE box_id = ? AND id = ? RETURNING digest"
+        row = self._db.execute(query, (box_id, event_id)).fetchone()
         return None if row is None else str(row[0])
 
-    def add(self, table: str, ids: Iterable[str]) -> None:
-        """Note ids of ``incident`` or ``picture``."""
-        assert table in ("incident", "picture")
-        query = f"INSERT INTO {table} (id) VALUES (?) ON CONFLICT DO NOTHING"  # noqa: S608 - one of two
-        self._db.executemany(query, [(item,) for item in ids])
+    def add_incident(self, box_id: str, incident_id: str) -> None:
+        query = "INSERT INTO incident (box_id, id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        self._db.execute(query, (box_id, incident_id))
 
-    def meet(self, table: str, id_: str) -> bool:
-        """Whether the id was noted; it counts as met from now on."""
-        assert table in ("incident", "picture")
-        query = f"UPDATE {table} SET met = 1 WHERE id = ? RETURNING 1"  # noqa: S608 - one of two
-        return self._db.execute(query, (id_,)).fetchone() is not None
+    def meet_incident(self, box_id: str, incident_id: str) -> bool:
+        """Whether the box told of it; it counts as met from now on."""
+        query = "UPDATE incident SET met = 1 WHERE box_id = ? AND id = ? RETURNING 1"
+        return self._db.execute(query, (box_id, incident_id)).fetchone() is not None
+
+    def add_pictures(self, digests: Iterable[str]) -> None:
+        self._db.executemany(
+            "INSERT INTO picture (id) VALUES (?) ON CONFLICT DO NOTHING", [(item,) for item in digests]
+        )
+
+    def meet_picture(self, digest: str) -> None:
+        self._db.execute("UPDATE picture SET met = 1 WHERE id = ?", (digest,))
 
     def not_met(self, table: str) -> Iterator[str]:
-        """The ids that nothing in the record answers to, in order."""
+        """The ids of ``event``, ``incident`` or ``picture`` that nothing in the record answers to, in order."""
         assert table in ("event", "incident", "picture")
         query = f"SELECT id FROM {table} WHERE NOT met ORDER BY id"  # noqa: S608 - one of three
         return (row[0] for row in self._db.execute(query))

@@ -116,7 +116,8 @@ def _alerts(db: Session, incident_ids: list[str]) -> dict[str, Alert]:
     found: dict[str, Alert] = {}
     for start in range(0, len(incident_ids), IDS_PER_QUERY):
         part = incident_ids[start : start + IDS_PER_QUERY]
-        found |= {alert.incident_id: alert for alert in db.scalars(select(Alert).where(Alert.incident_id.in_(part)))}
+        query = select(Alert).where(Alert.incident_id.in_(part), Alert.box_id.is_(None))
+        found |= {alert.incident_id: alert for alert in db.scalars(query)}
     return found
 
 

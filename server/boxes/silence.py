@@ -93,7 +93,7 @@ def _end_those_that_spoke(db: Session, now: datetime) -> list[Alert]:
     query = (
         select(BoxSilence, Box, Alert)
         .join(Box, Box.id == BoxSilence.box_id)
-        .join(Alert, Alert.incident_id == BoxSilence.incident_id)
+        .join(Alert, and_(Alert.incident_id == BoxSilence.incident_id, Alert.box_id == BoxSilence.box_id))
         .where((Box.last_seen_at > BoxSilence.silent_since) | not_(_waited_for(now)))
         .limit(AT_ONCE_MAX)
     )

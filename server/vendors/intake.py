@@ -96,7 +96,8 @@ def take_event(
     key = hashlib.sha256(told.id.encode()).hexdigest()
     known = db.scalar(select(VendorEvent).where(VendorEvent.box_id == who.box_id, VendorEvent.event_key == key))
     if known is not None:
-        return known, db.scalar(select(Alert).where(Alert.incident_id == known.incident_id)), False
+        mine = (Alert.incident_id == known.incident_id, Alert.box_id == known.box_id)
+        return known, db.scalar(select(Alert).where(*mine)), False
     now = datetime.now(UTC)
     incident_id = hashlib.sha256(f"{who.box_id}\n{told.id}".encode()).hexdigest()[:40]
     row = VendorEvent(
