@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from server.access import open_to
 from server.audit import Actor, note
-from server.boxes.keys import check_batch_key, check_picture_key, door_key
+from server.boxes.keys import check_batch_key, check_picture_key, door_key, hold_keys
 from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact
 from server.dialects import lock_box
 from server.gaps import find_missing
@@ -170,10 +170,12 @@ def _take(
     """Store one after the other, unpacking what still is packed, so that memory is bounded; a bad one undoes all."""
     receipts: list[Receipt] = []
     changed: dict[int, Change] = {}
+    held = {box_id: hold_keys(db, box_id) for box_id in sorted(keys)}  # in one order: so no two wait for each other
     for item in batches:
         batch = item if isinstance(item, Batch) else open_batch(item, keys.get)
-        check_not_revoked(db, batch.header.box_id)
-        check_batch_key(db, batch, keys[batch.header.box_id])
+        box_id = batch.header.box_id
+        check_not_revoked(db, box_id)
+        check_batch_key(db, batch, keys[box_id], held[box_id])
         receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)
         changed.update({alert.id: Change.of(alert) for alert in alerts})

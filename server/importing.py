@@ -37,7 +37,7 @@ def _take(db: Session, raw: bytes, series_here: bool) -> str:
         keys = door_key(db, read_header(raw)[0].box_id)
         batch = open_batch(raw, lambda _: keys)
         check_not_revoked(db, batch.header.box_id)
-        check_batch_key(db, batch, keys)
+        check_batch_key(db, batch, keys, keys)
     except BatchError:
         return "refused"
     receipt, _ = take_batch(db, batch, series_here=series_here)

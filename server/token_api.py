@@ -94,17 +94,10 @@ def _make(state: AppState, user: User, wanted: TokenRequest, remote: str) -> tup
         return transact(
             state,
             lambda db: tokens.make_token(
-                db,
-                user,
-                wanted.name,
-                wanted.permissions,
-                wanted.days,
-                wanted.site_id,
-                wanted.region_id,
-                wanted.watched,
-                remote,
+                db, user, wanted.name, wanted.permissions, wanted.days, wanted.site_id, wanted.region_id,
+                watched=wanted.watched, remote_addr=remote,
             ),
-        )
+        )  # fmt: skip
     except tokens.TokenError as error:
         raise Problem(422, error.code, str(error)) from error
 

@@ -75,12 +75,8 @@ def make_token(
     )  # fmt: skip
     db.add(token)
     db.flush()
-    said = {
-        "name": token.name,
-        "permissions": " ".join(wanted),
-        "days": life_days,
-        **({"watched": True} if watched else {}),
-    }
+    said = {"name": token.name, "permissions": " ".join(wanted), "days": life_days}
+    said |= {"watched": True} if watched else {}
     note(db, person(owner, remote_addr), "token.add", ("token", token.id), said, site_id=site_id)
     return secret, token
 

@@ -15,7 +15,7 @@ from server.audit import person
 from server.boxes.commands import CommandRefused, commands_of, offered
 from server.boxes.desk import box_for, order
 from server.boxes.door import admit
-from server.boxes.keys import KeyRefused, rotate_key
+from server.boxes.keys import KeyRefused, check_change, rotate_key
 from server.boxes.queries import boxes_of
 from server.boxes.revocation import revoke
 from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, in_thread, look_up, transact
@@ -70,6 +70,7 @@ def change_key(signed: SignedKeyChange, state: StateDep, remote: RemoteDep) -> K
     """A box takes a new key. It may ask again until it hears the answer; what the old key signed before stays valid."""
     try:
         change = open_change(signed)
+        look_up(state, lambda db: check_change(db, change))
         since = transact(state, lambda db: rotate_key(db, change, remote))
     except KeyChangeError as error:
         raise Problem(400, "signature", str(error)) from error

@@ -22,7 +22,8 @@ from telemetry.key_change import KeyChange
 from telemetry.signing import SIGNATURE_BYTES, KeyHistory, PublicKey
 
 OVERLAP = timedelta(days=30)
-CENTRES_OWN = ("vendor-", "gateway-")  # ids of boxes for which the centre itself signs
+GATEWAY = "gateway-"  # begins the ids of the boxes that stand for a site's third-party gateways
+CENTRES_OWN = ("vendor-", GATEWAY)  # the centre itself signs for these boxes
 
 
 class KeyRefused(Exception):
@@ -61,17 +62,24 @@ def _history(box: Box, older: list[BoxKey]) -> KeyHistory:
     return KeyHistory(PublicKey.from_b64(box.public_key).raw, keys)
 
 
-def check_batch_key(db: Session, batch: Batch, seen: KeyHistory | None) -> None:
-    """Raises BatchError for a batch that was signed by a key after its time. *seen*: the keys at the door just now."""
-    if seen is None or not seen.older or _place(seen, batch.raw) == 0:
+def hold_keys(db: Session, box_id: str) -> KeyHistory | None:
+    """`door_key` at the start of a transaction, until whose end nobody changes them or takes anything of the box."""
+    lock_box(db, box_id)
+    return door_key(db, box_id)
+
+
+def check_batch_key(db: Session, batch: Batch, seen: KeyHistory | None, keys: KeyHistory | None) -> None:
+    """Raises BatchError for a batch that was signed by a key after its time.
+
+    *seen*: the keys with which it was opened, before the transaction; *keys*: those that `hold_keys` gave in it.
+    """
+    if keys == seen and keys is not None and not keys.older:
         return
-    box_id = batch.header.box_id
-    keys = door_key(db, box_id)
     place = _place(keys, batch.raw) if keys else None
     if keys is None or place is None:
-        raise BatchError("signature", f"the signature of box {box_id} does not fit these bytes")
+        raise BatchError("signature", f"the signature of box {batch.header.box_id} does not fit these bytes")
     if place > 0 and not _is_before(db, batch.header, keys, place):
-        raise BatchError("replaced_key", f"box {box_id} had another key when it sealed this")
+        raise BatchError("replaced_key", f"box {batch.header.box_id} had another key when it sealed this")
 
 
 def _is_before(db: Session, header: BatchHeader, keys: KeyHistory, place: int) -> bool:
@@ -136,18 +144,12 @@ def _put_in_place(db: Session, box: Box, key: PublicKey, now: datetime, last_epo
 def rotate_key(db: Session, change: KeyChange, remote: str) -> datetime:
     """The box replaces its key; gives the time from which the new one counts. The same change twice is done once.
 
-    Raises KeyRefused, or BatchError for a box that is unknown or revoked.
+    Raises KeyRefused or BatchError.
     """
     lock_box(db, change.box_id)
-    box = db.get(Box, change.box_id)
-    if box is None:
-        raise BatchError("unknown_box", f"no box {change.box_id} is enrolled here")
-    if box.revoked_at is not None:
-        raise BatchError("revoked", f"box {change.box_id} was revoked here; enrol it again")
+    box = check_change(db, change)
     if box.public_key == change.new_key:
         return _done_before(db, change)
-    if box.public_key != change.old_key:
-        raise KeyRefused("the old key is not the one that this box has here")
     now = datetime.now(UTC)
     try:
         _put_in_place(db, box, PublicKey.from_b64(change.new_key), now, change.epoch or "")
@@ -156,6 +158,21 @@ def rotate_key(db: Session, change: KeyChange, remote: str) -> datetime:
     said = {"old_key": change.old_key, "new_key": change.new_key}
     note(db, Actor("box", box.id, box.name, remote), "box.rotate_key", ("box", box.id), said, site_id=box.site_id)
     return now
+
+
+def check_change(db: Session, change: KeyChange) -> Box:
+    """The box, if it may change its key so, as far as the present key tells: no stranger comes further.
+
+    Raises KeyRefused, or BatchError for a box that is unknown or revoked.
+    """
+    box = db.get(Box, change.box_id)
+    if box is None:
+        raise BatchError("unknown_box", f"no box {change.box_id} is enrolled here")
+    if box.revoked_at is not None:
+        raise BatchError("revoked", f"box {change.box_id} was revoked here; enrol it again")
+    if box.public_key not in (change.old_key, change.new_key):
+        raise KeyRefused("the old key is not the one that this box has here")
+    return box
 
 
 def _done_before(db: Session, change: KeyChange) -> datetime:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from server.audit import SYSTEM, note
 from server.background import background
 from server.boxes.commands import expire
+from server.boxes.keys import GATEWAY
 from server.boxes.settings import BoxSettings
 from server.database import writing
 from server.ingest import open_alert
@@ -34,7 +35,6 @@ from telemetry.messages import Event
 
 logger = logging.getLogger(__name__)
 KIND = "box_silent"
-GATEWAY = "gateway-"  # see `server.intake.gateway`
 AUDIT_ACTION = "box.silent"
 DOWN_LOOKS = 4  # so many looks left out mean that the centre was down
 AT_ONCE_MAX = 200

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.audit import Actor, note
+from server.boxes.keys import GATEWAY
 from server.ingest import take_batch
 from server.models import Box, StoredBatch
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchHeader, dump_records, seal_payload, sha256_hex
@@ -59,7 +60,7 @@ def payload_of(readings: Sequence[Reading]) -> bytes:
 
 def _box_of(db: Session, signer: Signer, site_id: int, actor: Actor) -> Box:
     """The box that stands for the gateways of a site; another key makes another box, as old batches keep theirs."""
-    box_id = f"gateway-{site_id}-{sha256(signer.public_key.raw).hexdigest()[:8]}"
+    box_id = f"{GATEWAY}{site_id}-{sha256(signer.public_key.raw).hexdigest()[:8]}"
     box = db.get(Box, box_id)
     if box is None:
         box = Box(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -60,31 +60,40 @@ def test_one_time_out_closes_all_kept_connections() -> None:
 
 def test_time_out_of_one_request_does_not_cut_another_that_is_under_way() -> None:
     async def scenario() -> None:
-        waiting, answer = asyncio.Event(), asyncio.Event()
+        begun, answer = asyncio.Event(), asyncio.Event()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            line = await reader.readline()
             try:
-                if b"slow" in line:
-                    waiting.set()
-                    await answer.wait()
-                    writer.write(ANSWER)
+                if b"slow" in await reader.readline():
+                    begun.set()
+                    await _answer_in_drops(writer, answer)
                 await reader.read()
             finally:
                 writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with HttpsUplink(
-            UplinkSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=TIMEOUT_S)
-        ) as uplink:
-            dead = asyncio.create_task(uplink.send_evidence("dead", b""))
-            await asyncio.sleep(TIMEOUT_S / 2)  # the other begins later and so may wait longer
+        async with (
+            await asyncio.start_server(serve, "127.0.0.1", 0) as server,
+            HttpsUplink(
+                UplinkSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=TIMEOUT_S)
+            ) as uplink,
+        ):
             slow = asyncio.create_task(uplink.send_evidence("slow", b""))
-            await waiting.wait()
+            await begun.wait()
             with pytest.raises(UplinkUnavailable, match="ReadTimeout"):
-                await dead
+                await uplink.send_evidence("dead", b"")
+            assert not slow.done()
             answer.set()
             await slow
-        server.close()
 
     asyncio.run(scenario())
+
+
+async def _answer_in_drops(writer: asyncio.StreamWriter, answer: asyncio.Event) -> None:
+    """Something comes all the time, so that no wait for it is a long one."""
+    line, _, rest = ANSWER.partition(b"\r\n")
+    writer.write(line + b"\r\n")
+    while not answer.is_set():
+        writer.write(b"x-still: here\r\n")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(answer.wait(), TIMEOUT_S / 10)
+    writer.write(rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from server.audit import CONSOLE
 from server.blobs import FolderBlobStore
-from server.boxes.keys import OVERLAP
+from server.box_api import _take
+from server.boxes.keys import OVERLAP, door_key, replace_key
 from server.boxes.revocation import revoke
 from server.database import make_engine
 from server.ingest import take_batch
@@ -24,10 +26,10 @@ from server.models import Box as Row
 from server.models_boxes import BoxKey
 from server.series.stores import open_store
 from server.verify import verify
-from telemetry.batch import open_batch, sha256_hex
+from telemetry.batch import BatchError, open_batch, sha256_hex
 from telemetry.key_change import sign_change
 from telemetry.signing import Signer
-from tests.server.centre import Box, Centre, reading
+from tests.server.centre import AT, Box, Centre, reading
 from tests.server.tenancy.district import District, settled
 
 
@@ -105,6 +107,40 @@ def test_old_key_counts_neither_behind_the_new_one_nor_in_another_epoch(centre: 
     assert code_of(box.send(box.seal("events", [box.event()]))) == (401, "replaced_key")
     box.epoch, box._last = uuid.uuid4().hex, {}
     assert code_of(box.send(box.seal("events", [box.event()]))) == (401, "replaced_key")
+
+
+def test_batch_under_way_while_the_key_changes_is_judged_by_the_keys_of_its_transaction(centre: District) -> None:
+    box = make_box(centre)
+    box.send_event()
+    with centre.database() as db:
+        seen = {box.box_id: door_key(db, box.box_id)}
+    waiting = open_batch(box.seal("events", [box.event()]), seen.get)
+    old = rotate(centre, box)
+    with centre.database() as db:
+        assert [receipt.status for receipt in _take(db, [waiting], seen, True)[0]] == ["accepted"]
+    box.send_event()
+    box.signer = old
+    late = open_batch(box.seal("events", [box.event()]), seen.get)
+    with centre.database() as db, pytest.raises(BatchError) as refused:
+        _take(db, [late], seen, True)
+    assert refused.value.code == "replaced_key"
+    with centre.database() as db:
+        replace_key(db, db.get_one(Row, box.box_id), Signer.generate().public_key, AT)
+    with centre.database() as db, pytest.raises(BatchError) as refused:
+        _take(db, [late], seen, True)
+    assert refused.value.code == "signature"
+
+
+def test_of_two_changes_at_once_one_is_done_and_the_other_refused(centre: District) -> None:
+    box = make_box(centre)
+    news = [Signer.generate() for _ in range(4)]
+    with ThreadPoolExecutor(len(news)) as pool:
+        answers = list(pool.map(lambda new: change(centre, box, new), news))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    (box.signer,) = [new for new, answer in zip(news, answers, strict=True) if answer.status_code == 200]
+    box.send_event()
+    with centre.database() as db:
+        assert len(db.scalars(select(BoxKey).where(BoxKey.box_id == box.box_id)).all()) == 1
 
 
 def test_box_that_began_an_epoch_before_anything_arrived_is_believed(centre: District) -> None:

@@ -170,10 +170,10 @@ def test_code_for_a_box_that_does_not_exist_is_refused(data: Path) -> None:
     assert (done.returncode, "no box box-nobody" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("box_id", ["vendor-1-kitchen-vision", "gateway-1-abcdef12"])
-def test_no_box_enrols_as_what_the_centre_signs_for(data: Path, box_id: str) -> None:
+def test_no_box_enrols_as_what_the_centre_signs_for(data: Path) -> None:
     record = Record(data)
-    record.box(box_id)
-    with record.writing() as db, pytest.raises(ValueError, match="the centre signs for it"):
-        make_enrolment_code(db, ensure_site(db, "Canteen A"), box_id=box_id)
+    for box_id in ("vendor-1-kitchen-vision", "gateway-1-abcdef12"):
+        record.box(box_id)
+        with record.writing() as db, pytest.raises(ValueError, match="the centre signs for it"):
+            make_enrolment_code(db, ensure_site(db, "Canteen A"), box_id=box_id)
     record.engine.dispose()

@@ -82,6 +82,7 @@ def test_a_token_reaches_only_the_place_that_it_is_bound_to(district: District) 
         ({"site_id": 999_999}, "token_bound"),
         ({"site_id": "B"}, "token_bound"),
         ({"region_id": "B"}, "token_bound"),
+        ({"watched": True}, "token_watched"),
     ],
 )
 def test_nobody_makes_a_token_for_more_than_they_may(
@@ -154,6 +155,23 @@ def test_the_use_of_a_token_is_kept_and_its_secret_is_not(district: District, re
     files = b"".join(path.read_bytes() for path in Path(district.settings.data_dir).glob("record.sqlite*"))
     assert token.encode() not in files
     assert token.removeprefix("blt_").encode() not in files
+
+
+def test_token_whose_gateways_are_watched_is_made_by_program_and_on_the_page_and_says_so(district: District) -> None:
+    keeper = district.somebody("administrator", "")
+    site_id = district.places["A"].site_id
+    make(district, keeper, "readings.write", site_id=site_id, watched=True)
+    form = {"csrf": keeper.csrf, "name": "telegraf", "permissions": ["readings.write"], "bound": f"site:{site_id}"}
+    page = district.ask(keeper, "POST", "/tokens", data={**form, "watched": "true"})
+    assert (page.status_code, page.text.count("silence is an alert")) == (201, 2)
+    assert district.ask(keeper, "POST", "/tokens", data=form).text.count("silence is an alert") == 2
+    refused = district.ask(keeper, "POST", "/tokens", data={**form, "permissions": ["alert.read"], "watched": "true"})
+    assert (refused.status_code, "Only a token that writes readings can be watched" in refused.text) == (422, True)
+    found = district.ask(keeper, "GET", "/api/v1/tokens").json()["tokens"]
+    assert [token["watched"] for token in found] == [False, True, True]
+    with district.database() as db:
+        said = db.scalars(select(AuditEntry.detail).where(AuditEntry.action == "token.add").order_by(AuditEntry.seq))
+        assert [detail.get("watched", False) for detail in said][-3:] == [True, True, False]
 
 
 def test_the_page_makes_shows_once_and_revokes(district: District, regulator: Somebody) -> None:
