@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,7 @@ class Signer:
 
     def save(self, path: Path) -> None:
         """Write the key for its owner alone, whole or not at all; raises FileExistsError rather than replace a key."""
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # a process that was killed may leave one
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:

@@ -166,6 +166,14 @@ def test_sigkill_between_the_centres_commit_and_its_answer_leaves_a_box_that_end
     assert speaks(box, config).raw == wanted
 
 
+def test_half_a_key_that_a_killed_process_left_is_in_nobodys_way(box: Box, file: Path) -> None:
+    config, old = load(file), box.signer
+    pending = next_file(config.box.data_dir)
+    pending.with_name(f"{pending.name}.{os.getpid()}.part").touch(0o600)  # in a container the next one has its number
+    rotate_key(config)
+    assert speaks(box, config).raw != old.public_key.raw
+
+
 def test_centre_that_refuses_or_is_away_leaves_the_key(box: Box, file: Path, door: Door) -> None:
     config, old = load(file), box.signer
     away = config.model_copy(update={"server": config.server.model_copy(update={"url": "http://127.0.0.1:9"})})
