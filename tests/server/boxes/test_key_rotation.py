@@ -161,6 +161,10 @@ def test_same_change_again_is_done_once_and_any_other_is_refused(centre: Distric
     for name in ("old_signature", "new_signature"):
         assert code_of(change(centre, box, Signer.generate(), **{name: forged.old_signature})) == (400, "signature")
     assert code_of(change(centre, box, Signer.generate(), said="{}")) == (400, "signature")
+    first = box.signer
+    rotate(centre, box)
+    assert code_of(change(centre, box, first, old)) == (409, "key")  # recorded, and sent after the next change
+    box.send_event()
     box.box_id = "box-nobody"
     assert code_of(change(centre, box, Signer.generate())) == (401, "unknown_box")
 
