@@ -1,8 +1,8 @@
 """The keys of boxes: the one that counts for what comes in, and the older ones for what was signed by them before.
 
-At the door a box's newest key counts. A key that the box itself replaced counts for what still waited then: in no lane
-of no epoch behind a batch of a newer key, in no epoch that the centre does not know, and for pictures `OVERLAP` long.
-One that an enrolment replaced counts for nothing any more.
+At the door a box's newest key counts. A key that the box itself replaced counts for what still waited then: never
+behind a batch of a newer key in its lane, never in an epoch that the centre does not know, and for pictures `OVERLAP`
+long. One that an enrolment replaced counts for nothing any more.
 """
 
 from __future__ import annotations
