@@ -1,4 +1,4 @@
-"""A record of before keeps its events when they become known by their box too, in SQLite and in PostgreSQL."""
+"""Migrations, in SQLite and in PostgreSQL: done whole or not at all, and what was there stays."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from server.database import _alembic, make_engine, migrate, writing
+from server.database import _alembic, check_revision, make_engine, migrate, writing
+from server.merkle import triggers
 from server.settings import Settings
 from tests.postgres_server import PostgresServer
 
@@ -21,14 +22,36 @@ ADD_EVENT = (
 )
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_events_of_before_stay_and_another_box_may_say_their_ids(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    settings = Settings(data_dir=tmp_path)
-    if kind == "postgresql":
+class Cut(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Of an empty record."""
+    made = Settings(data_dir=tmp_path)
+    if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        settings = settings.model_copy(update={"database": server.new_record()})
+        made = made.model_copy(update={"database": server.new_record()})
+    return made
+
+
+def test_migration_that_is_cut_leaves_nothing_half_done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(_: object) -> None:
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(triggers, "ensure_triggers", cut)  # the last step
+        with pytest.raises(Cut):
+            migrate(settings)
+    engine = make_engine(settings)
+    assert inspect(engine).get_table_names() == []
+    migrate(settings)
+    check_revision(engine)
+    engine.dispose()
+
+
+def test_events_of_before_stay_and_another_box_may_say_their_ids(settings: Settings) -> None:
     config = _alembic()
     config.attributes["settings"] = settings
     before = str(ScriptDirectory.from_config(config).get_revision("0024").down_revision)
