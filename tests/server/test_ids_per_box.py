@@ -104,9 +104,8 @@ def test_box_that_tells_the_incident_of_another_neither_ends_nor_changes_it(
     assert (after.ended_at, after.data, after.version) == (None, before.data, before.version)
     assert alert_of(district, other, told.incident_id).place == "nowhere"
     victim.send_event("excursion_updated", incident_id=told.incident_id, data={"peak_c": 12.5})
-    assert (
-        alert_of(district, victim, told.incident_id).data["peak_c"] == 12.5
-    )  # the other's later word is not behind it
+    told_last = alert_of(district, victim, told.incident_id)
+    assert told_last.data["peak_c"] == 12.5  # what the other said of a later time does not make it an older word
     assert problems(district) == []
 
 
