@@ -214,6 +214,17 @@ def test_running_box_ends_a_change_replaces_an_old_key_and_starts_anew(
     assert speaks(box, config).raw != old.raw
 
 
+def test_box_that_runs_ends_a_change_that_was_cut_and_stops_in_order(box: Box, file: Path) -> None:
+    config, old = load(file), box.signer.public_key
+    Signer.generate().save(next_file(config.box.data_dir))
+    with subprocess.Popen([sys.executable, "-m", "edge.cli", "run", str(file)], cwd=ROOT) as process:
+        try:
+            assert process.wait(WAIT_S) == 0
+        finally:
+            process.kill()
+    assert speaks(box, config).raw != old.raw
+
+
 def test_young_key_stays(box: Box, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(file)
     uplink = config.uplink.model_copy(update={"key_max_age_days": 30})
