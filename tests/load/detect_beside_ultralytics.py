@@ -25,6 +25,7 @@ import numpy as np
 from firmware_sim.scene import Kitchen
 from tests.vision.ultralytics_parity import predict
 from vision.detector import OnnxDetector
+from vision.model_shelf import ModelShelf
 
 THREADS = 2
 WARM_UP = 5
@@ -37,7 +38,7 @@ def tasks_of(path: Path) -> tuple[OnnxDetector, dict[str, Task]]:
     import ultralytics
 
     torch.set_num_threads(THREADS)
-    detector = OnnxDetector(path, confidence=0.15, threads=THREADS)
+    detector = OnnxDetector(path, confidence=0.15, shelf=ModelShelf(THREADS))
     theirs = ultralytics.YOLO(str(path), task="detect")
     side, per_class = detector.manifest.input_px, detector.manifest.per_class
     tensor = np.full((1, 3, side, side), 0.5, np.float32)

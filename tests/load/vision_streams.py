@@ -92,7 +92,7 @@ def measure_streams(
     shelf = ModelShelf(threads)
     watches = []
     knows_masks = "no_mask" in ModelManifest.load(model).names.values()
-    watched = (Watched("no_mask" if knows_masks else "intruder"),)
+    watched = (Watched("no_mask") if knows_masks else Watched("intruder", changes={"active": ("always",)}),)
     for number, film in enumerate(films):
         use = ModelUse(model, close_look=close_look)
         settings = WatchSettings(f"cam-{number}", str(film), models=(use,), violations=watched, rate_fps=fps)
@@ -129,7 +129,8 @@ def _summary(
         "unfairness_pct": round(100 * max(abs(count - mean) for count in judged) / max(1.0, mean), 1),
         "capture_to_verdict_ms": {f"p{q}": round(float(np.percentile(ages, q)), 1) for q in (50, 95, 100)},
         "cost_ms_p50": round(float(np.median(np.concatenate([s.costs_ms for s in figures]))), 2),
-        "cpu_pct_of_one_core": round(100 * used_s / seconds, 1), "load": os.getloadavg()[0],
+        "cpu_pct_of_one_core": round(100 * used_s / seconds, 1),
+        "cpu_ms_per_picture": round(1000 * used_s / max(1, sum(judged)), 1), "load": os.getloadavg()[0],
     }  # fmt: skip
 
 
