@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.camera_evidence import EvidenceDesk, Kept, Pictures, Subject, Tier
-from edge.camera_report import CameraOrder, CameraReport, CoverageLine
+from edge.camera_report import CANDIDATE_OFF, CameraOrder, CameraReport, CoverageLine
 from edge.config_cameras import Camera, CameraHours
 from edge.config_evidence import EvidenceSection
 from edge.evidence_folder import EvidenceFolder
@@ -30,7 +30,8 @@ from telemetry.signing import Signer
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
-    from vision.happenings import CameraStatus, ClipReady, Looked, ModelChanged, ViolationOpened, WatchItem
+    from vision import happenings
+    from vision.crumbs import Crumbs
     from vision.looks import LookDesk
     from vision.model_shelf import ModelShelf
     from vision.pipeline import Watch
@@ -40,7 +41,9 @@ END_S = 3.0  # from the end of standard input to the end of the process, whateve
 
 
 class CameraTask(BaseModel):
-    """One camera. ``open_incidents``: kind, or kind@zone → incident id. ``blind``: it was told as blind before."""
+    """One camera. ``open_incidents``: kind, or kind@zone → incident id. ``blind``: it was told as blind before.
+    ``crashed_shadows``: numbers of its models whose candidate took the process down, again and again.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,6 +53,7 @@ class CameraTask(BaseModel):
     spool_dir: Path
     open_incidents: dict[str, str]
     blind: bool = False
+    crashed_shadows: tuple[int, ...] = ()
     evidence: EvidenceSection = EvidenceSection()
 
     @property
@@ -96,6 +100,13 @@ def suspects(crumbs_file: Path, camera_ids: Sequence[str], *, judged_only: bool)
     return read_suspects(crumbs_file, camera_ids, judged_only=judged_only)
 
 
+def suspected_shadows(crumbs_file: Path, camera_ids: Sequence[str]) -> list[tuple[str, int]]:
+    """Which candidates were inside of native code when a process died: camera and number of the model."""
+    from vision.crumbs import read_suspected_shadows
+
+    return read_suspected_shadows(crumbs_file, camera_ids)
+
+
 def _order(line: str, desks: Mapping[str, LookDesk]) -> None:
     """Have an order carried out; one for a camera that is not watched has no answer."""
     from vision.looks import LookOrder
@@ -117,12 +128,12 @@ def _watch(task: WatchTask, stop: threading.Event, desks: dict[str, LookDesk]) -
     from vision.watchroom import watch_cameras
 
     shelf = ModelShelf(threads=max(1, len(os.sched_getaffinity(0)) - 1))  # one core is for the decoders and the box
-    watches = [watch for one in task.cameras if (watch := _open_watch(one, shelf))]
+    crumbs = Crumbs(task.crumbs_file, [one.camera.id for one in task.cameras])
+    watches = [watch for one in task.cameras if (watch := _open_watch(one, shelf, crumbs))]
     if not watches:
         return 2
     desks.update({watch.settings.camera_id: watch.looks for watch in watches})
     keepers = {one.camera.id: _keeper(one) for one in task.cameras}
-    crumbs = Crumbs(task.crumbs_file, [one.camera.id for one in task.cameras])
     for item in watch_cameras(watches, stop, crumbs):
         keeper = keepers[item.camera_id]
         _say(_report(item, keeper))
@@ -131,14 +142,14 @@ def _watch(task: WatchTask, stop: threading.Event, desks: dict[str, LookDesk]) -
     return 0
 
 
-def _open_watch(task: CameraTask, shelf: ModelShelf) -> Watch | None:
+def _open_watch(task: CameraTask, shelf: ModelShelf, crumbs: Crumbs) -> Watch | None:
     """None when the camera is misconfigured, which is told; the others go on."""
     from vision.manifest import ModelError
     from vision.pipeline import Watch
     from vision.watchroom import check_source
 
     try:
-        watch = Watch(_settings(task), shelf=shelf)
+        watch = Watch(_settings(task), shelf=shelf, in_shadow=partial(crumbs.of_shadow, task.camera.id))
         check_source(watch)
         return watch
     except (ModelError, ValueError) as error:
@@ -249,36 +260,29 @@ def _settings(task: CameraTask) -> WatchSettings:
         catalogue=camera.catalogue or DEFAULT_FOLDER,
         rate_fps=camera.rate_fps,
         shadow_dir=task.spool_dir.parent / "shadow" / camera.id,
+        crashed_shadows=task.crashed_shadows,
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
         face_model=task.evidence.face_model,
         blind=task.blind,
     )
 
 
-def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
-    from vision.happenings import (
-        CameraStatus,
-        ClipReady,
-        FrameStats,
-        Looked,
-        ModelChanged,
-        ViolationClosed,
-        ViolationOpened,
-    )  # fmt: skip
+def _report(item: happenings.WatchItem, keeper: Keeper) -> CameraReport:
+    from vision import happenings
 
-    if isinstance(item, ViolationOpened):
+    if isinstance(item, happenings.ViolationOpened):
         return _opened(item, keeper)
-    if isinstance(item, ClipReady | Looked):
-        return _filmed(item, keeper) if isinstance(item, ClipReady) else _looked(item, keeper)
-    if isinstance(item, ViolationClosed):
+    if isinstance(item, happenings.ClipReady | happenings.Looked):
+        return _filmed(item, keeper) if isinstance(item, happenings.ClipReady) else _looked(item, keeper)
+    if isinstance(item, happenings.ViolationClosed):
         return CameraReport(
             camera=item.camera_id, type="violation_closed", at=item.at,
             incident_id=item.incident_id, kind=item.kind, zone=item.zone,
             reason=item.reason,
         )  # fmt: skip
-    if isinstance(item, CameraStatus | ModelChanged):
+    if isinstance(item, happenings.CameraStatus | happenings.ModelChanged | happenings.CandidateOff):
         return _changed(item)
-    if isinstance(item, FrameStats):
+    if isinstance(item, happenings.FrameStats):
         return CameraReport(
             camera=item.camera_id, type="stats", judged=item.judged, drops=dict(item.drops), blind_s=item.blind_s,
             rate_fps=item.rate_fps, age_ms_max=item.age_ms_max, inference_ms_mean=item.inference_ms_mean,
@@ -295,7 +299,7 @@ def _report(item: WatchItem, keeper: Keeper) -> CameraReport:
     )
 
 
-def _looked(item: Looked, keeper: Keeper) -> CameraReport:
+def _looked(item: happenings.Looked, keeper: Keeper) -> CameraReport:
     """What an order showed is kept under the order's id: it is no incident."""
     about = f"asked for: {item.kind or 'picture'}"
     subject = Subject(item.order_id, item.kind or "snapshot", item.at, item.model_sha256, about, item.zone)
@@ -311,7 +315,7 @@ def _looked(item: Looked, keeper: Keeper) -> CameraReport:
     )  # fmt: skip
 
 
-def _filmed(item: ClipReady, keeper: Keeper) -> CameraReport:
+def _filmed(item: happenings.ClipReady, keeper: Keeper) -> CameraReport:
     frames = FrameTimes(first_at=item.first_at, last_at=item.last_at, count=item.frames)
     order = FilmOrder(
         incident_id=item.incident_id, kind=item.kind, zone=item.zone, at=item.at, model_sha256=item.model_sha256,
@@ -326,11 +330,13 @@ def _filmed(item: ClipReady, keeper: Keeper) -> CameraReport:
     )  # fmt: skip
 
 
-def _changed(item: CameraStatus | ModelChanged) -> CameraReport:
-    from vision.happenings import ModelChanged
+def _changed(item: happenings.CameraStatus | happenings.ModelChanged | happenings.CandidateOff) -> CameraReport:
+    from vision import happenings
 
-    if isinstance(item, ModelChanged):
-        change = "promoted" if item.promoted else "rolled_back"
+    if not isinstance(item, happenings.CameraStatus):
+        change = CANDIDATE_OFF
+        if isinstance(item, happenings.ModelChanged):
+            change = "promoted" if item.promoted else "rolled_back"
         return CameraReport(
             camera=item.camera_id, type="model_changed", at=item.at, kind=change, reason=item.reason,
             model_sha256=item.model_sha256,
@@ -339,7 +345,7 @@ def _changed(item: CameraStatus | ModelChanged) -> CameraReport:
     return CameraReport(camera=item.camera_id, type=kind, at=item.at, reason=item.reason)
 
 
-def _opened(item: ViolationOpened, keeper: Keeper) -> CameraReport:
+def _opened(item: happenings.ViolationOpened, keeper: Keeper) -> CameraReport:
     where = f" in zone {item.zone}" if item.zone else ""
     subject = Subject(
         item.incident_id,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.camera_metrics import metrics_text, write_metrics
+from edge.camera_report import CANDIDATE_OFF
 from edge.config_cameras import Camera
 from edge.config_evidence import EvidenceSection
 from edge.rules import new_id
@@ -52,6 +53,7 @@ class CameraDesk:
         self._spool_dir = spool_dir
         self._evidence = evidence or EvidenceSection()
         self._metrics_dir = spool_dir.parent / "metrics"
+        self._crashed_shadows: set[int] = set()  # until its process has said that they are off
         self._mute = False  # the loss of the metrics file was told
         self._record = record
         self._wake = wake
@@ -78,7 +80,12 @@ class CameraDesk:
             evidence=self._evidence,
             open_incidents={key: incident for key, incident in self.open.items() if key != "camera_blind"},
             blind="camera_blind" in self.open,
+            crashed_shadows=tuple(sorted(self._crashed_shadows)),
         )
+
+    def turn_off_shadow(self, number: int) -> None:
+        """Have the candidate beside that model turned off by the next process: with it the last ones died."""
+        self._crashed_shadows.add(number)
 
     def wake(self) -> None:
         """There is evidence to send that belongs to no incident."""
@@ -182,8 +189,11 @@ class CameraDesk:
         return self._event("box_status", new_id(), "storage", "warning", at, {"status": report.reason})
 
     def _model_changed(self, report: CameraReport, at: datetime) -> Event:
-        """A model was promoted or taken back: who reads verdicts later must know which model gave them."""
-        logger.warning("camera %s: its model was %s: %s", self.camera_id, report.kind, report.reason)
+        """A model was promoted or taken back: who reads verdicts later must know which model gave them. Or a
+        candidate is off (``candidate_off``), for good."""
+        logger.warning("camera %s: its model: %s: %s", self.camera_id, report.kind, report.reason)
+        if report.kind == CANDIDATE_OFF:
+            self._crashed_shadows.clear()
         data: dict[str, Scalar | list[str]] = {
             "change": report.kind, "model_sha256": report.model_sha256, "reason": report.reason
         }  # fmt: skip

@@ -9,6 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from telemetry.commands import Verdict
 from telemetry.messages import Identifier
 
+CANDIDATE_OFF = "candidate_off"  # the ``kind`` of a ``model_changed``, beside promoted and rolled_back
+
 
 class CameraOrder(BaseModel):
     """One line to the process: look at ``camera`` now (``snapshot``), look again for ``kind`` in ``zone``

@@ -3,7 +3,8 @@
 A camera whose pictures crash native code takes the process down, which is started again at once with all that was open.
 The one that was inside of native code twice within ten minutes when that happened goes on alone, until the box is
 started anew; if crashes go on and nobody was, each goes on alone. So does one whose configuration cannot work, so that
-it can be tried again without disturbing the others.
+it can be tried again without disturbing the others. A candidate model (shadow) that was inside of native code at
+two such crashes is turned off, and no camera is blamed for them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -32,11 +33,15 @@ SUSPICION_S = 600.0
 ANSWER_S = 120.0  # a second look takes its time, and a camera may just be coming back
 
 
+Shadow = tuple[str, int]  # a camera, and the number of the model beside which its candidate runs
+Suspect = TypeVar("Suspect", bound=Hashable)
+
+
 class Suspicion:
     """Who is to be watched alone; pure."""
 
     def __init__(self) -> None:
-        self._marks: defaultdict[str, list[float]] = defaultdict(list)
+        self._marks: defaultdict[Hashable, list[float]] = defaultdict(list)
         self._unexplained_s: list[float] = []
 
     def blame(self, suspects: Sequence[str], together: Sequence[str], now_s: float) -> list[str]:
@@ -44,9 +49,19 @@ class Suspicion:
         if not suspects:
             self._unexplained_s = [*_recent(self._unexplained_s, now_s), now_s]
             return list(together) if len(self._unexplained_s) > UNEXPLAINED_MAX else []
-        for name in suspects:
-            self._marks[name] = [*_recent(self._marks[name], now_s), now_s]
-        return [name for name in suspects if len(self._marks[name]) > SUSPECTED_MAX]
+        return self._mark(suspects, now_s)
+
+    def blame_shadows(self, suspects: Sequence[Shadow], now_s: float) -> list[Shadow]:
+        """The same for candidates: those that are to be turned off. One begins anew after that."""
+        guilty = self._mark(suspects, now_s)
+        for shadow in guilty:
+            del self._marks[shadow]
+        return guilty
+
+    def _mark(self, suspects: Sequence[Suspect], now_s: float) -> list[Suspect]:
+        for suspect in suspects:
+            self._marks[suspect] = [*_recent(self._marks[suspect], now_s), now_s]
+        return [suspect for suspect in suspects if len(self._marks[suspect]) > SUSPECTED_MAX]
 
 
 def _recent(marks_s: Sequence[float], now_s: float) -> list[float]:
@@ -80,7 +95,7 @@ class CameraService:
 
     def _start(self, name: str, camera_id: str | None) -> None:
         async def service() -> None:
-            await (self._run_together() if camera_id is None else self._process([camera_id]).run())
+            await (self._run_together() if camera_id is None else self._run_alone(camera_id))
 
         self._tasks.add(asyncio.create_task(supervise(name, service), name=name))
 
@@ -107,14 +122,24 @@ class CameraService:
                 self._blame(together, judged_only=error.failed)
             raise
 
+    async def _run_alone(self, camera_id: str) -> None:
+        try:
+            await self._process([camera_id]).run()
+        except CameraProcessError as error:
+            if error.crashed:
+                self._blame_shadows([camera_id])
+            raise
+
     def _process(self, camera_ids: Sequence[str]) -> CameraProcess:
         desks = [self._desks[name] for name in camera_ids]
-        name = camera_ids[0] if camera_ids[0] in self.alone else "together"
         process = CameraProcess(
-            desks, crumbs_file=self._folder / f"{name}.crumbs", misconfigured=self._set_apart, **self._options
+            desks, crumbs_file=self._crumbs_file(camera_ids), misconfigured=self._set_apart, **self._options
         )
         self._watched_by |= dict.fromkeys(camera_ids, process)
         return process
+
+    def _crumbs_file(self, camera_ids: Sequence[str]) -> Path:
+        return self._folder / f"{camera_ids[0] if camera_ids[0] in self.alone else 'together'}.crumbs"
 
     async def carry_out(self, command: Command) -> Outcome:
         """What the camera of a ``snapshot``, ``recheck`` or ``clip`` shows."""
@@ -142,11 +167,23 @@ class CameraService:
     def _blame(self, together: Sequence[str], *, judged_only: bool) -> None:
         from edge.camera import suspects
 
-        found = suspects(self._folder / "together.crumbs", together, judged_only=judged_only)
+        if not judged_only and self._blame_shadows(together):
+            return  # a live model is far more often inside of native code: it would always be blamed too
+        found = suspects(self._crumbs_file(together), together, judged_only=judged_only)
         if judged_only and not found:
             return  # an error outside of judging, such as a full disk, is no camera's
         for name in self._suspicion.blame(found, together, asyncio.get_running_loop().time()):
             self._set_apart(name)
+
+    def _blame_shadows(self, camera_ids: Sequence[str]) -> bool:
+        """Whether a candidate was inside of native code at the crash; the second time it is turned off."""
+        from edge.camera import suspected_shadows
+
+        found = suspected_shadows(self._crumbs_file(camera_ids), camera_ids)
+        for camera_id, number in self._suspicion.blame_shadows(found, asyncio.get_running_loop().time()):
+            logger.warning("camera %s: the candidate beside its model %d is turned off", camera_id, number)
+            self._desks[camera_id].turn_off_shadow(number)
+        return bool(found)
 
     def _set_apart(self, camera_id: str) -> None:
         if camera_id in self.alone or len(self._desks) == 1:

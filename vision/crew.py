@@ -7,7 +7,7 @@ configuration error that names them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,18 +21,31 @@ from vision.judgement import least_confidence
 from vision.looker import STALE_INTERVALS, STALE_S, LoadedModel, Looker
 from vision.manifest import ModelError
 from vision.model_shelf import ModelShelf
-from vision.shadow import ModelChange, Shadow, current_use
-from vision.shadow_folder import ShadowFolder
+from vision.shadow import ModelChange, Shadow, current_use, shadow_refused
+from vision.shadow_folder import Refusal, ShadowFolder
 from vision.violation import ViolationMachine, ViolationRule
 from vision.watch_settings import ModelUse, Watched, WatchSettings
 from vision.zones import Zone
 
 
+def tell_nobody(number: int) -> Callable[[bool], None]:
+    """For a process whose death nobody looks into."""
+    del number
+    return lambda _: None
+
+
 class Crew:
-    """The lookers and guards of one camera; raises ModelError or ValueError for settings that cannot work."""
+    """The lookers and guards of one camera; raises ModelError or ValueError for settings that cannot work.
+
+    ``in_shadow`` gives, by the number of its model, whom to tell when a candidate goes into native code.
+    """
 
     def __init__(
-        self, settings: WatchSettings, detectors: Sequence[Detector] | None = None, shelf: ModelShelf | None = None
+        self,
+        settings: WatchSettings,
+        detectors: Sequence[Detector] | None = None,
+        shelf: ModelShelf | None = None,
+        in_shadow: Callable[[int], Callable[[bool], None]] = tell_nobody,
     ) -> None:
         catalogue = Catalogue.load(settings.catalogue)
         if detectors is None:
@@ -51,8 +64,9 @@ class Crew:
         self.lookers = _lookers(settings, models, self._rules, self.thresholds)
         self._witnesses = [looker for looker in self.lookers if tells_of_people(looker.detector.names.values())]
         self._hider = FaceHider(checked=bool(self._witnesses), face_model=settings.face_model)
+        self._refusals: list[Refusal] = []
         if shelf is not None and settings.shadow_dir is not None and detectors is None:
-            self._add_shadows(uses, settings.shadow_dir, shelf)
+            self._add_shadows(uses, settings, settings.shadow_dir, shelf, in_shadow)
         self.guards = [
             self._guard(settings, item, rule, zone)
             for item, rule in rules
@@ -75,13 +89,31 @@ class Crew:
         for model in reversed(self._models):  # of the models that know a class, the first one's word counts
             self.thresholds.update(model.thresholds)
 
-    def _add_shadows(self, uses: Sequence[ModelUse], folder: Path, shelf: ModelShelf) -> None:
+    def _add_shadows(
+        self,
+        uses: Sequence[ModelUse],
+        settings: WatchSettings,
+        folder: Path,
+        shelf: ModelShelf,
+        in_shadow: Callable[[int], Callable[[bool], None]],
+    ) -> None:
         for number, use in enumerate(uses):
-            if use.shadow is not None:
-                looker, kept = self.lookers[number], ShadowFolder(folder / str(number), use.shadow.keep_days)
+            if use.shadow is None:
+                continue
+            looker, kept = self.lookers[number], ShadowFolder(folder / str(number), use.shadow.keep_days)
+            crashed = number in settings.crashed_shadows
+            if refusal := shadow_refused(use, kept, crashed=crashed):
+                if crashed:
+                    self._refusals.append(refusal)
+                continue
+            at_work = in_shadow(number)
+            at_work(True)
+            try:
                 other = LoadedModel.load(replace(use, path=use.shadow.path), ModelShelf())  # one thread, of its own
-                swap = partial(self._swap, number, shelf)
-                looker.shadow = Shadow(use, self._models[number], other, kept, swap, looker.detect_with)
+            finally:
+                at_work(False)
+            swap = partial(self._swap, number, shelf)
+            looker.shadow = Shadow(use, self._models[number], other, kept, swap, looker.detect_with, at_work=at_work)
 
     def _swap(self, number: int, shelf: ModelShelf, use: ModelUse) -> tuple[LoadedModel, LoadedModel]:
         """Make *use* the one in force; returns its live model and shadow. After a ModelError nothing has changed."""
@@ -98,6 +130,11 @@ class Crew:
         for looker in self.lookers:
             while looker.shadow is not None and looker.shadow.news:
                 yield looker.shadow.news.popleft()
+
+    def refusals(self) -> Iterator[Refusal]:
+        """Candidates that were turned off since the last call."""
+        while self._refusals:
+            yield self._refusals.pop(0)
 
     def _guard(self, settings: WatchSettings, item: Watched, rule: Rule, zone: Zone) -> Guard:
         looker = self._looker_of(item.code, rule)

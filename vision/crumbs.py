@@ -1,7 +1,9 @@
-"""What each camera was doing when the process died: one byte each for its reader and its judge, in a mapped file.
+"""What each camera was doing when the process died, in a mapped file: a byte each for its reader, its judge, and each
+of its candidate models.
 
 Native code that crashes leaves no exception. Whoever started this process reads the file afterwards: cameras that were
-inside of a decoder or a model are suspects. A byte costs a tenth of a microsecond, so every picture can pay it.
+inside of a decoder or a model are suspects, and so is a candidate that was looking or being loaded. A byte costs a
+tenth of a microsecond, so every picture can pay it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 BUSY, IDLE = b"1", b"0"
-BYTES_PER_CAMERA = 2
+SHADOWS_MAX = 8  # one for each model of a camera
+BYTES_PER_CAMERA = 2 + SHADOWS_MAX
 
 
 class Crumbs:
@@ -35,6 +38,12 @@ class Crumbs:
         """The same for whoever judges its pictures."""
         return lambda busy: self._set(self._places[camera_id] + 1, busy)
 
+    def of_shadow(self, camera_id: str, number: int) -> Callable[[bool], None]:
+        """The same for the candidate beside the camera's model of that *number*; ValueError for too high a one."""
+        if not 0 <= number < SHADOWS_MAX:
+            raise ValueError(f"a camera has at most {SHADOWS_MAX} models with a candidate")
+        return lambda busy: self._set(self._places[camera_id] + 2 + number, busy)
+
     def _set(self, place: int, busy: bool) -> None:
         if self._map is not None:
             self._map[place : place + 1] = BUSY if busy else IDLE
@@ -42,10 +51,23 @@ class Crumbs:
 
 def read_suspects(path: Path, camera_ids: Sequence[str], *, judged_only: bool = False) -> list[str]:
     """Which of the cameras that `Crumbs` was made for, in that order, were at work at the end (or were judged)."""
+    first = 1 if judged_only else 0
+    return [name for name, mine in _read(path, camera_ids) if BUSY in mine[first:2]]
+
+
+def read_suspected_shadows(path: Path, camera_ids: Sequence[str]) -> list[tuple[str, int]]:
+    """Which candidates were at work at the end: the camera and the number of the model beside which each runs."""
+    return [
+        (name, number)
+        for name, mine in _read(path, camera_ids)
+        for number in range(len(mine) - 2)
+        if mine[2 + number : 3 + number] == BUSY
+    ]
+
+
+def _read(path: Path, camera_ids: Sequence[str]) -> list[tuple[str, bytes]]:
     try:
         marks = path.read_bytes()
     except OSError:
         return []
-    first = 1 if judged_only else 0
-    of_each = [marks[BYTES_PER_CAMERA * i + first : BYTES_PER_CAMERA * (i + 1)] for i in range(len(camera_ids))]
-    return [name for name, mine in zip(camera_ids, of_each, strict=True) if BUSY in mine]
+    return [(name, marks[BYTES_PER_CAMERA * i : BYTES_PER_CAMERA * (i + 1)]) for i, name in enumerate(camera_ids)]

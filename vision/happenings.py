@@ -100,6 +100,16 @@ class ModelChanged:
 
 
 @dataclass(frozen=True)
+class CandidateOff:
+    """A candidate took the camera process down and is not loaded any more; the live model goes on alone."""
+
+    camera_id: str
+    at: datetime
+    reason: str
+    model_sha256: str
+
+
+@dataclass(frozen=True)
 class Looked:
     """The answer to a `vision.looks.LookOrder`: with pictures when it is ``done``, with a verdict after a second look.
     ``original_jpeg`` shows faces, and so does ``clip_mp4``, from ``first_at`` to ``last_at``."""
@@ -123,5 +133,13 @@ class Looked:
 
 
 WatchItem = (
-    Looked | ViolationOpened | ViolationClosed | ClipReady | CameraStatus | FrameStats | CoverageReport | ModelChanged
+    Looked
+    | ViolationOpened
+    | ViolationClosed
+    | ClipReady
+    | CameraStatus
+    | FrameStats
+    | CoverageReport
+    | ModelChanged
+    | CandidateOff
 )

@@ -7,17 +7,17 @@ item too, and no violation opens or closes while it lasts. How long was really j
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from vision.camera_statistics import CameraStatistics
 from vision.coverage import CoverageLedger
-from vision.crew import Crew
+from vision.crew import Crew, tell_nobody
 from vision.detector import Detector
 from vision.frame import Frame
 from vision.guard import Guard
-from vision.happenings import CameraStatus, ModelChanged, ViolationClosed, ViolationOpened, WatchItem
+from vision.happenings import CameraStatus, CandidateOff, ModelChanged, ViolationClosed, ViolationOpened, WatchItem
 from vision.looks import LookDesk
 from vision.model_shelf import ModelShelf
 from vision.scene import Scene
@@ -36,11 +36,12 @@ class Watch:
         settings: WatchSettings,
         detectors: Sequence[Detector] | None = None,
         shelf: ModelShelf | None = None,
+        in_shadow: Callable[[int], Callable[[bool], None]] = tell_nobody,
     ) -> None:
         """Raises ModelError or ValueError (CatalogueError is one) for settings that cannot work."""
         self.settings = settings
         self._masks = Masks(settings.masks)
-        self._crew = Crew(settings, detectors, shelf)
+        self._crew = Crew(settings, detectors, shelf, in_shadow)
         self._memory = SightMemory(settings)
         self._sight = self._memory.sight
         self._ledger = CoverageLedger(settings.camera_id, settings.coverage_interval_s)
@@ -94,6 +95,8 @@ class Watch:
             yield report
         for news in self._crew.news():
             yield ModelChanged(self.settings.camera_id, news.promoted, news.at, news.reason, news.live_sha256)
+        for refusal in self._crew.refusals():
+            yield CandidateOff(self.settings.camera_id, at, refusal.reason, refusal.sha256)
 
     def _step(self, at: datetime, now_s: float) -> float:
         """Seconds since the moment before; none may be counted twice or backwards."""

@@ -3,7 +3,8 @@
 The live thread only hands over a picture and what it saw in it. One thread of low priority runs the candidate, one
 picture at a time, and rests after each until its CPU time is back under its bound; a picture that finds it busy is
 skipped and counted. After a promotion the two have changed places: the former model is the shadow, and when the two
-differ too often, the rate falls or the camera process does not live, the promotion is taken back.
+differ too often, the rate falls or the camera process does not live, the promotion is taken back. A candidate with
+which the process dies in native code is turned off (`shadow_refused`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from vision.detections import Detections, Floats
 from vision.frame import Frame, Image
 from vision.manifest import ModelError, ModelManifest
 from vision.shadow_counts import Comparison, Seen, ShadowCounts, compare, wilson
-from vision.shadow_folder import Decision, ShadowFolder
+from vision.shadow_folder import Decision, Refusal, ShadowFolder
 
 if TYPE_CHECKING:
     from vision.detector import Detector
@@ -75,6 +76,25 @@ def current_use(use: ModelUse, folder: Path | None, number: int) -> ModelUse:
     return replace(use, path=use.shadow.path, shadow=replace(use.shadow, path=use.path))
 
 
+def shadow_refused(use: ModelUse, folder: ShadowFolder, *, crashed: bool) -> Refusal | None:
+    """Why the candidate of *use* must not be loaded; None when it may. *crashed*: it ended the process again and again.
+
+    Raises ModelError for a candidate without a manifest.
+    """
+    assert use.shadow is not None
+    sha256 = sha256_of(use.shadow.path)
+    if not crashed:
+        return folder.refusal(sha256)
+    reason = "the camera process died inside of it more than once"
+    refusal = Refusal(sha256, datetime.now(UTC).isoformat(), reason)
+    logger.warning("candidate %s is off: %s", use.shadow.path.name, reason)
+    try:
+        folder.refuse(refusal)
+    except OSError as error:  # it is off for this run all the same
+        logger.warning("that %s is off cannot be noted: %s", use.shadow.path.name, error)
+    return refusal
+
+
 def sha256_of(path: Path) -> str:
     """Of a model, by its manifest; raises ModelError."""
     return ModelManifest.load(path).sha256
@@ -116,7 +136,8 @@ class _Pair:
 class Shadow:
     """One candidate on one model of one camera.
 
-    ``swap`` makes a model the live one, on the live thread; ``see`` looks with a detector as the live one is used.
+    ``swap`` makes a model the live one, on the live thread; ``see`` looks with a detector as the live one is used;
+    ``at_work`` is told when the candidate goes into native code and when it is out of it.
     """
 
     def __init__(
@@ -128,6 +149,7 @@ class Shadow:
         swap: Callable[[ModelUse], tuple[LoadedModel, LoadedModel]],
         see: Callable[[Detector, Image], Detections],
         look_s: float = LOOK_S,
+        at_work: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """*use* is the one in force. Raises ValueError unless both models have the same classes."""
         check_pair(use, live.detector, other.detector)
@@ -137,6 +159,7 @@ class Shadow:
         decision = folder.decision()
         known = decision is not None and {decision.live_sha256, decision.other_sha256} == set(pair.digests)
         self._pair, self._folder, self._swap, self._see, self._look_s = pair, folder, swap, see, look_s
+        self._at_work = at_work
         self._decision = decision if known else None
         self._refused: Decision | None = None  # whose model could not be loaded
         self._taken: deque[float] = deque(maxlen=WINDOW)
@@ -255,12 +278,15 @@ class Shadow:
     def _look(self, frame: Frame, found: Detections) -> float:
         """Compare one picture; the seconds of CPU that it took."""
         pair, begun_s = self._pair, time.thread_time()
+        self._at_work(True)
         try:
             theirs = self._see(pair.other.detector, frame.image)
         except self._failures as error:  # a candidate must not end the watch
             pair.counts.errors += 1
             logger.debug("the candidate failed on a picture: %s", error)
             return time.thread_time() - begun_s
+        finally:
+            self._at_work(False)
         names = pair.live.detector.names
         result = compare(Seen.of(found, names, pair.live.thresholds), Seen.of(theirs, names, pair.other.thresholds))
         pair.counts.add(result)

@@ -1,4 +1,4 @@
-"""`brightline-vision shadow report|promote|rollback FOLDER`: what a candidate did, and the decision which is live.
+"""`brightline-vision shadow report|promote|rollback|allow FOLDER`: what a candidate did, and which model is live.
 
 FOLDER is ``DATA_DIR/shadow/CAMERA/NUMBER`` (the number of the model in the camera's list, from 0). A decision is
 written there; the camera process follows it within seconds, without a restart.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def add_shadow_commands(parser: argparse.ArgumentParser) -> None:
     rollback = actions.add_parser("rollback", help="make the former model the live one again")
     for command in (promote, rollback):
         command.add_argument("--reason", default="", help="kept with the decision")
-    for command in (report, promote, rollback):
+    allow = actions.add_parser("allow", help="load a candidate again that was turned off after crashes")
+    for command in (report, promote, rollback, allow):
         command.add_argument("folder", type=Path, help="DATA_DIR/shadow/CAMERA/NUMBER")
 
 
@@ -37,9 +39,16 @@ def run_shadow(args: argparse.Namespace) -> int:
     folder = ShadowFolder(args.folder)
     if args.action == "report":
         return _report(folder, as_json=args.json)
+    if args.action == "allow":
+        if not folder.allow():
+            raise ValueError(f"{args.folder}: no candidate is off there")
+        sys.stdout.write(f"{args.folder}: the candidate is loaded again at the next start of the cameras\n")
+        return 0
     decision = _current(folder)
     if decision.promoted == (args.action == "promote"):
         raise ValueError(f"{args.folder}: the {'candidate' if decision.promoted else 'former model'} is live already")
+    if args.action == "promote" and (refusal := folder.refusal(decision.other_sha256)):
+        raise ValueError(f"{args.folder}: the candidate is off since {refusal.at}: {refusal.reason}")
     from vision.shadow import turned
 
     rate_fps = float(folder.state().get("rate_fps", 0.0))
@@ -65,6 +74,7 @@ def _report(folder: ShadowFolder, *, as_json: bool) -> int:
     seen = list(folder.seen())
     report: dict[str, Any] = {
         "live_sha256": decision.live_sha256, "candidate_sha256": decision.other_sha256, "promoted": decision.promoted,
+        "off": asdict(refusal) if (refusal := folder.refusal(decision.other_sha256)) else None,
         **folder.counts().as_report(), "history": folder.history(), "disagreements": len(seen),
         "newest": seen[:SHOWN_MAX],
     }  # fmt: skip
@@ -80,6 +90,8 @@ def _text(report: dict[str, Any]) -> str:
         f"{report['cpu_ms_mean'] or 0} ms of CPU each",
         f"agreeing pictures: {_share(report)}",
     ]
+    if report["off"]:
+        lines.append(f"the {other} is off since {report['off']['at']}: {report['off']['reason']}")
     for name, row in report["classes"].items():
         lines.append(f"{name:<20} {_share(row)}: {row['both']} both, {row['only_live']} only live, "
                      f"{row['only_candidate']} only the {other}")  # fmt: skip

@@ -39,6 +39,15 @@ class Decision:
     announced: bool = True
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that is not loaded any more."""
+
+    sha256: str
+    at: str
+    reason: str
+
+
 class ShadowFolder:
     """Of one model of one camera; may not exist yet."""
 
@@ -65,6 +74,26 @@ class ShadowFolder:
             lines = [*self.history(), asdict(decision)][-HISTORY_MAX:]
             _write(self.path / "history.json", lines)
         _write(self.decision_file, asdict(decision))
+
+    def refusal(self, sha256: str) -> Refusal | None:
+        """Why the candidate of that digest is off; None when it is not."""
+        found = _read(self.path / "off.json")
+        try:
+            refusal = Refusal(**found) if isinstance(found, dict) else None
+        except TypeError:
+            return None
+        return refusal if refusal is not None and refusal.sha256 == sha256 else None
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Turn a candidate off until somebody allows it again or another one comes. Raises OSError."""
+        self._make()
+        _write(self.path / "off.json", asdict(refusal))
+
+    def allow(self) -> bool:
+        """Let the candidate be loaded again from the next start on; whether one was off."""
+        was_off = (self.path / "off.json").exists()
+        (self.path / "off.json").unlink(missing_ok=True)
+        return was_off
 
     def history(self) -> list[dict[str, Any]]:
         found = _read(self.path / "history.json")

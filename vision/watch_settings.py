@@ -87,6 +87,7 @@ class WatchSettings:
     clip_after_s: float = 5.0  # 0: no clips
     face_model: Path | None = None  # of a face detector (YuNet), besides the models
     shadow_dir: Path | None = None  # where this camera's shadows keep what they saw; None: no shadows
+    crashed_shadows: tuple[int, ...] = ()  # numbers of the models whose candidate ended the process, again and again
     clip_source: str = ""  # another stream of the camera that films are cut from; empty: the same
     keyframes_only: bool = False
     hardware: str = "none"

@@ -19,7 +19,7 @@ from tests.vision.views import START, boxes, frame
 from vision.cli import main
 from vision.crew import Crew
 from vision.detections import Detections
-from vision.detector import DEFAULT_MODEL
+from vision.detector import DEFAULT_MODEL, OnnxDetector
 from vision.frame import Image
 from vision.looker import LoadedModel
 from vision.shadow import STARTS_MAX, WINDOW, Shadow, current_use, turned
@@ -28,6 +28,7 @@ from vision.shadow_folder import SEEN_MAX, Decision, ShadowFolder
 from vision.watch_settings import ModelUse, ShadowUse, WatchSettings
 
 NAMES = {0: "mask", 1: "no_mask"}
+THRESHOLDS = {"mask": 0.35, "no_mask": 0.3}  # of the candidate
 HEAD, AWAY = (1, 10, 10, 60, 60), (1, 200, 10, 260, 60)
 PICTURE = frame(0)
 USE = ModelUse(Path("live.onnx"), shadow=ShadowUse(Path("other.onnx"), share=1.0, cpu_share=1.0))
@@ -265,14 +266,47 @@ def test_a_broken_decision_is_none_and_a_shadow_has_to_fit(tmp_path: Path) -> No
     assert ShadowCounts().as_report()["share"] is None
 
 
-def test_a_real_candidate_is_looked_through_and_takes_the_live_ones_place(tmp_path: Path) -> None:
-    candidate = tmp_path / "candidate.onnx"
-    data = DEFAULT_MODEL.read_bytes() + b"\x32\x01x"  # a doc_string, in ONNX' protobuf: other bytes, the same model
-    candidate.write_bytes(data)
+def copy_model(path: Path) -> str:
+    """The packaged model with other bytes and thresholds; returns their digest."""
+    data = DEFAULT_MODEL.read_bytes() + b"\x32\x01x"  # a doc_string, in ONNX' protobuf
+    path.write_bytes(data)
     manifest = json.loads(DEFAULT_MODEL.with_suffix(".json").read_text("utf-8"))
     digest = hashlib.sha256(data).hexdigest()
-    thresholds = {"mask": 0.35, "no_mask": 0.3}
-    candidate.with_suffix(".json").write_text(json.dumps({**manifest, "sha256": digest, "thresholds": thresholds}))
+    path.with_suffix(".json").write_text(json.dumps({**manifest, "sha256": digest, "thresholds": THRESHOLDS}))
+    return digest
+
+
+def test_a_candidate_that_ended_the_process_is_loaded_no_more_until_somebody_allows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = copy_model(tmp_path / "candidate.onnx")
+    use = ModelUse(shadow=ShadowUse(tmp_path / "candidate.onnx"))
+    settings = WatchSettings("kitchen", "x", models=(use,), shadow_dir=tmp_path / "shadow", crashed_shadows=(0,))
+    work: list[bool] = []
+
+    def start(settings: WatchSettings) -> tuple[bool, list[str]]:
+        crew = Crew(settings, in_shadow=lambda number: work.append)
+        return crew.lookers[0].shadow is not None, [item.sha256 for item in crew.refusals()]
+
+    assert start(settings) == (False, [digest])
+    later = replace(settings, crashed_shadows=())
+    assert start(later) == (False, []), "off, and told already"
+    assert work == [], "it never came near native code"
+    path = tmp_path / "shadow" / "0"
+    live = OnnxDetector().sha256
+    ShadowFolder(path).save_counts(ShadowCounts(), models=[live, digest], rate_fps=5.0)
+    assert main(["shadow", "promote", str(path)]) == 2
+    assert "is off since" in capsys.readouterr().err
+    assert main(["shadow", "report", str(path)]) == 0
+    assert "the candidate is off since" in capsys.readouterr().out
+    assert [main(["shadow", "allow", str(path)]) for _ in range(2)] == [0, 2]
+    assert start(later) == (True, [])
+    assert work[:2] == [True, False]
+
+
+def test_a_real_candidate_is_looked_through_and_takes_the_live_ones_place(tmp_path: Path) -> None:
+    candidate = tmp_path / "candidate.onnx"
+    digest = copy_model(candidate)
     use = ModelUse(shadow=ShadowUse(candidate, share=1.0, cpu_share=1.0))
     crew = Crew(WatchSettings("kitchen", "x", models=(use,), shadow_dir=tmp_path / "shadow"))
     (looker,) = crew.lookers
@@ -297,5 +331,5 @@ def test_a_real_candidate_is_looked_through_and_takes_the_live_ones_place(tmp_pa
     look_until(lambda: bool(changes.extend(item.promoted for item in crew.news()) or changes))
     assert changes == [True]
     assert looker.detector.sha256 == digest
-    assert crew.thresholds == thresholds
+    assert crew.thresholds == THRESHOLDS
     assert [item.name for item in looker.sightings] == ["no_mask"]

@@ -13,7 +13,7 @@ import pytest
 from firmware_sim.camera import Schedule, write_file
 from tests.vision.views import boxes
 from vision.camera_statistics import DROP_CAUSES
-from vision.crumbs import Crumbs, read_suspects
+from vision.crumbs import SHADOWS_MAX, Crumbs, read_suspected_shadows, read_suspects
 from vision.detector import OnnxDetector, ScriptedDetector
 from vision.frame import Frame
 from vision.happenings import CameraStatus, FrameStats, WatchItem
@@ -112,4 +112,11 @@ def test_crumbs_say_who_was_inside_of_native_code(tmp_path: Path) -> None:
     assert read_suspects(path, names) == ["b", "c"]
     crumbs.of_reader("b")(False)
     assert read_suspects(path, names) == ["c"]
-    assert read_suspects(tmp_path / "gone", names) == []
+    assert read_suspected_shadows(path, names) == []
+    crumbs.of_shadow("a", 1)(True)
+    crumbs.of_shadow("c", SHADOWS_MAX - 1)(True)
+    assert read_suspected_shadows(path, names) == [("a", 1), ("c", SHADOWS_MAX - 1)]
+    assert read_suspects(path, names) == ["c"], "a camera is not to blame for its candidate"
+    with pytest.raises(ValueError, match="at most"):
+        crumbs.of_shadow("a", SHADOWS_MAX)
+    assert read_suspects(tmp_path / "gone", names) == read_suspected_shadows(tmp_path / "gone", names) == []
