@@ -10,7 +10,9 @@ import io
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -19,7 +21,9 @@ RING_BYTES_MAX = 12 * 1024 * 1024  # of one camera; also the largest clip
 
 
 @dataclass(frozen=True)
-class _Kept:
+class KeptPacket:
+    """A packet as the camera sent it, in units of its stream's clock; ``at_s``: when it came (monotonic)."""
+
     data: bytes
     pts: int
     dts: int
@@ -45,7 +49,7 @@ class PacketRing:
         self._seconds = seconds
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._kept: deque[_Kept] = deque()
+        self._kept: deque[KeptPacket] = deque()
         self._size_bytes = 0
         self._holder: Any = None  # a container that only keeps the stream's parameters when the camera's is gone
         self._stream: Any = None
@@ -53,12 +57,9 @@ class PacketRing:
 
     def begin(self, video: Any) -> None:
         """A new connection, with the video stream *video*: its clock and parameters are others than before."""
-        import av
-
-        holder = av.open(io.BytesIO(), "w", format="mp4")
-        stream = holder.add_stream_from_template(video)
+        holder, stream, time_base = hold_stream(video)
         with self._lock:
-            self._holder, self._stream, self._time_base = holder, stream, video.time_base
+            self._holder, self._stream, self._time_base = holder, stream, time_base
             self._kept.clear()
             self._size_bytes = 0
 
@@ -66,13 +67,17 @@ class PacketRing:
         """Keep a packet that came at monotonic *at_s*."""
         if not packet.size or packet.dts is None or packet.pts is None:
             return
-        kept = _Kept(bytes(packet), packet.pts, packet.dts, packet.duration or 0, bool(packet.is_keyframe), at_s)
+        duration = packet.duration or 0
+        self.keep(KeptPacket(bytes(packet), packet.pts, packet.dts, duration, bool(packet.is_keyframe), at_s))
+
+    def keep(self, packet: KeptPacket) -> None:
+        """The same for one that was copied from the camera's stream."""
         with self._lock:
-            if not self._kept and not kept.keyframe:
+            if not self._kept and not packet.keyframe:
                 return
-            self._kept.append(kept)
-            self._size_bytes += len(kept.data)
-            self._forget(at_s)
+            self._kept.append(packet)
+            self._size_bytes += len(packet.data)
+            self._forget(packet.at_s)
 
     def _forget(self, now_s: float) -> None:
         """Drop whole groups of pictures from the old end while it is too much or older than needed."""
@@ -97,11 +102,33 @@ class PacketRing:
             kept, stream, time_base = list(self._kept), self._stream, self._time_base
         starts = [index for index, item in enumerate(kept) if item.keyframe and item.at_s <= from_s]
         chosen = [item for item in kept[starts[-1] if starts else 0 :] if item.at_s <= to_s]
-        mp4 = _mux(chosen, stream, time_base) if chosen else b""
+        mp4 = mux_mp4(chosen, stream, time_base) if chosen else b""
         return Clip(mp4, chosen[0].at_s, chosen[-1].at_s, len(chosen)) if mp4 else None
 
 
-def _mux(kept: list[_Kept], template: Any, time_base: Any) -> bytes:
+def hold_stream(video: Any) -> tuple[Any, Any, Fraction]:
+    """A container, a stream in it with the parameters of *video*, which live on without the camera's, and its clock.
+
+    Raises av.FFmpegError or ValueError for what no MP4 can hold.
+    """
+    import av
+
+    holder = av.open(io.BytesIO(), "w", format="mp4")
+    return holder, holder.add_stream_from_template(video), Fraction(video.time_base)
+
+
+def packet_of(kept: KeptPacket, begin: int, stream: Any, time_base: Fraction) -> Any:
+    """A packet of FFmpeg for *stream*, its times counted from *begin*."""
+    import av
+
+    packet = av.Packet(kept.data)
+    packet.pts, packet.dts, packet.duration = kept.pts - begin, kept.dts - begin, kept.duration
+    packet.time_base, packet.is_keyframe, packet.stream = time_base, kept.keyframe, stream
+    return packet
+
+
+def mux_mp4(kept: Sequence[KeptPacket], template: Any, time_base: Fraction) -> bytes:
+    """A film of these packets; empty when FFmpeg refuses them."""
     import av
 
     file = io.BytesIO()
@@ -110,10 +137,7 @@ def _mux(kept: list[_Kept], template: Any, time_base: Any) -> bytes:
         with av.open(file, "w", format="mp4") as container:
             stream = container.add_stream_from_template(template)
             for item in kept:
-                packet = av.Packet(item.data)
-                packet.pts, packet.dts, packet.duration = item.pts - begin, item.dts - begin, item.duration
-                packet.time_base, packet.is_keyframe, packet.stream = time_base, item.keyframe, stream
-                container.mux(packet)
+                container.mux(packet_of(item, begin, stream, time_base))
     except (av.FFmpegError, ValueError) as error:
         logger.warning("a clip could not be cut: %s", error)
         return b""
