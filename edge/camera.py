@@ -20,10 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.camera_evidence import EvidenceDesk, Kept, Pictures, Subject, Tier
 from edge.camera_report import CANDIDATE_OFF, CameraOrder, CameraReport, CoverageLine
+from edge.clock import clock_synced
 from edge.config_cameras import Camera, CameraHours
 from edge.config_evidence import EvidenceSection
 from edge.evidence_folder import EvidenceFolder
 from edge.film_desk import FilmDesk, FilmOrder, FilmTold
+from edge.old_recordings import recording_dir
 from telemetry.batch import sha256_hex
 from telemetry.evidence import FrameTimes
 from telemetry.signing import Signer
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     from vision.looks import LookDesk
     from vision.model_shelf import ModelShelf
     from vision.pipeline import Watch
+    from vision.segments import RecordingUse
     from vision.watch_settings import WatchSettings
 
+RECORDING_RESERVE_BYTES = 128 * 1024 * 1024  # so that new evidence removes old minutes, never old evidence
 END_S = 3.0  # from the end of standard input to the end of the process, whatever a camera does
 
 
@@ -261,14 +265,26 @@ def _settings(task: CameraTask) -> WatchSettings:
         rate_fps=camera.rate_fps,
         shadow_dir=task.spool_dir.parent / "shadow" / camera.id,
         crashed_shadows=task.crashed_shadows,
+        recording=_recording(task),
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
         face_model=task.evidence.face_model,
         blind=task.blind,
     )
 
 
+def _recording(task: CameraTask) -> RecordingUse | None:
+    from vision.segments import RecordingUse
+
+    if (wanted := task.camera.recording) is None:
+        return None
+    folder = recording_dir(task.spool_dir.parent, task.camera.id)
+    free_bytes_min = task.evidence.free_bytes_min + RECORDING_RESERVE_BYTES
+    return RecordingUse(folder, wanted.hours, wanted.bytes_max, free_bytes_min, clock_synced)
+
+
 def _report(item: happenings.WatchItem, keeper: Keeper) -> CameraReport:
     from vision import happenings
+    from vision.coverage import CoverageReport
 
     if isinstance(item, happenings.ViolationOpened):
         return _opened(item, keeper)
@@ -280,23 +296,18 @@ def _report(item: happenings.WatchItem, keeper: Keeper) -> CameraReport:
             incident_id=item.incident_id, kind=item.kind, zone=item.zone,
             reason=item.reason,
         )  # fmt: skip
-    if isinstance(item, happenings.CameraStatus | happenings.ModelChanged | happenings.CandidateOff):
-        return _changed(item)
     if isinstance(item, happenings.FrameStats):
         return CameraReport(
             camera=item.camera_id, type="stats", judged=item.judged, drops=dict(item.drops), blind_s=item.blind_s,
             rate_fps=item.rate_fps, age_ms_max=item.age_ms_max, inference_ms_mean=item.inference_ms_mean,
         )  # fmt: skip
+    if not isinstance(item, CoverageReport):
+        return _changed(item)
     rows = [CoverageLine(kind=row.kind, zone=row.zone, due_s=row.due_s, judged_s=row.judged_s) for row in item.rows]
     return CameraReport(
-        camera=item.camera_id,
-        type="coverage",
-        at=item.at,
-        started_at=item.started_at,
-        blind_s=item.blind_s,
-        coverage=rows,
-        models=list(item.models),
-    )
+        camera=item.camera_id, type="coverage", at=item.at, started_at=item.started_at, blind_s=item.blind_s,
+        coverage=rows, models=list(item.models),
+    )  # fmt: skip
 
 
 def _looked(item: happenings.Looked, keeper: Keeper) -> CameraReport:
@@ -330,9 +341,14 @@ def _filmed(item: happenings.ClipReady, keeper: Keeper) -> CameraReport:
     )  # fmt: skip
 
 
-def _changed(item: happenings.CameraStatus | happenings.ModelChanged | happenings.CandidateOff) -> CameraReport:
+def _changed(
+    item: happenings.CameraStatus | happenings.ModelChanged | happenings.CandidateOff | happenings.RecordingChanged,
+) -> CameraReport:
     from vision import happenings
 
+    if isinstance(item, happenings.RecordingChanged):
+        reason = "recording_on" if item.on else f"recording_off: {item.reason}"[:200]
+        return CameraReport(camera=item.camera_id, type="storage", at=item.at, reason=reason)
     if not isinstance(item, happenings.CameraStatus):
         change = CANDIDATE_OFF
         if isinstance(item, happenings.ModelChanged):
@@ -347,31 +363,16 @@ def _changed(item: happenings.CameraStatus | happenings.ModelChanged | happening
 
 def _opened(item: happenings.ViolationOpened, keeper: Keeper) -> CameraReport:
     where = f" in zone {item.zone}" if item.zone else ""
-    subject = Subject(
-        item.incident_id,
-        item.kind,
-        item.at,
-        item.model_sha256,
-        f"{item.kind}{where} for {item.duration_s:.1f} s",
-        item.zone,
-        keeper.tiers.get(item.kind),
-        item.box,
-    )
+    about = f"{item.kind}{where} for {item.duration_s:.1f} s"
+    tier = keeper.tiers.get(item.kind)
+    subject = Subject(item.incident_id, item.kind, item.at, item.model_sha256, about, item.zone, tier, item.box)
     pictures = Pictures(item.original_jpeg, item.snapshot_jpeg, item.annotated_jpeg, item.faces)
     kept = keeper.desk.keep_pictures(pictures, subject)
     return CameraReport(
-        camera=item.camera_id,
-        type="violation_opened",
-        at=item.at,
-        incident_id=item.incident_id,
-        kind=item.kind,
-        zone=item.zone,
-        confidence=round(item.confidence, 4),
-        duration_s=round(item.duration_s, 2),
-        model_sha256=item.model_sha256,
-        evidence=kept.evidence,
-        evidence_missing=kept.missing,
-    )
+        camera=item.camera_id, type="violation_opened", at=item.at, incident_id=item.incident_id, kind=item.kind,
+        zone=item.zone, confidence=round(item.confidence, 4), duration_s=round(item.duration_s, 2),
+        model_sha256=item.model_sha256, evidence=kept.evidence, evidence_missing=kept.missing,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

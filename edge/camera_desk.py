@@ -184,7 +184,8 @@ class CameraDesk:
         return self._event("coverage", new_id(), "coverage", "info", at, data)
 
     def _storage(self, report: CameraReport, at: datetime) -> Event:
-        """Originals can no longer be kept (``storage_full``), or can again (``storage_has_room``)."""
+        """Originals can no longer be kept (``storage_full``), or can again (``storage_has_room``); or the camera is no
+        longer recorded (``recording_off: REASON``), or is again (``recording_on``)."""
         logger.warning("camera %s: %s", self.camera_id, report.reason)
         return self._event("box_status", new_id(), "storage", "warning", at, {"status": report.reason})
 

@@ -102,6 +102,15 @@ class CameraTimes(_Part):
     meals: dict[Identifier, tuple[CameraHours, ...]] = {}
 
 
+class CameraRecording(_Part):
+    """What the camera sends stays on the box for ``hours``, or less when it is more than ``bytes_max`` or the disk has
+    little more left than ``evidence: {free_bytes_min}``; the oldest minutes go first.
+    """
+
+    hours: Annotated[float, Field(ge=1, le=24 * 31)] = 24.0 * 7
+    bytes_max: Annotated[int, Field(ge=256 * 1024 * 1024)] = 32 * 1024 * 1024 * 1024
+
+
 def _code_alone(value: Any) -> Any:
     return {"code": value} if isinstance(value, str) else value
 
@@ -112,6 +121,8 @@ class Camera(_Part):
     ``sub_source`` is its smaller stream: what is looked at, and what films are cut from, unless ``detect_on`` or
     ``films_from`` says main. ``keyframes_only`` saves the decoding of all but one picture in seconds. ``hardware`` is
     what decodes. A new ``view`` says that the camera looks elsewhere on purpose.
+
+    ``recording`` keeps what films are cut from for days (left out: the last 30 s).
 
     ``dwell_s``, ``recover_s`` and ``confidence`` hold for all its violations that do not say otherwise.
     """
@@ -133,6 +144,7 @@ class Camera(_Part):
     ] = (CameraViolation(code="no_mask"),)
     zones: Annotated[tuple[CameraZone, ...], Field(max_length=32)] = ()
     masks: Annotated[tuple[Polygon, ...], Field(max_length=32)] = ()
+    recording: CameraRecording | None = None
     times: CameraTimes = CameraTimes()
     catalogue: Path | None = None
     dwell_s: Seconds | None = None
@@ -146,6 +158,8 @@ class Camera(_Part):
             raise ValueError("give model or models, not both")
         if self.rate_fps < 1 and not self.keyframes_only:
             raise ValueError("rate_fps below 1 needs keyframes_only: true")
+        if self.recording is not None and self.masks:
+            raise ValueError("recording would show what masks hide; leave out one of them")
         zones = [zone.id for zone in self.zones]
         if len(set(zones)) < len(zones):
             raise ValueError("two zones have the same id")

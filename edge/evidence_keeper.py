@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 from edge.clock import clock_synced
 from edge.config_evidence import EvidenceSection
 from edge.evidence_folder import EvidenceFolder
+from edge.old_recordings import drop_old
 from edge.rules import new_id
 from telemetry.evidence import EvidenceManifest
 from telemetry.messages import Event, Scalar
@@ -41,7 +42,9 @@ class EvidenceKeeper:
         public_key: PublicKey,
         told: str | None,
         record: Record,
+        recorded: Collection[str] = (),
     ) -> None:
+        """*recorded* are the cameras that look after their own recordings."""
         self.folder = folder
         self._spool = spool
         self._settings = settings
@@ -49,6 +52,7 @@ class EvidenceKeeper:
         self._public_key = public_key
         self._told_bytes = int(told or 0)
         self._record = record
+        self._recorded = recorded
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError."""
@@ -75,7 +79,10 @@ class EvidenceKeeper:
         """Let go what is over its time, and over the cap; the clock has to be right for the first."""
         await asyncio.to_thread(self.folder.finish_removals)
         if clock_synced():
-            await asyncio.to_thread(self.folder.expire, self._days_for, datetime.now(UTC))
+            now = datetime.now(UTC)
+            await asyncio.to_thread(self.folder.expire, self._days_for, now)
+            before_s = now.timestamp() - self._settings.keep_days * 86_400
+            await asyncio.to_thread(drop_old, self.folder.folder.parent, self._recorded, before_s)
         await asyncio.to_thread(self.folder.make_room, 0)
         await self._tell_purged()
 

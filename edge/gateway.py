@@ -128,6 +128,7 @@ class Gateway:
         return EvidenceKeeper(
             folder, self._spool, settings,
             box_id=self._box_id, public_key=public_key, told=told, record=self._record_events,
+            recorded=[camera.id for camera in self._config.cameras if camera.recording],
         )  # fmt: skip
 
     def _limits(self, sensor: Sensor) -> list[ThresholdLimit]:

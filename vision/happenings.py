@@ -110,6 +110,16 @@ class CandidateOff:
 
 
 @dataclass(frozen=True)
+class RecordingChanged:
+    """The camera is recorded no more, for the reason, or again."""
+
+    camera_id: str
+    at: datetime
+    on: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Looked:
     """The answer to a `vision.looks.LookOrder`: with pictures when it is ``done``, with a verdict after a second look.
     ``original_jpeg`` shows faces, and so does ``clip_mp4``, from ``first_at`` to ``last_at``."""
@@ -142,4 +152,5 @@ WatchItem = (
     | CoverageReport
     | ModelChanged
     | CandidateOff
+    | RecordingChanged
 )

@@ -18,12 +18,16 @@ from vision.catalogue import AbsenceRule, PresenceRule, PresentRule
 from vision.frame import Frame
 from vision.happenings import Looked
 from vision.packet_ring import RING_S, PacketRing
+from vision.segments import NotRecorded, RecordedClip
 from vision.snapshot import raw_jpeg
 from vision.violation import GAP_S_MAX, Verdict
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from vision.crew import Crew
     from vision.guard import Guard
+    from vision.recording import Recording
 
 PATIENCE_S = 20.0  # for a picture that can be judged, besides thrice the rule's own time
 ORDERS_MAX = 8
@@ -62,6 +66,7 @@ class LookDesk:
         self._camera_id = camera_id
         self._new: deque[LookOrder] = deque(maxlen=ORDERS_MAX)
         self._new_films: deque[LookOrder] = deque(maxlen=ORDERS_MAX)
+        self._from_disk: list[tuple[LookOrder, Future[RecordedClip]]] = []
         self._looks: list[_Look] = []
 
     def take(self, order: LookOrder) -> None:
@@ -98,8 +103,12 @@ class LookDesk:
             else:
                 self._looks.append(_Look(order, now_s + PATIENCE_S + 3 * guard.rule.dwell_s, guard))
 
-    def films(self, ring: PacketRing | None, now: datetime, now_s: float) -> Iterator[Looked]:
-        """The clips whose end has come, cut from what *ring* still holds; *now* is the same moment as *now_s*."""
+    def films(
+        self, ring: PacketRing | None, recording: Recording | None, now: datetime, now_s: float
+    ) -> Iterator[Looked]:
+        """The clips whose end has come, cut from what *ring* still holds, or else from the *recording*; *now* is the
+        same moment as *now_s*."""
+        yield from self._read_from_disk(now)
         for order in list(self._new_films):
             at = order.at or now
             to_s = now_s + (at - now).total_seconds() + order.after_s
@@ -108,20 +117,45 @@ class LookDesk:
                 yield self._said(order, now, "refused", "that moment is still to come")
             elif to_s <= now_s:
                 self._new_films.remove(order)
-                yield self._cut(order, ring, now, now_s, to_s)
+                if ring is None:
+                    yield self._said(order, now, "refused", "no film is kept of this camera")
+                elif answer := self._cut(order, ring, now, now_s, to_s):
+                    yield answer
+                elif recording is not None:
+                    self._from_disk.append((order, recording.cut(at, order.before_s, order.after_s)))
+                else:
+                    said = f"gone: the film of that moment, the last {RING_S:.0f} s are kept"
+                    yield self._said(order, now, "refused", said)
 
-    def _cut(self, order: LookOrder, ring: PacketRing | None, now: datetime, now_s: float, to_s: float) -> Looked:
-        if ring is None:
-            return self._said(order, now, "refused", "no film is kept of this camera")
+    def _cut(self, order: LookOrder, ring: PacketRing, now: datetime, now_s: float, to_s: float) -> Looked | None:
+        """None when the ring does not hold that moment (any more)."""
         moment_s = to_s - order.after_s
         clip = ring.clip(moment_s - order.before_s, to_s)
         if clip is None or not clip.first_s <= moment_s <= clip.last_s + GAP_S_MAX:
-            return self._said(order, now, "refused", f"gone: the film of that moment, the last {RING_S:.0f} s are kept")
+            return None
         first_at, last_at = (now + timedelta(seconds=moment - now_s) for moment in (clip.first_s, clip.last_s))
+        return self._show(order, RecordedClip(clip.mp4, first_at, last_at, clip.frames))
+
+    def _read_from_disk(self, now: datetime) -> Iterator[Looked]:
+        ready = [pair for pair in self._from_disk if pair[1].done()]
+        self._from_disk = [pair for pair in self._from_disk if pair not in ready]
+        for order, future in ready:
+            error = future.exception()
+            if isinstance(error, NotRecorded):
+                yield self._said(order, now, "refused", str(error))
+            elif error is not None:
+                yield self._said(order, now, "failed", f"the recording cannot be read: {error}"[:200])
+            else:
+                yield self._show(order, future.result())
+
+    def _show(self, order: LookOrder, clip: RecordedClip) -> Looked:
         return replace(
-            self._said(order, last_at, "done", ""), clip_mp4=clip.mp4, first_at=first_at, last_at=last_at,
+            self._said(order, clip.last_at, "done", ""),
+            clip_mp4=clip.mp4,
+            first_at=clip.first_at,
+            last_at=clip.last_at,
             frames=clip.frames,
-        )  # fmt: skip
+        )
 
     def _said(
         self, order: LookOrder, at: datetime, status: Literal["done", "refused", "failed"], reason: str

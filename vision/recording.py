@@ -106,7 +106,7 @@ class Recording:
         while True:
             with self._ready:
                 self._ready.wait_for(lambda: self._queue or self._stopped, timeout=SEGMENT_S)
-                if self._stopped:
+                if self._stopped and not self._queue:
                     break
                 item = self._queue.popleft() if self._queue else None
                 self._queued_bytes -= len(item.data) if isinstance(item, KeptPacket) else 0

@@ -9,6 +9,7 @@ from typing import Any
 from vision.catalogue import DEFAULT_FOLDER
 from vision.coverage import COVERAGE_INTERVAL_S
 from vision.detector import DEFAULT_MODEL
+from vision.segments import RecordingUse
 from vision.site_times import SiteTimes
 from vision.zones import Point, Zone
 
@@ -89,6 +90,7 @@ class WatchSettings:
     shadow_dir: Path | None = None  # where this camera's shadows keep what they saw; None: no shadows
     crashed_shadows: tuple[int, ...] = ()  # numbers of the models whose candidate ended the process, again and again
     clip_source: str = ""  # another stream of the camera that films are cut from; empty: the same
+    recording: RecordingUse | None = None  # of what films are cut from; not with masks, which it would show
     keyframes_only: bool = False
     hardware: str = "none"
     view: str = "1"  # another word: the camera looks elsewhere on purpose
@@ -102,6 +104,8 @@ class WatchSettings:
         wanted += [name for item in self.violations for name in item.zones]
         if strange := sorted(set(wanted) - set(ids)):
             raise ValueError(f"{', '.join(strange)}: no such zone on camera {self.camera_id}")
+        if self.recording is not None and self.masks:
+            raise ValueError(f"camera {self.camera_id} has masks; a recording would show what they hide")
         if not self.models or not self.violations:
             raise ValueError(f"camera {self.camera_id} needs at least one model and one violation")
 

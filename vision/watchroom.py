@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from vision.clip_desk import ClipDesk
 from vision.crumbs import Crumbs
 from vision.frame import Frame
-from vision.happenings import WatchItem
+from vision.happenings import RecordingChanged, WatchItem
 from vision.packet_ring import PacketRing
 from vision.packet_tap import PacketTap
 from vision.pipeline import Watch
+from vision.recording import RecordedRing, Recording
 from vision.scheduler import Scheduler
 from vision.source import VideoSource
 
@@ -37,7 +38,9 @@ class Station:
     ) -> None:
         settings = watch.settings
         # A clip is the camera's own film: it would show what is masked.
-        ring = None if settings.masks or not settings.clip_after_s else PacketRing()
+        films = bool(settings.clip_after_s) and not settings.masks
+        self.recording = Recording(settings.recording) if films and settings.recording else None
+        ring = (RecordedRing(self.recording) if self.recording else PacketRing()) if films else None
         apart = bool(ring and settings.clip_source and settings.clip_source != settings.source)
         self.tap = PacketTap(settings.clip_source, ring, loop=settings.loop) if ring and apart else None
         self.source = VideoSource(
@@ -65,7 +68,10 @@ class Station:
     def tick(self, now_s: float) -> Iterator[WatchItem]:
         """What is due by the clock, pictures or not."""
         yield from self._clips.ready(now_s)
-        yield from self._watch.looks.films(self._clips.ring, datetime.now(UTC), now_s)
+        yield from self._watch.looks.films(self._clips.ring, self.recording, datetime.now(UTC), now_s)
+        while self.recording is not None and self.recording.changes:
+            change = self.recording.changes.popleft()
+            yield RecordingChanged(self._watch.settings.camera_id, datetime.now(UTC), change.on, change.reason)
         if statistics := self._watch.statistics.due(now_s, self.source.drops):
             yield statistics
 
@@ -89,6 +95,8 @@ def watch_cameras(watches: Sequence[Watch], stop: threading.Event, crumbs: Crumb
     ]
     with ExitStack() as stack:
         for station in stations:
+            if station.recording is not None:
+                stack.enter_context(station.recording)
             stack.enter_context(station.source)
             if station.tap is not None:
                 stack.enter_context(station.tap)

@@ -13,6 +13,8 @@ BEGINNINGS = {
     "the box was interrupted": "interrupted",
     "no film is kept": "no_film",
     "gone: the film": "film_gone",
+    "not recorded, kept is: ": "not_recorded",
+    "that film has more than": "film_too_large",
     "that moment is still to come": "ahead",
 }
 
@@ -21,5 +23,8 @@ def reason_text(reason: object, language: str) -> str:
     """The reason in *language*; one that this centre does not know stays as the box said it."""
     if not isinstance(reason, str):
         return ""
-    key = next((key for beginning, key in BEGINNINGS.items() if reason.startswith(beginning)), None)
-    return translate(language, f"box_says_{key}") if key else reason
+    for beginning, key in BEGINNINGS.items():
+        if reason.startswith(beginning):
+            said = translate(language, f"box_says_{key}")
+            return f"{said} ({reason.removeprefix(beginning)})" if key == "not_recorded" else said
+    return reason
