@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from edge.camera_evidence import EvidenceDesk, Kept, Pictures, Subject, Tier
 from edge.camera_report import CANDIDATE_OFF, CameraOrder, CameraReport, CoverageLine
+from edge.camera_task import CameraTask, WatchTask
 from edge.clock import clock_synced
 from edge.config_cameras import Camera, CameraHours
-from edge.config_evidence import EvidenceSection
 from edge.evidence_folder import EvidenceFolder
 from edge.film_desk import FilmDesk, FilmOrder, FilmTold
 from edge.old_recordings import recording_dir
@@ -42,37 +42,6 @@ if TYPE_CHECKING:
 
 RECORDING_RESERVE_BYTES = 128 * 1024 * 1024  # so that new evidence removes old minutes, never old evidence
 END_S = 3.0  # from the end of standard input to the end of the process, whatever a camera does
-
-
-class CameraTask(BaseModel):
-    """One camera. ``open_incidents``: kind, or kind@zone → incident id. ``blind``: it was told as blind before.
-    ``crashed_shadows``: numbers of its models whose candidate took the process down, again and again.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    box_id: str
-    camera: Camera
-    key_file: Path
-    spool_dir: Path
-    open_incidents: dict[str, str]
-    blind: bool = False
-    crashed_shadows: tuple[int, ...] = ()
-    evidence: EvidenceSection = EvidenceSection()
-
-    @property
-    def evidence_dir(self) -> Path:
-        """Where the originals stay."""
-        return self.spool_dir.parent / "evidence"
-
-
-class WatchTask(BaseModel):
-    """What the parent tells the camera process; ``crumbs_file``: see `vision.crumbs`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cameras: Annotated[tuple[CameraTask, ...], Field(min_length=1)]
-    crumbs_file: Path
 
 
 def main() -> int:
@@ -140,7 +109,8 @@ def _watch(task: WatchTask, stop: threading.Event, desks: dict[str, LookDesk]) -
     keepers = {one.camera.id: _keeper(one) for one in task.cameras}
     for item in watch_cameras(watches, stop, crumbs):
         keeper = keepers[item.camera_id]
-        _say(_report(item, keeper))
+        if report := _report(item, keeper):
+            _say(report)
         for state in keeper.desk.storage_changes():
             _say(CameraReport(camera=item.camera_id, type="storage", reason=state))
     return 0
@@ -178,11 +148,18 @@ def model_problem(camera: Camera) -> str:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Where one camera's evidence goes. ``tiers``: of each kind in its catalogue."""
+    """Where one camera's evidence goes. ``tiers``: of each kind in its catalogue. ``masked``: its own films show what
+    nobody may see, and are only what the shared ones are made of."""
 
     desk: EvidenceDesk
     films: FilmDesk | None
     tiers: Mapping[str, Tier]
+    masked: bool
+
+    def order_masked(self, clip_mp4: bytes, order: FilmOrder) -> None:
+        """Have the shared film made of a clip that is not to be kept; where none are made, it is dropped."""
+        if self.films is not None:
+            self.films.order(order, clip_mp4)
 
 
 def _keeper(task: CameraTask) -> Keeper:
@@ -200,9 +177,12 @@ def _keeper(task: CameraTask) -> Keeper:
     if settings.films:
         models = [item.path or DEFAULT_MODEL for item in task.camera.models_used]
         tell = partial(_tell_film, task.camera.id)
-        films = FilmDesk(desk, task.camera.id, models, settings.face_model, signer.public_key, tell)
+        films = FilmDesk(
+            desk, task.camera.id, models, settings.face_model, signer.public_key, tell, masks=task.camera.masks
+        )
         films.start()
-    return Keeper(desk, films, {code: item.tiers[0] for code, item in catalogue.violations.items()})
+    tiers = {code: item.tiers[0] for code, item in catalogue.violations.items()}
+    return Keeper(desk, films, tiers, masked=bool(task.camera.masks))
 
 
 _SAYING = threading.Lock()  # the film desk says things from its own thread
@@ -215,13 +195,17 @@ def _say(report: CameraReport) -> None:
 
 
 def _tell_film(camera_id: str, told: FilmTold) -> None:
-    subject = told.subject
-    _say(
-        CameraReport(
-            camera=camera_id, type="violation_updated", at=subject.at, incident_id=subject.incident_id,
-            kind=subject.kind, zone=subject.zone, evidence=told.evidence, evidence_missing=told.missing, is_film=True,
-        )
-    )  # fmt: skip
+    order = told.order
+    if order.asked:
+        _say(CameraReport(
+            camera=camera_id, type="looked", at=order.at, order_id=order.incident_id, evidence=told.evidence,
+            status="failed" if told.missing else "done", reason="; ".join(told.missing),
+        ))  # fmt: skip
+        return
+    _say(CameraReport(
+        camera=camera_id, type="violation_updated", at=order.at, incident_id=order.incident_id, kind=order.kind,
+        zone=order.zone, evidence=told.evidence, evidence_missing=told.missing, is_film=True,
+    ))  # fmt: skip
 
 
 def _settings(task: CameraTask) -> WatchSettings:
@@ -266,6 +250,7 @@ def _settings(task: CameraTask) -> WatchSettings:
         shadow_dir=task.spool_dir.parent / "shadow" / camera.id,
         crashed_shadows=task.crashed_shadows,
         recording=_recording(task),
+        masked_films=task.evidence.films,
         open_incidents=tuple(OpenIncident(incident, kind, zone) for kind, zone, incident in incidents),
         face_model=task.evidence.face_model,
         blind=task.blind,
@@ -282,7 +267,8 @@ def _recording(task: CameraTask) -> RecordingUse | None:
     return RecordingUse(folder, wanted.hours, wanted.bytes_max, free_bytes_min, clock_synced)
 
 
-def _report(item: happenings.WatchItem, keeper: Keeper) -> CameraReport:
+def _report(item: happenings.WatchItem, keeper: Keeper) -> CameraReport | None:
+    """None for what is told later, when there is a film of it."""
     from vision import happenings
     from vision.coverage import CoverageReport
 
@@ -310,7 +296,7 @@ def _report(item: happenings.WatchItem, keeper: Keeper) -> CameraReport:
     )  # fmt: skip
 
 
-def _looked(item: happenings.Looked, keeper: Keeper) -> CameraReport:
+def _looked(item: happenings.Looked, keeper: Keeper) -> CameraReport | None:
     """What an order showed is kept under the order's id: it is no incident."""
     about = f"asked for: {item.kind or 'picture'}"
     subject = Subject(item.order_id, item.kind or "snapshot", item.at, item.model_sha256, about, item.zone)
@@ -319,6 +305,12 @@ def _looked(item: happenings.Looked, keeper: Keeper) -> CameraReport:
         kept = keeper.desk.keep_look(Pictures(item.original_jpeg, item.snapshot_jpeg, b"", item.faces), subject)
     elif item.clip_mp4 and item.first_at and item.last_at:
         frames = FrameTimes(first_at=item.first_at, last_at=item.last_at, count=item.frames)
+        if keeper.masked:
+            keeper.order_masked(item.clip_mp4, FilmOrder(
+                incident_id=item.order_id, kind=subject.kind, zone=item.zone, at=item.at,
+                model_sha256=item.model_sha256, clip_sha256=None, frames=frames, asked=True,
+            ))  # fmt: skip
+            return None
         kept = keeper.desk.keep_clip(item.clip_mp4, frames, subject)
     return CameraReport(
         camera=item.camera_id, type="looked", at=item.at, order_id=item.order_id, status=item.status,
@@ -326,12 +318,16 @@ def _looked(item: happenings.Looked, keeper: Keeper) -> CameraReport:
     )  # fmt: skip
 
 
-def _filmed(item: happenings.ClipReady, keeper: Keeper) -> CameraReport:
+def _filmed(item: happenings.ClipReady, keeper: Keeper) -> CameraReport | None:
     frames = FrameTimes(first_at=item.first_at, last_at=item.last_at, count=item.frames)
     order = FilmOrder(
         incident_id=item.incident_id, kind=item.kind, zone=item.zone, at=item.at, model_sha256=item.model_sha256,
-        tier=keeper.tiers.get(item.kind), clip_sha256=sha256_hex(item.clip_mp4), frames=frames,
+        tier=keeper.tiers.get(item.kind), clip_sha256=None if keeper.masked else sha256_hex(item.clip_mp4),
+        frames=frames,
     )  # fmt: skip
+    if keeper.masked:
+        keeper.order_masked(item.clip_mp4, order)
+        return None
     kept = keeper.desk.keep_clip(item.clip_mp4, frames, order.subject)
     if keeper.films is not None and not kept.missing:
         keeper.films.order(order)

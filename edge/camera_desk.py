@@ -12,18 +12,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge.camera_metrics import metrics_text, write_metrics
-from edge.camera_report import CANDIDATE_OFF
+from edge.camera_report import CANDIDATE_OFF, CameraReport
+from edge.camera_task import CameraTask
 from edge.config_cameras import Camera
 from edge.config_evidence import EvidenceSection
 from edge.rules import new_id
 from telemetry.messages import Event, EventType, Scalar, Severity
-
-if TYPE_CHECKING:
-    from edge.camera import CameraTask
-    from edge.camera_report import CameraReport
 
 logger = logging.getLogger(__name__)
 STATE_PREFIX = "camera/"
@@ -70,8 +66,6 @@ class CameraDesk:
 
     def task(self) -> CameraTask:
         """What the process that is to watch it has to know."""
-        from edge.camera import CameraTask
-
         return CameraTask(
             box_id=self._box_id,
             camera=self._camera,

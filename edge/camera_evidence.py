@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from edge.camera_task import CameraTask
 from edge.clock import boot_id, clock_error_ms, clock_synced
 from edge.evidence_folder import EvidenceFolder, StorageFull
 from edge.evidence_sealing import seal_to
@@ -29,9 +30,6 @@ from telemetry.batch import sha256_hex
 from telemetry.evidence import BLOB_BYTES_MAX, EvidenceManifest, FrameTimes, MediaType, Role, seal_evidence
 from telemetry.signing import SIGNATURE_BYTES, Signer
 from telemetry.spool import EvidenceSpool, set_aside, write_whole
-
-if TYPE_CHECKING:
-    from edge.camera import CameraTask
 
 logger = logging.getLogger(__name__)
 INCIDENTS_KEPT_MAX = 64  # whose digests are remembered until their clip comes
@@ -140,11 +138,13 @@ class EvidenceDesk:
             self._keep_original("clip", clip_mp4, frames, keep)
         return kept
 
-    def keep_film(self, film_mp4: bytes, faces: Faces, frames: FrameTimes, clip_sha256: str, subject: Subject) -> Kept:
-        """Keep the small film with hidden faces that was made of the clip."""
+    def keep_film(
+        self, film_mp4: bytes, faces: Faces, frames: FrameTimes, clip_sha256: str | None, subject: Subject
+    ) -> Kept:
+        """Keep the small film with hidden faces that was made of the clip, which itself is not kept when None."""
         kept = Kept()
         with self._keeping(subject, kept) as keep:
-            keep("film", film_mp4, _Extra(faces, frames, clip_sha256, "clip"))
+            keep("film", film_mp4, _Extra(faces, frames, clip_sha256, "clip" if clip_sha256 else None))
         return kept
 
     def _keep_original(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edge.camera_desk import CameraDesk
 from edge.camera_report import CameraOrder, CameraReport
+from edge.camera_task import WatchTask
 
 logger = logging.getLogger(__name__)
 LINE_BYTES_MAX = 64 * 1024
@@ -113,8 +114,6 @@ class CameraProcess:
             return await stdout.readline()
 
     def _task(self) -> str:
-        from edge.camera import WatchTask
-
         self._crumbs_file.parent.mkdir(parents=True, exist_ok=True)
         cameras = tuple(desk.task() for desk in self._desks.values())
         return WatchTask(cameras=cameras, crumbs_file=self._crumbs_file).model_dump_json(by_alias=True)

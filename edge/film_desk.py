@@ -3,6 +3,9 @@
 An order is a file: it outlives a crash, and is tried three times at most. One film at a time, at the lowest priority,
 with a bound on CPU time (its own) and on time (here). Should no film come of it, the pictures remain and the reason is
 told.
+
+Of a camera with masks the film as the camera sent it shows what nobody may see: it is never on the disk. It waits in
+memory, and a crash costs the film.
 """
 
 from __future__ import annotations
@@ -29,11 +32,14 @@ COMMAND = (sys.executable, "-m", "vision.blurred_film")
 FILM_S_MAX = 300.0
 TRIES_MAX = 3
 REASON_CHARACTERS_MAX = 160
+UNKEPT_MAX = 2  # clips in memory, of one camera; each has at most as many bytes as the ring of packets
 _ONE_AT_A_TIME = threading.Lock()
+Masks = Sequence[Sequence[tuple[float, float]]]  # polygons, in shares of the picture
 
 
 class FilmOrder(BaseModel):
-    """What is known of a clip, and how often its film was tried."""
+    """What is known of a clip, and how often its film was tried. ``clip_sha256`` None: the clip is not kept. ``asked``:
+    somebody asked to see that moment; the incident's id is the order's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,9 +49,10 @@ class FilmOrder(BaseModel):
     at: AwareDatetime
     model_sha256: str
     tier: Tier | None = None
-    clip_sha256: str
+    clip_sha256: str | None
     frames: FrameTimes
     tries: int = 0
+    asked: bool = False
 
     @property
     def subject(self) -> Subject:
@@ -58,7 +65,7 @@ class FilmOrder(BaseModel):
 class FilmTold:
     """The end of an order: ``evidence`` is what the incident has in the spool, ``missing`` why there is no film."""
 
-    subject: Subject
+    order: FilmOrder
     evidence: list[str]
     missing: list[str]
 
@@ -90,21 +97,35 @@ class FilmDesk:
         public_key: PublicKey,
         tell: Callable[[FilmTold], None],
         command: Sequence[str] = COMMAND,
+        masks: Masks = (),
     ) -> None:
         self._desk = desk
         self._folder = desk.folder.folder / "films" / camera_id
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._settings = json.dumps(
-            {"models": [str(path) for path in models], "face_model": str(face_model) if face_model else None}
+            {
+                "models": [str(path) for path in models],
+                "face_model": str(face_model) if face_model else None,
+                "masks": masks,
+            }
         )
+        self._unkept: dict[str, bytes] = {}  # clips by incident
         self._public_key = public_key
         self._tell = tell
         self._command = command
         self._work = threading.Event()
         self._work.set()  # what was ordered before a restart
 
-    def order(self, order: FilmOrder) -> None:
-        """Have a film made when there is time. A disk too full for the order is a film that is missing."""
+    def order(self, order: FilmOrder, unkept: bytes | None = None) -> None:
+        """Have a film made when there is time, of the clip that is kept or of *unkept*.
+
+        A disk too full for the order, or too many clips that wait in memory, is a film that is missing.
+        """
+        if unkept is not None:
+            if len(self._unkept) >= UNKEPT_MAX:
+                self._tell(self._told(order, Kept(missing=["film: too many films wait to be made"])))
+                return
+            self._unkept[order.incident_id] = unkept
         try:
             self._write(order)
         except OSError as error:
@@ -132,9 +153,10 @@ class FilmDesk:
                 continue
             self._tell(self._told(order, self._carry_out(order)))
             path.unlink(missing_ok=True)
+            self._unkept.pop(order.incident_id, None)
 
     def _told(self, order: FilmOrder, kept: Kept) -> FilmTold:
-        return FilmTold(order.subject, self._desk.of_incident(order.incident_id), kept.missing)
+        return FilmTold(order, self._desk.of_incident(order.incident_id), kept.missing)
 
     def _carry_out(self, order: FilmOrder) -> Kept:
         try:
@@ -150,6 +172,10 @@ class FilmDesk:
         return self._desk.keep_film(film, answer.faces, frames, order.clip_sha256, order.subject)
 
     def _clip(self, order: FilmOrder) -> bytes:
+        if order.clip_sha256 is None:
+            if clip := self._unkept.get(order.incident_id):
+                return clip
+            raise _NoFilm("the process ended before it was made")
         path = self._desk.folder.find(order.incident_id, order.clip_sha256)
         if path is None:
             raise _NoFilm("its clip is not kept any more")

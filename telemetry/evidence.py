@@ -55,7 +55,8 @@ class EvidenceManifest(Message):
     Roles: ``annotated``, ``snapshot`` and ``film`` are for sharing, their ``faces`` hidden or not as it says;
     ``original`` and ``clip`` (the camera's own packets) stay on the box; ``sealed`` is one of those two, encrypted to
     ``sealed_to``. ``original_sha256`` is the digest of the plain original that a shared or sealed file was made from:
-    whoever opens the sealed one can prove that it is what the shared one shows.
+    whoever opens the sealed one can prove that it is what the shared one shows. The film of a camera
+    with masks has none: what it was made from is not kept.
 
     ``previous_sha256`` is the digest of the signed part of the evidence before it in the same chain: whoever has one
     knows that there was another. A camera has one chain of what leaves the box and one of what stays. None for the

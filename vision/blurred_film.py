@@ -4,6 +4,7 @@
 time, after the fact: it never holds up what watches. The camera's film comes in on standard input; out comes a line of
 JSON (faces, pictures, seconds from the film's beginning to the first and to the last) and then an MP4 with H.264.
 What is hidden in one picture stays hidden in the one before and the one after, so that a single miss shows nobody.
+What the camera's masks cover is grey before anything else sees it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from vision.frame import Image
 from vision.manifest import ModelError
 from vision.reader import EARLY_SHARE, next_due
 from vision.scene import sightings_of
+from vision.zones import Masks, Point
 
 CLIP_BYTES_MAX = 16 * 1024 * 1024
 PICTURES_MAX = 400
@@ -42,10 +44,11 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 @dataclass(frozen=True)
 class FilmSettings:
-    """``models``: of the camera; only those that know people or heads are asked."""
+    """``models``: of the camera; only those that know people or heads are asked. ``masks``: its polygons, in 0-1."""
 
     models: tuple[Path, ...]
     face_model: Path | None = None
+    masks: tuple[tuple[Point, ...], ...] = ()
     rate_fps: float = 5.0
     width_px_max: int = 640
     cpu_s_max: int = 120
@@ -56,7 +59,8 @@ class FilmSettings:
         data = json.loads(text)
         face_model = data.pop("face_model", None)
         models = tuple(Path(item) for item in data.pop("models"))
-        return cls(models, Path(face_model) if face_model else None, **data)
+        masks = tuple(tuple((float(x), float(y)) for x, y in polygon) for polygon in data.pop("masks", ()))
+        return cls(models, Path(face_model) if face_model else None, masks, **data)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def _pictures(
     """So many a second as wanted, each with the places that hold faces."""
     import av
 
-    due_s, begin_s, count = 0.0, None, 0
+    due_s, begin_s, count, masks = 0.0, None, 0, Masks(settings.masks)
     with av.open(io.BytesIO(clip_mp4), "r") as container:
         for picture in container.decode(video=0):
             if picture.time is None:
@@ -106,7 +110,7 @@ def _pictures(
             if at_s + EARLY_SHARE / settings.rate_fps < due_s:
                 continue
             due_s = next_due(due_s, at_s, 1 / settings.rate_fps)
-            image = np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)
+            image = masks.cover(np.asarray(picture.to_ndarray(format="bgr24"), np.uint8))
             seen = [item for model in detectors for item in sightings_of(model.detect(image), model.names)]
             yield _Picture(image, at_s, hider.places(image, seen))
             count += 1
@@ -120,11 +124,13 @@ def _encode(pictures: Iterator[_Picture], settings: FilmSettings, hider: FaceHid
     file = io.BytesIO()
     stream: Any = None
     times: list[float] = []
+    masks = Masks(settings.masks)
     found = False
     with av.open(file, "w", format="mp4") as container:
         for picture, places in _with_neighbours(pictures):
             found = found or bool(places)
-            image = _shrink(pixelate(picture.image, places), settings.width_px_max)
+            hidden = masks.cover(pixelate(picture.image, places))  # cells of a head beside a mask reach into it
+            image = _shrink(hidden, settings.width_px_max)
             if stream is None:
                 stream = container.add_stream("libx264", rate=Fraction(settings.rate_fps).limit_denominator(100))
                 stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "yuv420p"

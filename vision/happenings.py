@@ -48,7 +48,8 @@ class ViolationClosed:
 
 @dataclass(frozen=True)
 class ClipReady:
-    """The film of an incident, from before it began to after it was confirmed, as the camera sent it: not for sharing.
+    """The film of an incident, from before it began to after it was confirmed, as the camera sent it: not for sharing,
+    and of a camera with masks not for keeping either.
 
     ``first_at`` and ``last_at`` are the times of the first and the last of its ``frames`` pictures.
     """
@@ -122,7 +123,8 @@ class RecordingChanged:
 @dataclass(frozen=True)
 class Looked:
     """The answer to a `vision.looks.LookOrder`: with pictures when it is ``done``, with a verdict after a second look.
-    ``original_jpeg`` shows faces, and so does ``clip_mp4``, from ``first_at`` to ``last_at``."""
+    ``original_jpeg`` shows faces, and so does ``clip_mp4``, from ``first_at`` to ``last_at``, which also shows what is
+    masked."""
 
     order_id: str
     camera_id: str

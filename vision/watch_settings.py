@@ -86,6 +86,7 @@ class WatchSettings:
     coverage_interval_s: float = COVERAGE_INTERVAL_S
     clip_before_s: float = 5.0
     clip_after_s: float = 5.0  # 0: no clips
+    masked_films: bool = False  # clips although there are masks: whoever takes them hides what those cover
     face_model: Path | None = None  # of a face detector (YuNet), besides the models
     shadow_dir: Path | None = None  # where this camera's shadows keep what they saw; None: no shadows
     crashed_shadows: tuple[int, ...] = ()  # numbers of the models whose candidate ended the process, again and again

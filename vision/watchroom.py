@@ -37,8 +37,8 @@ class Station:
         judging: Callable[[bool], None],
     ) -> None:
         settings = watch.settings
-        # A clip is the camera's own film: it would show what is masked.
-        films = bool(settings.clip_after_s) and not settings.masks
+        # A clip is the camera's own film: it shows what is masked.
+        films = settings.clip_after_s > 0 and (settings.masked_films or not settings.masks)
         self.recording = Recording(settings.recording) if films and settings.recording else None
         ring = (RecordedRing(self.recording) if self.recording else PacketRing()) if films else None
         apart = bool(ring and settings.clip_source and settings.clip_source != settings.source)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from pyrage.x25519 import Identity
 
-from edge.camera import END_S, CameraTask, WatchTask
+from edge.camera import END_S
 from edge.camera_process import END_S as PARENT_END_S
 from edge.camera_report import CameraOrder, CameraReport
+from edge.camera_task import CameraTask, WatchTask
 from edge.config_cameras import Camera
 from edge.config_evidence import EvidenceSection
 from firmware_sim.camera import Schedule, write_file

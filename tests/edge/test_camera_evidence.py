@@ -11,8 +11,8 @@ import pytest
 from pyrage import decrypt
 from pyrage.x25519 import Identity
 
-from edge.camera import CameraTask
 from edge.camera_evidence import EvidenceChain, EvidenceDesk, Pictures, Subject
+from edge.camera_task import CameraTask
 from edge.config_cameras import Camera
 from edge.config_evidence import EvidenceSection
 from edge.evidence_folder import EvidenceFolder

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge.camera import CameraTask, _changed, _settings
+from edge.camera import _changed, _settings
+from edge.camera_task import CameraTask
 from edge.config_cameras import Camera
 from tests.edge.test_camera_process import Bench
 from vision.happenings import ModelChanged

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from edge.camera import CameraTask, _settings
+from edge.camera import _settings
+from edge.camera_task import CameraTask
 from edge.config_cameras import Camera
 from vision.site_times import Span
 

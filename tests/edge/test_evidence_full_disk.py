@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.camera import CameraTask
 from edge.camera_evidence import EvidenceDesk, Pictures, Subject
+from edge.camera_task import CameraTask
 from edge.config_cameras import Camera
 from edge.evidence_folder import EvidenceFolder
 from telemetry.evidence import FrameTimes, open_evidence

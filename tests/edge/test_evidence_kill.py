@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 import pyrage
 sys.path.insert(0, sys.argv[1])
-from edge.camera import CameraTask
+from edge.camera_task import CameraTask
 from edge.camera_evidence import EvidenceDesk, Pictures, Subject
 from edge.config_cameras import Camera
 from edge.config_evidence import EvidenceSection

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edge import film_desk
-from edge.camera import CameraTask
 from edge.camera_evidence import EvidenceDesk
+from edge.camera_task import CameraTask
 from edge.config_cameras import Camera
 from edge.evidence_folder import EvidenceFolder
 from edge.film_desk import TRIES_MAX, FilmDesk, FilmOrder, FilmTold

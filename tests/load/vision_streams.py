@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.camera import CameraTask, WatchTask
+from edge.camera_task import CameraTask, WatchTask
 from edge.config_cameras import Camera
 from firmware_sim.scene import Kitchen
 from telemetry.signing import Signer

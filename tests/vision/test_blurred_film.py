@@ -17,6 +17,7 @@ import pytest
 from firmware_sim.camera import Schedule, write_file
 from vision.blurred_film import BlurredFilm, FilmSettings, _Picture, _with_neighbours, blur_film
 from vision.detector import DEFAULT_MODEL, OnnxDetector
+from vision.zones import BLANK
 
 SETTINGS = FilmSettings((DEFAULT_MODEL,))
 
@@ -71,6 +72,14 @@ def test_what_is_missed_in_one_picture_is_hidden_by_its_neighbours() -> None:
     row = iter([_Picture(image, float(number), found) for number, found in enumerate(places)])
     hidden = [sorted(float(place[0]) for place in found) for _, found in _with_neighbours(row)]
     assert hidden == [[0.0], [0.0, 2.0], [2.0, 3.0], [2.0, 3.0]]
+
+
+def test_what_is_masked_is_grey_in_every_picture_of_it(clip: bytes) -> None:
+    left = ((0.0, 0.0), (0.25, 0.0), (0.25, 1.0), (0.0, 1.0))
+    settings = FilmSettings.parse(as_json(FilmSettings((), masks=(left,))))
+    for _, shown in pictures(blur_film(clip, settings).mp4):
+        assert np.abs(shown[:, :140].astype(int) - BLANK).max() < 20
+        assert np.abs(shown[:, 180:].astype(int) - BLANK).max() > 40
 
 
 def test_a_camera_whose_models_see_only_things_says_that_nobody_looked(clip: bytes) -> None:
