@@ -129,6 +129,7 @@ class FilmDesk:
         try:
             self._write(order)
         except OSError as error:
+            self._unkept.pop(order.incident_id, None)
             self._tell(self._told(order, Kept(missing=[f"film: {error.strerror}"])))
         self._work.set()
 

@@ -18,7 +18,10 @@ from pathlib import Path
 import av
 import pytest
 
+from firmware_sim.camera import RtspCamera
 from tests.edge.console import ROOT
+from tests.services import missing
+from tests.vision.faulty_camera import FaultyCamera
 from tests.vision.test_packet_ring import FPS, fill, film, unpacked
 from tests.vision.test_pipeline import SETTINGS
 from tests.vision.views import boxes
@@ -26,6 +29,7 @@ from tests.waiting import wait_for
 from vision.detector import ScriptedDetector
 from vision.happenings import Looked
 from vision.looks import LookOrder
+from vision.packet_tap import PacketTap
 from vision.pipeline import Watch
 from vision.recording import RecordedRing, Recording
 from vision.segments import NotRecorded, RecordedClip, RecordingUse, SegmentFolder
@@ -243,3 +247,31 @@ def test_without_a_recording_an_order_for_a_moment_before_the_ring_is_refused(fi
 def test_a_camera_with_masks_is_not_recorded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a recording would show what they hide"):
         replace(SETTINGS, masks=(((0, 0), (0.1, 0), (0.1, 0.1)),), recording=use_of(tmp_path))
+
+
+@pytest.mark.slow
+def test_an_rtsp_camera_that_comes_back_goes_on_in_another_file(tmp_path: Path) -> None:
+    if not RtspCamera.available():
+        missing("GStreamer's RTSP server")
+    folder = SegmentFolder(use := use_of(tmp_path))
+
+    def lasts_s(number: int) -> float:
+        kept = folder.segments()
+        return (kept[number].end_at - kept[number].start_at).total_seconds() if len(kept) > number else 0.0
+
+    with (
+        FaultyCamera("killed") as camera,
+        Recording(use) as recording,
+        PacketTap(camera.url, RecordedRing(recording), loop=True),
+    ):
+        wait_for("four seconds are recorded", lambda: lasts_s(0) >= 4)
+        camera.break_down()
+        camera.repair()
+        wait_for("the second file grows", lambda: lasts_s(1) >= 2)
+    first, second = folder.segments()[:2]
+    assert first.end_at <= second.start_at
+    for at in (first.start_at + timedelta(seconds=2), second.start_at + timedelta(seconds=1)):
+        clip = folder.cut(at, 1, 1)
+        packets, pictures = unpacked(clip.mp4)
+        assert 10 <= pictures == len(packets) == clip.frames
+        assert clip.first_at <= at <= clip.last_at
