@@ -37,6 +37,7 @@ from vision.watchroom import watch_cameras
 
 __all__ = ["film"]  # a fixture
 MIB = 1024 * 1024
+MASKS = (((0, 0), (0.1, 0), (0.1, 0.1)),)
 DEADLINE_S = 20
 
 
@@ -191,10 +192,10 @@ def test_a_process_that_is_killed_loses_the_last_seconds_alone(film: Path, tmp_p
 
 
 @contextmanager
-def watched(film: Path, use: RecordingUse | None) -> Iterator[Callable[[LookOrder], Looked]]:
+def watched(film: Path, **changes: object) -> Iterator[Callable[[LookOrder], Looked]]:
     """A camera that plays the film; gives who has an order carried out."""
     watch = Watch(
-        replace(SETTINGS, source=str(film), rate_fps=5, recording=use),
+        replace(SETTINGS, source=str(film), rate_fps=5, **changes),  # type: ignore[arg-type]
         [ScriptedDetector({0: "mask", 1: "no_mask"}, [boxes()])],
     )
     answers: queue.Queue[Looked] = queue.Queue()
@@ -226,7 +227,7 @@ def order(ago_s: float) -> LookOrder:
 def test_an_order_for_a_moment_before_the_ring_is_served_from_the_disk(film: Path, tmp_path: Path) -> None:
     use = use_of(tmp_path)
     record(use, film, 1000)
-    with watched(film, use) as ask:
+    with watched(film, recording=use) as ask:
         answer = ask(order(997))
         assert (answer.status, answer.reason) == ("done", "")
         assert answer.first_at is not None
@@ -240,13 +241,23 @@ def test_an_order_for_a_moment_before_the_ring_is_served_from_the_disk(film: Pat
 
 
 def test_without_a_recording_an_order_for_a_moment_before_the_ring_is_refused(film: Path) -> None:
-    with watched(film, None) as ask:
+    with watched(film) as ask:
         assert ask(order(997)).reason == "gone: the film of that moment, the last 30 s are kept"
 
 
 def test_a_camera_with_masks_is_not_recorded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a recording would show what they hide"):
-        replace(SETTINGS, masks=(((0, 0), (0.1, 0), (0.1, 0.1)),), recording=use_of(tmp_path))
+        replace(SETTINGS, masks=MASKS, recording=use_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "reason"), [(False, "no film is kept of this camera"), (True, "gone: the film of that moment")]
+)
+def test_a_camera_with_masks_keeps_nothing_for_films_unless_somebody_hides_what_they_cover(
+    film: Path, hidden: bool, reason: str
+) -> None:
+    with watched(film, masks=MASKS, masked_films=hidden) as ask:
+        assert ask(order(997)).reason.startswith(reason)
 
 
 @pytest.mark.slow
