@@ -32,6 +32,7 @@ from server.models import Alert, Rectification, User
 from server.policy import may
 from server.problems import Problem, file_answer
 from server.queries import Narrowing
+from server.retention.desk import hold_json, may_see_holds
 from server.scope import reach_of
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
@@ -137,6 +138,7 @@ def alert(alert_id: AlertId, user: UserDep, state: StateDep, response: Response)
             "evidence": [{"sha256": item.sha256, "role": item.role} for item in detail.evidence],
             "rectifications": [_rectification_json(detail, item, user) for item in detail.rectifications],
             "cards": [{"colour": card.colour, "at": card.at} for card in detail.cards],
+            "holds": [hold_json(hold, user) for hold in detail.holds] if may_see_holds(user) else [],
             "moves": [
                 {
                     "at": item.at,

@@ -62,6 +62,8 @@ from server.oidc import pages as oidc_pages
 from server.oidc.provider import Provider
 from server.openapi import describe
 from server.rate_limit import Buckets, RateLimit
+from server.retention import api as retention_api
+from server.retention import pages as retention_pages
 from server.rollout import api as rollout_api
 from server.rollout import pages as rollout_pages
 from server.rollout.worker import RolloutWorker
@@ -82,9 +84,9 @@ from telemetry.releases import RELEASE_BYTES_MAX
 
 STATIC = Path(__file__).with_name("static")
 PARTS = (
-    box_api, api, life_cycle_api, pages, notification_api, notification_pages, vendors_api, coverage_pages,
-    life_cycle_pages, self_control_api, self_control_pages, statistics_api, statistics_pages, report_api, report_pages,
-    audit_pages, log_api, asset_api, asset_pages, public_page,
+    box_api, api, retention_api, retention_pages, life_cycle_api, pages, notification_api, notification_pages,
+    vendors_api, coverage_pages, life_cycle_pages, self_control_api, self_control_pages, statistics_api,
+    statistics_pages, report_api, report_pages, audit_pages, log_api, asset_api, asset_pages, public_page,
     account_pages, oidc_pages, user_pages, token_api, token_pages, write_api,
     rollout_pages, boxes_api, boxes_pages, rollout_api,
 )  # fmt: skip

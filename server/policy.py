@@ -14,6 +14,7 @@ Permission = Literal[
     "alert.rectify",
     "alert.review",
     "alert.dismiss",
+    "alert.hold",
     "alert.push",
     "audit.read",
     "box.command",
@@ -58,15 +59,14 @@ TABLE: dict[Role, frozenset[Permission]] = {
     "viewer": _SEE | {"alert.push"},
     "regulator": _READ
     | {
-        "alert.acknowledge", "alert.review", "alert.dismiss", "alert.push", "box.read", "box.command",
+        "alert.acknowledge", "alert.review", "alert.dismiss", "alert.hold", "alert.push", "box.read", "box.command",
         "evidence.sealed", "report.review", "report.correct", "token.manage",
     },
     "auditor": _READ | {"audit.read", "box.read"},
     "administrator": _SEE
     | {
-        "audit.read", "box.command", "box.manage", "box.read", "evidence.view", "readings.write", "site.edit",
-        "token.manage",
-        "user.manage",
+        "alert.hold", "audit.read", "box.command", "box.manage", "box.read", "evidence.view", "readings.write",
+        "site.edit", "token.manage", "user.manage",
     },
 }  # fmt: skip
 

@@ -13,6 +13,8 @@ from server.evidence_access import may_open
 from server.life_cycle.state import STATES, WITH_SITE, State
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, Region, Site, StoredBatch, User
 from server.models_life_cycle import Card, Recheck, RectificationPhoto
+from server.retention.holds import holds_on
+from server.retention.models import LegalHold
 from server.scope import within
 from server.series.port import SeriesKey, SeriesStore
 
@@ -32,6 +34,7 @@ class AlertDetail:
     photos: dict[int, list[RectificationPhoto]]  # by rectification
     rechecks: dict[int, Recheck]  # by rectification
     cards: list[Card]
+    holds: list[LegalHold]  # in force
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ def get_alert(db: Session, viewer: User, alert_id: int) -> AlertDetail | None:
         photos,
         {item.rectification_id: item for item in db.scalars(rechecks)},
         list(db.scalars(select(Card).where(Card.alert_id == alert.id).order_by(Card.id))),
+        holds_on(db, alert, datetime.now(UTC)),
     )
 
 

@@ -31,6 +31,7 @@ from server.pages import language_of, number, render
 from server.policy import may
 from server.problems import Problem
 from server.queries import Narrowing
+from server.retention.desk import knows_why, may_see_holds
 from server.series.port import SeriesStore, SeriesUnavailable
 from server.service import Hand
 
@@ -81,12 +82,13 @@ def _whole(text: str) -> int | None:
 
 @router.get("/alerts/{alert_id}", dependencies=[needs("alert.read")])
 def alert_page(alert_id: AlertId, request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
-    return _detail(alert_id, request, state, session, None)
+    return show_alert(alert_id, request, state, session, None)
 
 
-def _detail(
+def show_alert(
     alert_id: int, request: Request, state: AppState, session: LoginSession, problem: Problem | None
 ) -> HTMLResponse:
+    """The page of one alert, with the sentence of a *problem* if something was just refused."""
     with snapshot(state) as db:
         detail = queries.get_alert(db, session.user, alert_id)
         if detail is None:
@@ -112,6 +114,7 @@ def _detail(
         reason=said.sentence(alert.data, language, zone), causes=said.causes(alert.data, language, zone),
         looks={key: _look(item, language) for key, item in detail.rechecks.items()},
         photos_max=default_rules().file.photos.count_max, step_names=("confirm", "acknowledge", "rectify"),
+        holds_shown=may_see_holds(session.user), hold_told=knows_why(session.user),
     )  # fmt: skip
 
 
@@ -150,7 +153,7 @@ async def submit(
             await acting.rectify(state, Hand(session.user, remote), alert_id, form)
     except Problem as problem:
         refused = problem
-        return await in_thread(lambda: _detail(alert_id, request, state, session, refused))
+        return await in_thread(lambda: show_alert(alert_id, request, state, session, refused))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
@@ -173,7 +176,7 @@ def act(
         check_csrf(session, csrf)
         acting.act(state, Hand(session.user, remote), alert_id, kind, note, picture)
     except Problem as problem:
-        return _detail(alert_id, request, state, session, problem)
+        return show_alert(alert_id, request, state, session, problem)
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 

@@ -221,7 +221,11 @@ def json_only(document: Document, font: Font | None) -> Files:
 
 @contextmanager
 def settled(
-    data: Path, photo: Callable[..., bytes], places: Iterable[str] = tuple(REGIONS), **said: Any
+    data: Path,
+    photo: Callable[..., bytes],
+    places: Iterable[str] = tuple(REGIONS),
+    people: Iterable[tuple[str, str]] = BINDINGS,
+    **said: Any,
 ) -> Iterator[District]:
     """The district with its places and people; *said*: further settings. Without places there are no people either."""
     from server.app import create_app
@@ -243,7 +247,7 @@ def settled(
         for name in places:
             district.furnish(name, photo)
         district.people.clear()
-        for role, place in BINDINGS if places else ():
+        for role, place in people if places else ():
             district.give_token(district.somebody(role, place))
         yield district
         portal.call(district.client_.client.aclose)

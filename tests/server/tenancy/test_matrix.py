@@ -24,6 +24,7 @@ from tests.server.tenancy.district import District, Place, Somebody, new_sample,
 
 NOT_OURS = {"/api/openapi.json", "/static"}  # the framework's own, open to everybody
 NOTE: dict[str, Any] = {"data": {"note": "x"}}
+REASON: dict[str, Any] = {"data": {"reason": "court case 12"}}
 CARD: dict[str, Any] = {"json": {"valid_from": "2026-01-01", "name": "again"}}  # refused to whoever may: no reason
 PHOTO: dict[str, Any] = {"files": {"photo": ("p.jpg", b"no photo", "image/jpeg")}}
 UNSEEN: dict[str, Any] = {"data": {"content_sha256": "0" * 64}}
@@ -50,6 +51,10 @@ def _said(said: dict[str, Any]) -> Callable[[Place], dict[str, Any]]:
 SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/alerts/{alert_id}/moves/{kind}": _said(NOTE),
     "POST /api/v1/alerts/{alert_id}/rectifications": _said(PHOTO),
+    "POST /api/v1/alerts/{alert_id}/hold": _said(REASON),
+    "DELETE /api/v1/alerts/{alert_id}/hold": _said({"params": {"reason": "over"}}),
+    "POST /alerts/{alert_id}/hold": _said({"data": {"reason": "court case 12", "csrf": ""}}),
+    "POST /alerts/{alert_id}/hold/{hold_id}/lift": _said({"data": {"reason": "over", "csrf": ""}}),
     "POST /alerts/{alert_id}/submit": _said(PHOTO),
     "POST /alerts/{alert_id}/{kind}": _said(NOTE),
     "POST /api/v1/boxes/{box_id}/commands": _said({"json": {"kind": "restart"}}),
@@ -133,7 +138,7 @@ class Door:
             "kind": "temperature" if "/drafts/" in self.path else "correct" if "/reports/" in self.path
             else "acknowledge", "site_id": place.site_id, "table": "cold_rooms", "asset_id": 1, "token": "x" * 22,
             "channel_id": 1, "act": "try", "source": "kitchen-vision",
-            "rollout_id": place.rollout_id, "move": "pause",
+            "rollout_id": place.rollout_id, "move": "pause", "hold_id": 2**40,
             "token_id": _own_token(district, who, place),
         }  # fmt: skip
         if self.path.startswith("/users"):
