@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,8 +52,9 @@ from server.idempotency import Idempotency
 from server.instance_key import InstanceKey
 from server.life_cycle import api as life_cycle_api
 from server.life_cycle import pages as life_cycle_pages
+from server.life_cycle.calendar import say_missing
 from server.life_cycle.clockwork import Clockwork
-from server.life_cycle.rules import default_rules
+from server.life_cycle.rules import put_in_force, rules_in_force
 from server.live import Broadcaster
 from server.merkle import api as log_api
 from server.notification import api as notification_api
@@ -82,6 +85,7 @@ from server.vendors import api as vendors_api
 from telemetry.batch import FRAME_BYTES_MAX
 from telemetry.releases import RELEASE_BYTES_MAX
 
+logger = logging.getLogger(__name__)
 STATIC = Path(__file__).with_name("static")
 PARTS = (
     box_api, api, retention_api, retention_pages, life_cycle_api, pages, notification_api, notification_pages,
@@ -118,6 +122,14 @@ async def _enrol_first(request: Request, error: Exception) -> Response:
     return RedirectResponse("/account", 303)
 
 
+def _take_life_cycle(settings: Settings) -> None:
+    """Put the rules of the settings in force, and say once which year their calendar lacks."""
+    put_in_force(settings.life_cycle.load)
+    calendar = rules_in_force().calendar
+    for year in calendar.missing_years(datetime.now(UTC).date()):
+        logger.warning("%s", say_missing(calendar, year, settings.life_cycle.calendar_folder))
+
+
 def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | None = None) -> FastAPI:
     """An application on the data of *settings*; its database is migrated at start.
 
@@ -129,6 +141,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
         warm_up()
         catalogue()  # a broken text or rule stops the start, not the first page
         sheets(), sample_rules(), risk_rules()
+        _take_life_cycle(settings)
         migrate(settings)
         engine = make_engine(settings)
         series = open_store(settings.series, engine)
@@ -156,7 +169,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             notifiers = set(notices.notifiers.values())
             await stack.enter_async_context(Worker(engine, settings.notification, notifiers, notices.egress).running())
             await stack.enter_async_context(Reminders(engine).running())
-            await stack.enter_async_context(Clockwork(engine, default_rules(), series, broadcaster).running())
+            await stack.enter_async_context(Clockwork(engine, rules_in_force(), series, broadcaster).running())
             await stack.enter_async_context(ExpiryWatch(engine, state.broadcaster).running())
             await stack.enter_async_context(upkeep(state))
             silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)

@@ -25,7 +25,7 @@ from server.dialects import lock_box
 from server.gaps import note_lane
 from server.life_cycle.raising import raise_alert
 from server.life_cycle.record import tell
-from server.life_cycle.rules import default_rules
+from server.life_cycle.rules import rules_in_force
 from server.models import Alert, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
 from server.reports.sources import index_batch
 from server.rollout.desk import take_word
@@ -247,7 +247,7 @@ def open_alert(db: Session, box: Box, event: Event) -> Alert:
         ended_at=event.at if event.type in CLOSES | MOMENTS else None,
         data=dict(event.data),
     )
-    raise_alert(db, alert, default_rules(), datetime.now(UTC))
+    raise_alert(db, alert, rules_in_force(), datetime.now(UTC))
     return alert
 
 

@@ -17,7 +17,7 @@ from server.life_cycle.likeness import find_alike, remember, signed
 from server.life_cycle.proof import DuplicatePhoto, Proof, ProvedPhoto
 from server.life_cycle.recheck import ask_recheck
 from server.life_cycle.record import NOTE_CHARACTERS_MAX, is_unconfirmed, plan_next_step, record_move, set_deadlines
-from server.life_cycle.rules import Rules, default_rules
+from server.life_cycle.rules import Rules, rules_in_force
 from server.life_cycle.state import NEEDS_REASON, Move, State, next_state
 from server.models import Alert, Evidence, Rectification, User
 from server.models_life_cycle import Dismissal, Recheck, RectificationPhoto
@@ -46,7 +46,7 @@ class Hand:
 
     user: User
     remote_addr: str
-    rules: Rules = field(default_factory=default_rules)
+    rules: Rules = field(default_factory=rules_in_force)
     clock: Callable[[], datetime] = utc_now
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from server.boxes.settings import BoxSettings
+from server.life_cycle.settings import LifeCycleSettings
 from server.limits import Limits
 from server.merkle.settings import LogSettings
 from server.notification.settings import NotificationSettings
@@ -109,6 +110,7 @@ class CentreFile(_Section):
     blobs: Blobs = FolderBlobs()
     log: LogSettings = LogSettings()
     retention: RetentionSettings = RetentionSettings()
+    life_cycle: LifeCycleSettings = LifeCycleSettings()
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
     report_font: Annotated[Font, AfterValidator(check_font)] | None = None
@@ -131,6 +133,7 @@ class Settings(BaseModel):
     blobs: Blobs = FolderBlobs()
     log: LogSettings = LogSettings()
     retention: RetentionSettings = RetentionSettings()
+    life_cycle: LifeCycleSettings = LifeCycleSettings()
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
     report_font: Font | None = None

@@ -21,7 +21,7 @@ from server.assets.register import IDS_PER_QUERY, WARN_DAYS, local_day
 from server.audit import SYSTEM, Deed, note_all
 from server.life_cycle.raising import raise_alert
 from server.life_cycle.record import tell
-from server.life_cycle.rules import default_rules
+from server.life_cycle.rules import rules_in_force
 from server.models import Alert, Site
 from server.models_assets import AssetSensor, Certificate
 from server.models_audit import AuditEntry
@@ -126,7 +126,7 @@ def _raise(db: Session, papers: Sequence[Paper], now: datetime) -> list[Alert]:
     alerts = [_alert(paper, now) for paper in papers]
     deeds = []
     for alert in alerts:
-        raise_alert(db, alert, default_rules(), now)
+        raise_alert(db, alert, rules_in_force(), now)
         detail = {"incident": alert.incident_id, "kind": KIND, "expires_on": alert.data["expires_on"]}
         deeds.append(Deed("alert.raise", ("alert", alert.id), detail, alert.site_id))
     note_all(db, SYSTEM, deeds)

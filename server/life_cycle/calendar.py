@@ -1,6 +1,6 @@
 """Working days and hours as data: a YAML file for each country and year, joined into one calendar.
 
-In a year that no file covers only the weekly rest days count. Pure but for `load_calendars`.
+In a year that no file covers only the weekly rest days count. Pure but for `load_calendar`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "calendar"
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 LOOK_AHEAD_D = 400
+MISSED_AHEAD_D = 30  # a year that is not on file is told so long before it begins
 
 
 def _plain(value: time) -> time:
@@ -71,13 +72,19 @@ class CalendarYear(Section):
 
 @dataclass(frozen=True)
 class WorkingCalendar:
-    """The years of one calendar; times of the day are the site's."""
+    """The years of one calendar; times of the day are the site's. ``years``: those that a file covers."""
 
     rest_days: frozenset[int]  # Monday is 0
     opens: time
     closes: time
     holidays: frozenset[date] = frozenset()
     working_days: frozenset[date] = frozenset()
+    name: str = ""
+    years: frozenset[int] = frozenset()
+
+    def missing_years(self, today: date) -> list[int]:
+        """Of this year and one that begins within 30 days, those without a file: their holidays are not known."""
+        return sorted({today.year, (today + timedelta(days=MISSED_AHEAD_D)).year} - self.years)
 
     def is_working(self, day: date) -> bool:
         """Whether people work on this day of the site."""
@@ -107,6 +114,16 @@ def join_years(years: list[CalendarYear]) -> WorkingCalendar:
         newest.closes,
         frozenset(day for item in years for holiday in item.holidays for day in holiday.days),
         frozenset(day for item in years for day in item.working_days),
+        newest.calendar,
+        frozenset(item.year for item in years),
+    )
+
+
+def say_missing(calendar: WorkingCalendar, year: int, folder: Path) -> str:
+    """What the operator has to do about a year that is not on file."""
+    return (
+        f"the calendar {calendar.name} has no year {year}: its holidays count as working days, so deadlines come too "
+        f"early; put a file for it into {folder}"
     )
 
 

@@ -22,7 +22,7 @@ from server.life_cycle.acting import ProofProblem
 from server.life_cycle.api import MOVING, InterviewId, PlainMove, held
 from server.life_cycle.recheck import REASONS
 from server.life_cycle.record import is_unconfirmed
-from server.life_cycle.rules import default_rules
+from server.life_cycle.rules import rules_in_force
 from server.life_cycle.state import FINAL, MAY, STATES, WITH_SITE, State, moves
 from server.models import Alert, LoginSession
 from server.models_life_cycle import Recheck
@@ -63,7 +63,7 @@ def _list(request: Request, state: AppState, session: LoginSession, template: st
         regions = lists.regions_within_reach(db, session.user) if template == "list.html" else []
     narrowed = urlencode({name: value for name, value in said_.items() if value})
     language = language_of(request)
-    kinds = sorted(((kind, translate(language, f"kind_{kind}")) for kind in default_rules().file.kinds), key=_name)
+    kinds = sorted(((kind, translate(language, f"kind_{kind}")) for kind in rules_in_force().file.kinds), key=_name)
     return render(
         request, template, session=session, alerts=found, counts=counts, wanted=wanted, states=STATES,
         now=datetime.now(UTC), narrowed=narrowed, said=said_, kinds=kinds, regions=regions,
@@ -113,7 +113,7 @@ def show_alert(
         with_site=state_now in WITH_SITE, now=datetime.now(UTC), zone=alert.site.time_zone,
         reason=said.sentence(alert.data, language, zone), causes=said.causes(alert.data, language, zone),
         looks={key: _look(item, language) for key, item in detail.rechecks.items()},
-        photos_max=default_rules().file.photos.count_max, step_names=("confirm", "acknowledge", "rectify"),
+        photos_max=rules_in_force().file.photos.count_max, step_names=("confirm", "acknowledge", "rectify"),
         holds_shown=may_see_holds(session.user), hold_told=knows_why(session.user),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from server.life_cycle.calendar import WorkingCalendar, load_calendar
+from server.life_cycle.calendar import FOLDER, WorkingCalendar, load_calendar
 from server.life_cycle.deadline import Clock, SameDay, Within, deadline
 from server.regions import Level
 from server.rules_file import Section, read_section
@@ -175,13 +176,32 @@ class Rules:
         )
 
 
-def load_rules(path: Path = DEFAULT) -> Rules:
-    """The rules of a file; raises ValueError as ``file: path: what is wrong``."""
+def load_rules(path: Path = DEFAULT, calendars: Path = FOLDER) -> Rules:
+    """The rules of a file, with their calendar from a folder; raises ValueError as ``file: path: what is wrong``."""
     file = read_section(path, RulesFile)
-    return Rules(file, load_calendar(file.calendar))
+    return Rules(file, load_calendar(file.calendar, calendars))
 
 
 @cache
 def default_rules() -> Rules:
     """The rules that come with the product."""
     return load_rules()
+
+
+class _InForce:
+    """What the settings of this process's centre name: how to read it, and what was read."""
+
+    load: Callable[[], Rules] = staticmethod(default_rules)
+    rules: Rules | None = None
+
+
+def put_in_force(load: Callable[[], Rules]) -> None:
+    """Let these rules count in this process: an alert may be raised by a box, a gateway, a watch or a command."""
+    _InForce.load, _InForce.rules = staticmethod(load), None
+
+
+def rules_in_force() -> Rules:
+    """The rules that count in this process, read when they are first needed."""
+    if _InForce.rules is None:
+        _InForce.rules = _InForce.load()
+    return _InForce.rules
