@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from server.commands import assets, backup, log, notification, people, record, retention, series, service
+from server.commands import assets, backup, check, log, notification, people, record, retention, series, service
 
-GROUPS = (service, people, assets, record, series, notification, log, retention, backup)
+GROUPS = (service, people, assets, record, series, notification, log, retention, backup, check)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     from server.accounts import AccountError
     from server.blob_port import BlobsUnavailable
     from server.boxes.settings import load_boxes
+    from server.life_cycle.rules import put_in_force
     from server.notification.settings import load_notification
     from server.series.port import SeriesUnavailable
     from server.series.settings import RecordSeries, load_series
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             blobs=file.blobs,
             log=file.log,
             retention=file.retention,
+            life_cycle=file.life_cycle,
             limits=file.limits,
             second_factor_roles=file.second_factor_roles,
             report_font=file.report_font,
@@ -44,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
             notification=load_notification(data_dir),
             boxes=load_boxes(data_dir),
         )
+        put_in_force(settings.life_cycle.load)
         status: int = args.run(settings, args)
         return status
     except (AccountError, KeyFileError, ValueError) as error:

@@ -10,9 +10,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.app import create_app
-from server.database import migrate
+from server.database import make_engine, migrate
 from server.production import check_production
 from server.settings import Settings
+from server.shared_keys import agree_on_keys
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_S_MAX = 5
@@ -44,7 +45,7 @@ def serve(
     check_production(settings, demo_broker_port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
-        migrate(settings)  # here, so that a broken record is told in one line
+        _look_at_record(settings)
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         url = f"{'https' if tls_cert else 'http'}://{shown}:{listener.getsockname()[1]}"
         app = create_app(settings, url=url, demo_broker_port=demo_broker_port)
@@ -61,6 +62,16 @@ def serve(
             signal.signal(number, _stop)  # uvicorn raises the signal again after it has stopped
         server.run(sockets=[listener])
         return 0 if server.started else 1
+
+
+def _look_at_record(settings: Settings) -> None:
+    """Here, so that a broken record or a wrong key is told in one line; raises ValueError, OSError, SQLAlchemyError."""
+    migrate(settings)
+    engine = make_engine(settings)
+    try:
+        agree_on_keys(engine, settings.data_dir)
+    finally:
+        engine.dispose()
 
 
 def _stop(number: int, frame: object) -> None:

@@ -19,13 +19,14 @@ from server.backup.manifest import BackupDamaged, Manifest, check_file, read_blo
 from server.blob_folder import FolderBlobStore
 from server.blob_port import BlobDamaged, BlobStore
 from server.blobs import open_blobs
-from server.database import make_engine, migrate
+from server.database import make_engine, migrate, writing
 from server.merkle.checkpoint import LogKey
 from server.merkle.settings import HEADS_FILE
 from server.merkle.verification import HeldOutside, read_heads_file
 from server.series.stores import open_store
 from server.series.upkeep import rebuild
 from server.settings import PostgresRecord, Settings
+from server.shared_keys import forget_keys
 from server.verify import Verification, verify
 
 ASIDE = "restored-settings"
@@ -118,6 +119,8 @@ def _brought_to_life(settings: Settings, blobs: BlobStore, trusted: list[LogKey]
         if not settings.series.in_record:
             with closing(open_store(settings.series, engine)) as series:
                 rebuild(engine, settings.series, series)
+        with Session(writing(engine)) as db, db.begin():
+            forget_keys(db)
         with Session(engine) as db, closing(open_store(settings.series, engine, reading=db.connection())) as series:
             return verify(db, blobs, series, held)
     finally:

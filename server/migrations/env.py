@@ -15,6 +15,7 @@ import server.models_access
 import server.models_assets
 import server.models_audit
 import server.models_boxes
+import server.models_keys
 import server.models_life_cycle
 import server.models_notification
 import server.models_oidc

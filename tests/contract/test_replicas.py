@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 import uuid
 from collections import Counter
@@ -15,8 +16,10 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from server.cli import main
 from server.database import make_engine
 from server.models import AlertMove, SeriesPoint, StoredBatch, User
+from server.shared_keys import SHARED
 from telemetry.batch import sha256_hex
 from tests.postgres_server import PostgresServer, settings_of
 from tests.receivers import WAIT_S, HttpReceiver, Request
@@ -48,6 +51,9 @@ def replicas(
         (folder / name).mkdir()
         (folder / name / "notification.yaml").write_text(json.dumps(told))
         (folder / name / "secret").write_text("whsec_" + base64.b64encode(b"k" * 32).decode())
+    for name, make in SHARED.items():  # as an operator copies them
+        make(folder / "a")
+        shutil.copy(folder / "a" / name, folder / "b")
     text = settings_of(postgres.new_record()) + f"blobs: {{type: folder, folder: {folder / 'pictures'}}}\n"
     with ThreadPoolExecutor(2) as threads:
         a, b = threads.map(lambda name: Centre(folder / name, text), ("a", "b"))
@@ -88,6 +94,20 @@ def send_all(batches: list[bytes], urls: list[str], at: Path) -> None:
 
             wait_for(f"a receipt for batch {number}", taken)
             at.write_text(str(number + 1), "ascii")
+
+
+def test_a_third_replica_without_the_keys_is_told_what_to_copy_where(
+    replicas: tuple[Centre, Centre], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(replicas[0].data / "centre.yaml", tmp_path)
+    assert main(["check", "--data", str(replicas[1].data)]) == 0
+    capsys.readouterr()
+    assert main(["check", "--data", str(tmp_path)]) == 1
+    told = [line.removeprefix("WRONG key: ") for line in capsys.readouterr().out.splitlines() if "WRONG" in line]
+    assert len(told) == len(SHARED)
+    assert f"to {tmp_path}/instance.key, for its owner alone" in told[1]
+    assert main(["serve", "--port", "0", "--insecure-cookies", "--data", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"brightline-server: {chr(10).join(told)}\n"
 
 
 def test_a_killed_replica_loses_nothing_and_stores_nothing_twice(

@@ -17,6 +17,7 @@ from server.cli import main
 from server.database import make_engine
 from server.merkle.checkpoint import LogKey
 from server.settings import Settings
+from server.shared_keys import agree_on_keys
 from server.work import hold_duty
 from telemetry.batch import sha256_hex
 from telemetry.signing import Signer
@@ -24,10 +25,18 @@ from tests.server.merkle.small_record import PASSWORD, SmallRecord, make_record
 from tests.server.tenancy.district import InProcess
 
 
+def start(record: SmallRecord) -> None:
+    """What a start does with the keys, here of the origin as there of what is restored of it."""
+    engine = make_engine(record.settings)
+    agree_on_keys(engine, record.data)
+    engine.dispose()
+
+
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes]) -> SmallRecord:
     made = make_record(tmp_path_factory.mktemp("origin") / "data", jpeg)
     (made.data / "centre.yaml").write_text("log: {publish_every_s: 600}\n")
+    start(made)
     return made
 
 
@@ -56,6 +65,7 @@ def test_a_backup_is_restored_elsewhere_and_served(
         assert picture.content == jpeg(1)
         portal.call(centre.client.aclose)
     restored = SmallRecord(data, record.box_id, record.box, record.epoch, {})
+    start(restored)  # with keys of its own
     assert restored.signer.public_key != record.signer.public_key
     restored.grow()  # goes on under its own key; the old heads hold by the old one
     assert restored.verify().problems == []
