@@ -9,8 +9,8 @@ from fastapi.responses import HTMLResponse
 
 from server.access import needs
 from server.audit import PAGE_ROWS, list_entries
+from server.audit_words import tell
 from server.deps import SessionDep, StateDep, snapshot
-from server.life_cycle.state import STATES
 from server.pages import render
 
 router = APIRouter(include_in_schema=False)
@@ -28,4 +28,4 @@ def audit_log(
         found = list_entries(db, session.user, before, PAGE_ROWS + 1)
     entries = found[:PAGE_ROWS]
     older = entries[-1].seq if len(found) > PAGE_ROWS else None
-    return render(request, "audit.html", session=session, entries=entries, older=older, before=before, states=STATES)
+    return render(request, "audit.html", session=session, entries=entries, older=older, before=before, tell=tell)

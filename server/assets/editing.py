@@ -126,5 +126,5 @@ def _told(action: str, sheet: Sheet, site: Site, asset_id: int, fields: Mapping[
         text = "" if value is None else str(value)
         return secret[name](text) if name in secret else text
 
-    changed = "; ".join(f"{name}: {said(name, old)} → {said(name, new)}" for name, (old, new) in fields.items())
+    changed = {name: [said(name, old), said(name, new)] for name, (old, new) in fields.items()}
     return Deed(f"asset.{action}", (sheet.name, asset_id), {"site": site.name, "changed": changed}, site.id)

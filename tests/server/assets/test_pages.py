@@ -16,6 +16,7 @@ from sqlalchemy import select
 from server.accounts import ensure_site
 from server.app import create_app
 from server.assets.public import ASKS_PER_MINUTE_MAX, PublicDesk
+from server.audit_words import tell
 from server.models import Alert, Box
 from server.models_audit import AuditEntry
 from server.series.port import Point
@@ -136,6 +137,7 @@ def test_a_paper_entered_late_is_told_of_at_once_and_ended_when_it_is_removed(
         entries = db.scalars(select(AuditEntry).where(AuditEntry.action == "asset.remove")).all()
         assert [entry.actor_name for entry in entries] == [officer.name]
         assert "小明" not in str(entries[0].detail)
+        assert "类别: 健康证明 → –" in dict(tell(entries[0], "zh-CN"))["变更"]
 
 
 def token_of(text: str) -> str:
