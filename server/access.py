@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from fastapi import Depends
 
-from server.deps import AppState, SessionDep, StateDep
+from server.deps import AppState, SessionDep, StateDep, look_up
 from server.models import LoginSession, User
 from server.policy import Permission, may
 from server.problems import Problem
+from server.second_factor import is_enrolled
 
 Openness = Literal["everybody", "box", "logged_in", "first_factor"]
 
@@ -25,10 +26,11 @@ class NotAllowed(Problem):
 
 
 class SecondFactorMissing(Problem):
-    """The settings ask this role for a second factor, and this log-in showed none."""
+    """The settings ask this role for a second factor, and this log-in showed none: it is *enrolled* or still to be."""
 
-    def __init__(self) -> None:
-        super().__init__(403, "second_factor_missing", "set a second factor up first, on the page /account")
+    def __init__(self, enrolled: bool) -> None:
+        first, again = "set a second factor up first, on the page /account", "log in again with your second factor"
+        super().__init__(403, "second_factor_missing", again if enrolled else first)
 
 
 class Needs:
@@ -46,8 +48,13 @@ class Needs:
 
 def check_second_factor(session: LoginSession, state: AppState) -> None:
     """Raises SecondFactorMissing where the role must have shown one at the log-in and has not."""
-    if session.user.role in state.settings.second_factor_roles and not session.second_factor:
-        raise SecondFactorMissing
+    if lacks_second_factor(session, state):
+        raise SecondFactorMissing(look_up(state, lambda db: is_enrolled(db, session.user)))
+
+
+def lacks_second_factor(session: LoginSession, state: AppState) -> bool:
+    """Whether the role needs one and the log-in showed none."""
+    return session.user.role in state.settings.second_factor_roles and not session.second_factor
 
 
 class OpenTo:

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
 from server import api, second_factor
-from server.access import open_to
+from server.access import lacks_second_factor, open_to
 from server.accounts import (
     AccountError,
     LoginRefused,
@@ -40,7 +40,7 @@ def account_page(
     with snapshot(state) as db:
         enrolled = second_factor.is_enrolled(db, user)
         link = links.link_of(db, oidc.issuer, user.id) if oidc else None
-    missing = user.role in state.settings.second_factor_roles and not enrolled and not session.second_factor
+    lacking = lacks_second_factor(session, state)
     context = {"qr": "", "secret": "", "recovery": [], "saved": False, **shown}
     return render(
         request,
@@ -49,7 +49,8 @@ def account_page(
         path="/account",
         session=session,
         enrolled=enrolled,
-        missing=missing,
+        missing=lacking and not enrolled,
+        again=lacking and enrolled,
         error=error,
         oidc=oidc.name if oidc else "",
         link=link,

@@ -115,7 +115,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _enrol_first(request: Request, error: Exception) -> Response:
-    """To the page where a second factor is set up; programs are told."""
+    """To the page that says what to do about the second factor; programs are told."""
     assert isinstance(error, SecondFactorMissing)
     if request.url.path.startswith("/api/"):
         return problems.problem_response(error.status, error.code, error.detail)

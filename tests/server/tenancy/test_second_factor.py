@@ -13,10 +13,11 @@ import pyotp
 import pytest
 
 from server import second_factor
+from server.accounts import digest
 from server.audit import CONSOLE, verify_audit
 from server.cli import main
 from server.instance_key import InstanceKey
-from server.models import User
+from server.models import LoginSession, User
 from server.models_access import TotpSecret
 from telemetry.signing import KeyFileError
 from tests.server.centre import PASSWORD
@@ -149,12 +150,24 @@ def test_a_role_that_needs_it_does_nothing_before_it_is_set_up(strict: District)
     auditor = strict.somebody("auditor", "")
     refused = strict.ask(auditor, "GET", "/api/v1/alerts")
     assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_missing")
+    assert refused.json()["detail"].startswith("set a second factor up first")
     assert strict.ask(auditor, "GET", "/").headers["location"] == "/account"
     other = log_in(strict, auditor).headers["set-cookie"].split("=")[1].split(";")[0]
     enrol(strict, auditor)
     assert strict.ask(auditor, "GET", "/api/v1/alerts").status_code == 200
-    beside = dataclasses.replace(auditor, cookie=other)  # a session that never showed it
-    assert strict.ask(beside, "GET", "/api/v1/alerts").json()["code"] == "second_factor_missing"
+    told = strict.ask(auditor, "GET", "/account").text
+    assert "Log in again" not in told
+    with strict.database() as db:
+        csrf = db.get_one(LoginSession, digest(other)).csrf_token
+    beside = dataclasses.replace(auditor, cookie=other, csrf=csrf)  # a session that never showed it
+    again = strict.ask(beside, "GET", "/api/v1/alerts").json()
+    assert (again["code"], again["detail"]) == ("second_factor_missing", "log in again with your second factor")
+    for method, path in (("GET", "/"), ("GET", "/me/notifications"), ("POST", "/account/second-factor/remove")):
+        assert strict.ask(beside, method, path, data={}).headers["location"] == "/account", path
+    told = strict.ask(beside, "GET", "/account").text
+    assert "this log-in showed none. Log in again with your second factor." in told
+    assert "set it up first" not in told
+    assert form(strict, beside, "/logout").headers["location"] == "/login"
 
 
 def test_without_it_such_a_role_may_only_set_it_up_or_leave(strict: District) -> None:
