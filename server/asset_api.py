@@ -8,11 +8,15 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from server.access import needs
+from server.api import next_link
 from server.assets import desk, register
+from server.assets.desk import SiteHand
 from server.assets.plan import Plan
 from server.assets.sheets import SHEETS
 from server.assets.table_file import FILE_BYTES_MAX
 from server.assets.table_writing import MEDIA_TYPES, Format
+from server.assets.versions import site_version
+from server.conditional import VERSION, IfMatch
 from server.deps import CsrfDep, RemoteDep, StateDep, UserDep, body_within, in_thread, look_up
 from server.pages import language_of
 from server.problems import MEDIA_TYPE, TABLE_FILE, Problem
@@ -47,14 +51,18 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 @router.get("/sites", dependencies=[needs("site.read")])
 def sites(
+    request: Request,
+    response: Response,
     user: UserDep,
     state: StateDep,
     name: Annotated[str, Query(max_length=120)] = "",
     after: Annotated[str, Query(max_length=120)] = "",
 ) -> dict[str, Any]:
-    """The caller's sites by name, fifty at a time; *after* is the last name of the page before."""
+    """The caller's sites by name, fifty at a time; *after* is the last name of the page before (``next``, ``Link``)."""
     found = look_up(state, lambda db: register.list_sites(db, user, name, after))
     page = found[: register.SITES_PER_PAGE]
+    if len(found) > len(page):
+        next_link(request, response, after=page[-1].site.name)
     return {
         "sites": [
             {
@@ -68,11 +76,12 @@ def sites(
 
 
 @router.get("/sites/{site_id}", dependencies=[needs("site.read")])
-def site(site_id: Id, user: UserDep, state: StateDep) -> dict[str, Any]:
+def site(site_id: Id, user: UserDep, state: StateDep, response: Response) -> dict[str, Any]:
     """A site with its assets; names and numbers are masked for those who need not know them."""
     found = look_up(state, lambda db: register.get_site(db, user, site_id))
     if found is None:
         raise desk.unknown()
+    response.headers[VERSION] = str(site_version(found))
     return register.site_json(found, user)
 
 
@@ -85,10 +94,14 @@ def put_asset(
     user: UserDep,
     state: StateDep,
     remote: RemoteDep,
+    if_match: IfMatch = None,
 ) -> dict[str, Any] | Response:
-    """Add or change one row, column by column as text; what it is known by is among the columns."""
+    """Add or change one row, column by column as text; what it is known by is among the columns.
+
+    ``If-Match`` takes the ETag of the site (``GET sites/{id}``).
+    """
     try:
-        return plan_json(desk.put_row(state, user, site_id, SHEETS[table], texts, remote))
+        return plan_json(desk.put_row(state, SiteHand(user, site_id, remote, if_match), SHEETS[table], texts))
     except desk.AssetsWrong as error:
         return refused(error, language_of(request))
 
@@ -97,10 +110,16 @@ def put_asset(
     "/sites/{site_id}/assets/{table}/{asset_id}", dependencies=[needs("site.edit"), CsrfDep], status_code=204
 )
 def delete_asset(
-    site_id: Id, table: TableName, asset_id: Id, user: UserDep, state: StateDep, remote: RemoteDep
+    site_id: Id,
+    table: TableName,
+    asset_id: Id,
+    user: UserDep,
+    state: StateDep,
+    remote: RemoteDep,
+    if_match: IfMatch = None,
 ) -> None:
-    """Take an asset out of the register; its alerts of expiry end."""
-    desk.remove_asset(state, user, site_id, SHEETS[table], asset_id, remote)
+    """Take an asset out of the register; its alerts of expiry end. ``If-Match`` takes the ETag of the site."""
+    desk.remove_asset(state, SiteHand(user, site_id, remote, if_match), SHEETS[table], asset_id)
 
 
 @router.post("/sites/{site_id}/public-page", dependencies=[needs("site.edit"), CsrfDep])

@@ -13,10 +13,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from server.access import needs
 from server.asset_api import Id, Table, TableName, attachment, need_table
 from server.assets import desk, register
+from server.assets.desk import SiteHand
 from server.assets.register import local_day, sees_names, shown
 from server.assets.sheets import SHEETS
 from server.assets.table_file import FILE_BYTES_MAX
 from server.assets.table_writing import Format
+from server.assets.versions import site_version
 from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, in_thread, look_up
 from server.models import LoginSession
 from server.pages import language_of, render
@@ -70,8 +72,14 @@ def _site(
         sheets=[sheet for sheet in SHEETS.values() if sheet.key], card=SHEETS["sites"],
         extra={"region": found.region, "time_zone": found.site.time_zone}, table=table, given=given or {},
         errors=errors, error=problem.code if problem and not errors else None,
-        today=local_day(found.site, datetime.now(UTC)), warn_days=register.WARN_DAYS, unlinked=unlinked,
+        seen=site_version(found), today=local_day(found.site, datetime.now(UTC)), warn_days=register.WARN_DAYS,
+        unlinked=unlinked,
     )  # fmt: skip
+
+
+def _hand(session: LoginSession, site_id: int, remote: str, seen: str) -> SiteHand:
+    """Who sends a form of a site, and the version of it that they had before them."""
+    return SiteHand(session.user, site_id, remote, f'"{seen}"' if seen else None)
 
 
 @router.post("/sites/{site_id}/assets/{table}", dependencies=[needs("site.edit")])
@@ -87,7 +95,7 @@ async def put_asset(
     def work() -> Response:
         try:
             check_csrf(session, given.get("csrf"))
-            desk.put_row(state, session.user, site_id, SHEETS[table], texts, remote)
+            desk.put_row(state, _hand(session, site_id, remote, given.get("seen", "")), SHEETS[table], texts)
         except Problem as problem:
             return _site(site_id, request, state, session, problem, table, texts)
         return RedirectResponse(f"/sites/{site_id}#{table}", 303)
@@ -105,10 +113,11 @@ def remove_asset(
     session: SessionDep,
     remote: RemoteDep,
     csrf: Field = "",
+    seen: Field = "",
 ) -> Response:
     try:
         check_csrf(session, csrf)
-        desk.remove_asset(state, session.user, site_id, SHEETS[table], asset_id, remote)
+        desk.remove_asset(state, _hand(session, site_id, remote, seen), SHEETS[table], asset_id)
     except Problem as problem:
         return _site(site_id, request, state, session, problem)
     return RedirectResponse(f"/sites/{site_id}#{table}", 303)

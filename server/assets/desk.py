@@ -22,7 +22,9 @@ from server.assets.rows import Row, RowError, dump, load, read_rows, row_of
 from server.assets.sheets import SHEETS, Sheet
 from server.assets.table_file import FileRefused, read_tables
 from server.assets.table_writing import Format, write_csv, write_xlsx
+from server.assets.versions import site_version
 from server.audit import Actor, note, person
+from server.conditional import check_match
 from server.deps import AppState, look_up, transact
 from server.models import User
 from server.models_assets import DRAFT_LIFE, AssetDraft
@@ -150,25 +152,52 @@ def take_file(state: AppState, user: User, data: bytes, digest: str | None, remo
     return plan
 
 
-def put_row(state: AppState, user: User, site_id: int, sheet: Sheet, texts: Mapping[str, str], remote: str) -> Plan:
+@dataclass(frozen=True)
+class SiteHand:
+    """Who changes which site's assets, from where; *if_match*: only if the site still is as that tag says."""
+
+    user: User
+    site_id: int
+    remote: str
+    if_match: str | None = None
+
+    def check(self, db: Session) -> None:
+        """Raises Problem 412 if the site has changed, in the transaction that changes it."""
+        found = register.get_site(db, self.user, self.site_id) if self.if_match is not None else None
+        if found is not None:
+            check_match(self.if_match, site_version(found))
+
+
+def put_row(state: AppState, hand: SiteHand, sheet: Sheet, texts: Mapping[str, str]) -> Plan:
     """Add or change one row of a site the caller may see; raises AssetsWrong or Problem."""
-    site = look_up(state, lambda db: register.visible_site(db, user, site_id))
+    user = hand.user
+    site = look_up(state, lambda db: register.visible_site(db, user, hand.site_id))
     if site is None:
         raise unknown()
     found = row_of(sheet, {**texts, "site": site.name})
     if found.errors:
         raise AssetsWrong(found.errors)
-    plan = transact(state, lambda db: take(db, user, found.rows, person(user, remote)))
+
+    def put(db: Session) -> Plan:
+        hand.check(db)
+        return take(db, user, found.rows, person(user, hand.remote))
+
+    plan = transact(state, put)
     state.public.forget()
     return plan
 
 
-def remove_asset(state: AppState, user: User, site_id: int, sheet: Sheet, asset_id: int, remote: str) -> None:
+def remove_asset(state: AppState, hand: SiteHand, sheet: Sheet, asset_id: int) -> None:
     """Take one asset out; once it is gone nothing more happens. Raises Problem for a site that is none of theirs."""
-    if look_up(state, lambda db: register.visible_site(db, user, site_id)) is None:
+    if look_up(state, lambda db: register.visible_site(db, hand.user, hand.site_id)) is None:
         raise unknown()
+
+    def take_out(db: Session) -> None:
+        hand.check(db)
+        editing.remove(db, hand.user, sheet, hand.site_id, asset_id, person(hand.user, hand.remote))
+
     try:
-        transact(state, lambda db: editing.remove(db, user, sheet, site_id, asset_id, person(user, remote)))
+        transact(state, take_out)
     except editing.UnknownAsset:
         return
     state.public.forget()

@@ -17,11 +17,12 @@ from typing import Any
 from sqlalchemy import Select, exists, func, inspect, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from server.assets.register import IDS_PER_QUERY
+from server.assets.register import IDS_PER_QUERY, SiteAssets
 from server.assets.sheets import SHEETS, Asset, Sheet
 from server.models_assets import AssetVersion, SiteCard
 
 REMOVED = ""
+VERSION_BYTES = 6
 
 
 def key_of(sheet: Sheet) -> InstrumentedAttribute[int]:
@@ -41,6 +42,15 @@ def digest_of(sheet: Sheet, item: Asset) -> str:
     }
     text = json.dumps([sheet.name, item.site_id, said], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()
+
+
+def site_version(found: SiteAssets) -> int:
+    """A number for what the register says of a site now, for who is to change only what they have seen."""
+    said = [found.site.name, found.site.time_zone, found.region]
+    said += [digest_of(SHEETS["sites"], found.card)] if found.card else []
+    for name, items in found.assets.items():
+        said += [f"{item.id} {digest_of(SHEETS[name], item)}" for item in items]
+    return int.from_bytes(sha256(json.dumps(said).encode()).digest()[:VERSION_BYTES])
 
 
 def add_versions(db: Session, written: Iterable[tuple[Sheet, int]], now: datetime) -> None:

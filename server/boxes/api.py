@@ -6,17 +6,18 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from server.access import needs, open_to
+from server.api import next_link
 from server.audit import person
 from server.boxes.commands import CommandRefused, commands_of, offered
 from server.boxes.desk import box_for, order
 from server.boxes.door import admit
 from server.boxes.keys import KeyRefused, check_change, rotate_key
-from server.boxes.queries import boxes_of
+from server.boxes.queries import BOXES_MAX, boxes_of
 from server.boxes.revocation import revoke
 from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, in_thread, look_up, transact
 from server.models_boxes import BoxCommand
@@ -93,10 +94,22 @@ async def _wait_for_commands(state: AppState, asked: Call) -> list[Command]:
 
 
 @router.get("/boxes", dependencies=[needs("box.read")])
-def boxes(user: UserDep, state: StateDep) -> dict[str, Any]:
-    """The boxes that the caller may see: what each told last, whether it is silent, how many commands wait."""
-    found = look_up(state, lambda db: boxes_of(db, user, datetime.now(UTC)))
-    return {"boxes": [item.as_json() for item in found]}
+def boxes(
+    request: Request,
+    response: Response,
+    user: UserDep,
+    state: StateDep,
+    after: Annotated[str | None, Query(max_length=64, description="the last box of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=BOXES_MAX)] = BOXES_MAX,
+) -> dict[str, Any]:
+    """The boxes that the caller may see: what each told last, whether it is silent, how many commands wait.
+
+    By site and name; ``next`` (and ``Link``) leads on.
+    """
+    found = look_up(state, lambda db: boxes_of(db, user, datetime.now(UTC), after, limit + 1))
+    shown = found[:limit]
+    link = next_link(request, response, after=shown[-1].box.id) if len(found) > limit else None
+    return {"boxes": [item.as_json() for item in shown], "next": link}
 
 
 @router.get("/boxes/{box_id}/commands", dependencies=[needs("box.read")])

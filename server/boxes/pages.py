@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from server.access import needs
@@ -22,16 +22,20 @@ from server.problems import Problem
 from telemetry.messages import Scalar
 
 router = APIRouter(include_in_schema=False)
+BOXES_PER_PAGE = 100
 Asked = Literal["snapshot", "clip", "restart"]
 Seconds = Annotated[float, Form(ge=0, le=30)]
 
 
 @router.get("/boxes", dependencies=[needs("box.read")])
-def boxes_page(request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
+def boxes_page(
+    request: Request, state: StateDep, session: SessionDep, after: Annotated[str | None, Query(max_length=64)] = None
+) -> HTMLResponse:
     """All boxes within reach, by site."""
     with snapshot(state) as db:
-        found = boxes_of(db, session.user, datetime.now(UTC))
-    return render(request, "boxes.html", session=session, boxes=found)
+        found = boxes_of(db, session.user, datetime.now(UTC), after, BOXES_PER_PAGE + 1)
+    more = found[BOXES_PER_PAGE - 1].box.id if len(found) > BOXES_PER_PAGE else ""
+    return render(request, "boxes.html", session=session, boxes=found[:BOXES_PER_PAGE], more=more)
 
 
 @router.get("/boxes/{box_id}", dependencies=[needs("box.read")])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from server.boxes.commands import commands_of
@@ -103,20 +103,27 @@ def _cameras(db: Session, box_id: str, now: datetime) -> list[ShownCamera]:
     return sorted(cameras.values(), key=lambda camera: camera.name)
 
 
-def boxes_of(db: Session, viewer: User, now: datetime) -> list[ShownBox]:
-    """By site and name, at most BOXES_MAX, in three queries; other vendors' systems are none."""
-    return _shown(db, viewer, now)
+def boxes_of(
+    db: Session, viewer: User, now: datetime, after: str | None = None, rows: int = BOXES_MAX
+) -> list[ShownBox]:
+    """By site and name from behind the box *after*, in three queries; other vendors' systems are none."""
+    return _shown(db, viewer, now, after=after, rows=rows)
 
 
-def _shown(db: Session, viewer: User, now: datetime, box_id: str | None = None) -> list[ShownBox]:
+def _shown(
+    db: Session, viewer: User, now: datetime, box_id: str | None = None, after: str | None = None, rows: int = 1
+) -> list[ShownBox]:
     query = (
         select(Box, BoxState, BoxSilence)
         .outerjoin(BoxState, BoxState.box_id == Box.id)
         .outerjoin(BoxSilence, BoxSilence.box_id == Box.id)
         .where(within(viewer, Box.site_id), Box.id.not_in(select(VendorSource.box_id)))
         .order_by(Box.site_id, Box.name, Box.id)
-        .limit(BOXES_MAX)
+        .limit(rows)
     )
+    if after is not None:
+        last = select(Box.site_id, Box.name, Box.id).where(Box.id == after, within(viewer, Box.site_id))
+        query = query.where(tuple_(Box.site_id, Box.name, Box.id) > last.scalar_subquery())
     waiting = select(BoxCommand.box_id, func.count()).where(BoxCommand.state == "queued", BoxCommand.expires_at > now)
     if box_id is not None:
         query, waiting = query.where(Box.id == box_id), waiting.where(BoxCommand.box_id == box_id)

@@ -115,6 +115,50 @@ def test_a_form_that_is_refused_comes_back_filled_in_with_what_is_wrong(
     assert stale.status_code == 403
 
 
+def test_of_two_who_change_a_site_the_slower_one_is_told_and_overwrites_nothing(
+    district: District, officer: Somebody, site: int
+) -> None:
+    other, path = district.somebody("site_head", "A"), f"/api/v1/sites/{site}"
+
+    def put(who: Somebody, tag: str, number: str) -> httpx.Response:
+        body = {"name": "一号库", "filing_number": number}
+        headers = {**who.headers, "if-match": tag}
+        return district.client_.request("PUT", f"{path}/assets/cold_rooms", headers=headers, json=body)
+
+    first, second = (district.ask(who, "GET", path).headers["etag"] for who in (officer, other))
+    assert put(officer, first, "备-2").status_code == 200
+    late = put(other, second, "备-3")
+    assert (late.status_code, late.json()["code"]) == (412, "changed")
+    room = district.ask(other, "GET", path).json()["cold_rooms"][0]
+    assert room["filing_number"] == "备-2"
+    gone = {"method": "DELETE", "path": f"{path}/assets/cold_rooms/{room['id']}"}
+    stale = district.client_.request(**gone, headers={**other.headers, "if-match": second})
+    assert stale.status_code == 412
+    assert put(other, district.ask(other, "GET", path).headers["etag"], "备-1").status_code == 200
+
+
+def test_a_form_of_a_page_that_somebody_else_was_quicker_with_comes_back(
+    district: District, officer: Somebody, site: int
+) -> None:
+    other, path = district.somebody("site_head", "A"), f"/sites/{site}"
+    seen = [seen_of(district.ask(who, "GET", path).text) for who in (officer, other)]
+    assert seen[0] == seen[1]
+    card = {"type": "学校食堂", "grade": "A"}
+    quick = csrf_of(officer, seen=seen[0], address="文二路 2 号", **card)
+    assert district.ask(officer, "POST", f"{path}/assets/sites", **quick).status_code == 303
+    slow = district.ask(other, "POST", f"{path}/assets/sites", **csrf_of(other, seen=seen[1], address="x", **card))
+    assert (slow.status_code, "Somebody changed it after you opened the page" in slow.text) == (412, True)
+    assert district.ask(other, "GET", f"/api/v1/sites/{site}").json()["address"] == "文二路 2 号"
+    again = csrf_of(other, seen=seen_of(slow.text), address="文一路 1 号", **card)
+    assert district.ask(other, "POST", f"{path}/assets/sites", **again).status_code == 303
+
+
+def seen_of(text: str) -> str:
+    found = re.search(r'name="seen" value="([0-9]+)"', text)
+    assert found
+    return found[1]
+
+
 def test_a_paper_entered_late_is_told_of_at_once_and_ended_when_it_is_removed(
     district: District, officer: Somebody, site: int
 ) -> None:

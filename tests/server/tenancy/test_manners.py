@@ -15,6 +15,8 @@ import pytest
 from sqlalchemy import func, select
 
 from server import idempotency
+from server.assets import register
+from server.boxes import pages
 from server.models_access import ApiToken, StoredAnswer
 from tests.server.tenancy.district import District, Somebody
 
@@ -97,6 +99,36 @@ def test_pages_lead_on_by_their_links_without_holes_or_doubles(district: Distric
         assert answer.headers.get("link") == (f'<{path}>; rel="next"' if path else None)
     assert found == whole
     assert district.ask(who, "GET", "/api/v1/alerts?limit=200").json()["next"] is None
+
+
+def walked(district: District, who: Somebody, path: str, name: str) -> list[str]:
+    """The ids of a list that is followed by its ``Link``."""
+    found: list[str] = []
+    while path:
+        answer = district.ask(who, "GET", path)
+        found += [str(item["id"]) for item in answer.json()[name]]
+        path = answer.headers.get("link", "").partition(">")[0].removeprefix("<")
+    return found
+
+
+def test_boxes_and_sites_lead_on_by_their_links_too(
+    district: District, who: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = [item["id"] for item in district.ask(who, "GET", "/api/v1/boxes").json()["boxes"]]
+    assert len(boxes) == len(set(boxes)) == 3
+    assert walked(district, who, "/api/v1/boxes?limit=1", "boxes") == boxes
+    sites = [str(item["id"]) for item in district.ask(who, "GET", "/api/v1/sites").json()["sites"]]
+    monkeypatch.setattr(register, "SITES_PER_PAGE", 1)
+    assert walked(district, who, "/api/v1/sites", "sites") == sites
+    assert {str(place.site_id) for place in district.places.values()} == set(sites)
+    own = district.somebody("site_head", "A")
+    beyond = f"/api/v1/boxes?after={district.places['B'].box_id}"  # of a site that they do not see
+    assert district.ask(own, "GET", beyond).json() == {"boxes": [], "next": None}
+    monkeypatch.setattr(pages, "BOXES_PER_PAGE", 2)
+    page = district.ask(who, "GET", "/boxes").text
+    assert [f'href="/boxes/{box_id}"' in page for box_id in boxes] == [True, True, False]
+    assert f'href="/boxes?after={boxes[1]}" id="more"' in page
+    assert f'href="/boxes/{boxes[2]}"' in district.ask(who, "GET", f"/boxes?after={boxes[1]}").text
 
 
 def test_what_is_unchanged_is_not_sent_again(district: District, who: Somebody) -> None:
