@@ -89,13 +89,16 @@ def visible_site(db: Session, viewer: User, site_id: int) -> Site | None:
 def get_site(db: Session, viewer: User, site_id: int) -> SiteAssets | None:
     """A site with its assets, or None when this person may not see it."""
     site = visible_site(db, viewer, site_id)
-    if site is None:
-        return None
+    return site_assets(db, site) if site is not None else None
+
+
+def site_assets(db: Session, site: Site) -> SiteAssets:
+    """A site with its assets."""
     assets = {
         sheet.name: list(
             db.scalars(
                 select(sheet.model)
-                .where(sheet.model.site_id == site_id)
+                .where(sheet.model.site_id == site.id)
                 .order_by(*(getattr(sheet.model, name) for name in sheet.key))
             )
         )
@@ -103,8 +106,8 @@ def get_site(db: Session, viewer: User, site_id: int) -> SiteAssets | None:
         if sheet.key
     }
     region = region_names(db, site.region) if site.region else ""
-    boxes = list(db.scalars(select(Box.id).where(Box.site_id == site_id).order_by(Box.id)))
-    return SiteAssets(site, region, db.get(SiteCard, site_id), assets, boxes)
+    boxes = list(db.scalars(select(Box.id).where(Box.site_id == site.id).order_by(Box.id)))
+    return SiteAssets(site, region, db.get(SiteCard, site.id), assets, boxes)
 
 
 def unlinked(series: SeriesStore, found: SiteAssets) -> list[str]:

@@ -33,7 +33,12 @@ def key_of(sheet: Sheet) -> InstrumentedAttribute[int]:
 
 
 def digest_of(sheet: Sheet, item: Asset) -> str:
-    """SHA-256 of a row's canonical JSON: table, site and the fields that are not empty, in the order of their names."""
+    """SHA-256 of what a row says."""
+    return sha256(canonical(sheet, item)).hexdigest()
+
+
+def canonical(sheet: Sheet, item: Asset) -> bytes:
+    """A row as JSON in UTF-8: table, site and the fields that are not empty, in the order of their names."""
     fields = {column.name: getattr(item, column.name) for column in sheet.kept}
     said = {
         name: value.isoformat() if isinstance(value, date) else value
@@ -41,7 +46,7 @@ def digest_of(sheet: Sheet, item: Asset) -> str:
         if value not in (None, "")
     }
     text = json.dumps([sheet.name, item.site_id, said], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return sha256(text.encode()).hexdigest()
+    return text.encode()
 
 
 def site_version(found: SiteAssets) -> int:

@@ -139,7 +139,8 @@ def _checked(found: Verification | ReportVerification | BundleVerification) -> s
 
     if isinstance(found, BundleVerification):
         return (
-            f"{found.items} items, {found.batches} batches, {found.pictures} pictures, under the head of {found.head}"
+            f"{found.items} items, {found.batches} batches, {found.pictures} pictures, {found.documents} documents, "
+            f"{found.samples} samples, {found.assets} assets, under the head of {found.head}"
         )
     if not isinstance(found, Verification):
         return found.report or "the file"

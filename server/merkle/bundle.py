@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Session
 from server.blob_port import BlobDamaged, BlobStore
 from server.boxes.keys import KeyBook
 from server.merkle.log import NotProvable, newest_head, prove
+from server.merkle.papers import add_papers
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, Site, StoredBatch
 from server.models_life_cycle import RectificationPhoto
 from server.reports.models import BatchSource
@@ -93,22 +95,27 @@ class Bundle:
                 self._add_photo(photo.photo_sha256)
         mine = (Evidence.incident_id == alert.incident_id, Evidence.box_id == alert.box_id)
         for row in self._db.scalars(select(Evidence).where(*mine)):
-            blob = self._blob(row.sha256)
+            blob = self.blob(row.sha256)
             if blob is not None:
                 sealed = row.signed_manifest + row.signature + blob
                 self.add("evidence", row.sha256, f"evidence/{row.sha256}.ble", sealed)
 
-    def _add_photo(self, digest: str) -> None:
-        blob = self._blob(digest)
-        if blob is not None:
-            self._write(f"photos/{digest}", blob)
+    def add_file(self, kind: str, ref: int, digest: str, folder: str, data: bytes | None) -> None:
+        """A row of which the leaf holds the digest of what it says, with these bytes."""
+        self.add(kind, ref, f"{folder}/{digest}" if data is not None else None, data)
 
-    def _blob(self, digest: str) -> bytes | None:
+    def blob(self, digest: str) -> bytes | None:
+        """A picture or a file of the blob store; what is not here is listed as missing."""
         try:
             return self._blobs.get(digest)
         except (KeyError, BlobDamaged):
             self._missing.append(f"picture {digest}: its bytes are not here")
             return None
+
+    def _add_photo(self, digest: str) -> None:
+        blob = self.blob(digest)
+        if blob is not None:
+            self._write(f"photos/{digest}", blob)
 
     def close(self, of: dict[str, Any], checkpoint: str) -> tuple[int, list[str]]:
         """Write the list; gives how many items there are and what is missing."""
@@ -137,16 +144,23 @@ def export_alert(db: Session, blobs: BlobStore, alert_id: int, out: Path) -> tup
 def export_site(
     db: Session, blobs: BlobStore, site: Site, start: datetime, end: datetime, out: Path
 ) -> tuple[int, list[str]]:
-    """All batches that speak of the time from *start* to *end*, and the alerts that were opened in it."""
+    """All batches that speak of the time from *start* to *end*, the alerts that were opened in it, and its papers."""
     boxes = select(Box.id).where(Box.site_id == site.id)
     batches = sorted(set(_batches(db, start, end, BatchSource.box_id.in_(boxes))))
     alerts = select(Alert).where(Alert.site_id == site.id, Alert.opened_at >= start, Alert.opened_at < end)
     of = {"site": site.name, "from": start.isoformat(), "to": end.isoformat()}
-    return _export(db, blobs, out, of, db.scalars(alerts.order_by(Alert.id)), batches)
+    papers = partial(add_papers, db, site, start, end)
+    return _export(db, blobs, out, of, db.scalars(alerts.order_by(Alert.id)), batches, papers)
 
 
 def _export(
-    db: Session, blobs: BlobStore, out: Path, of: dict[str, Any], alerts: Iterable[Alert], batches: Iterable[int]
+    db: Session,
+    blobs: BlobStore,
+    out: Path,
+    of: dict[str, Any],
+    alerts: Iterable[Alert],
+    batches: Iterable[int],
+    more: Callable[[Bundle], None] = lambda _: None,
 ) -> tuple[int, list[str]]:
     head = newest_head(db)
     if head is None:
@@ -157,6 +171,7 @@ def _export(
             bundle.add_alert(alert)
         for batch_id in batches:
             bundle.add_batch(batch_id)
+        more(bundle)
         return bundle.close(of, head.note)
 
 

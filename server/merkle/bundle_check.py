@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -22,6 +23,9 @@ from telemetry.evidence import EvidenceError, open_evidence
 
 FILE_BYTES_MAX = 32 * 1024 * 1024
 LIST_BYTES_MAX = 512 * 1024 * 1024
+# where in a leaf the digest of the file's bytes stands
+DIGEST_AT = {"self_control": 8, "report_file": 5, "asset": 5}
+MAY_LACK_FILE = "asset"  # what an asset said before is on record by its digest only
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -52,6 +56,9 @@ class BundleVerification:
     items: int = 0
     batches: int = 0
     pictures: int = 0
+    documents: int = 0
+    samples: int = 0
+    assets: int = 0
     head: str = ""
     problems: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
@@ -76,6 +83,7 @@ def verify_bundle(path: Path, keys: PublicKeys) -> BundleVerification:
                 known |= {item.file} if item.file else set()
                 found.problems += _faults(archive, item, head, keys, found)
             found.problems += _loose_files(archive, listed, known)
+            found.problems += _left_out(listed)
     except (zipfile.BadZipFile, ValidationError, KeyError, NotImplementedError) as error:
         raise ValueError(f"{path}: is no {FORMAT} ({type(error).__name__})") from None
     return found
@@ -102,7 +110,9 @@ def _faults(
         check_inclusion(hash_, item.position, head.size, [bytes.fromhex(text) for text in item.path], head.root)
     except ProofWrong as error:
         yield f"{name}: {error}"
-    if item.kind in ("batch", "evidence"):
+    found.samples += item.kind == "sample"
+    found.assets += item.kind == "asset" and item.file is not None
+    if item.kind in ("batch", "evidence", *DIGEST_AT) and (item.file is not None or item.kind != MAY_LACK_FILE):
         try:
             data = _read(archive, item.file or "")
         except KeyError:
@@ -111,13 +121,38 @@ def _faults(
         except zipfile.BadZipFile:
             yield f"{name}: its bytes are damaged"
             return
-        leaf = _leaf_of_bytes(item, data, keys)
-        found.batches += item.kind == "batch"
-        found.pictures += item.kind == "evidence"
-        if isinstance(leaf, str):
-            yield f"{name}: {leaf}"
-        elif leaf != item.leaf[1:]:
-            yield f"{name}: its bytes are those of another one"
+        yield from _faults_of_bytes(name, item, data, keys, found)
+
+
+def _faults_of_bytes(name: str, item: _Item, data: bytes, keys: PublicKeys, found: BundleVerification) -> Iterator[str]:
+    if item.kind in DIGEST_AT:
+        found.documents += item.kind != "asset"
+        if sha256(data).hexdigest() not in item.leaf[DIGEST_AT[item.kind] :][:1]:
+            yield f"{name}: its bytes are not those of its digest"
+        return
+    leaf = _leaf_of_bytes(item, data, keys)
+    found.batches += item.kind == "batch"
+    found.pictures += item.kind == "evidence"
+    if isinstance(leaf, str):
+        yield f"{name}: {leaf}"
+    elif leaf != item.leaf[1:]:
+        yield f"{name}: its bytes are those of another one"
+
+
+def _left_out(listed: _Listed) -> Iterator[str]:
+    """A self-control record comes with all its editions to the newest, the end of a sample with the sample."""
+    editions: dict[str, set[int]] = defaultdict(set)
+    samples, ended = set[str](), set[str]()
+    for item in listed.items:
+        number, _, edition = [*item.leaf[1:4], None, None, None][:3]
+        if item.kind == "self_control" and isinstance(edition, int):
+            editions[str(item.leaf[2])].add(edition)
+        elif item.kind in ("sample", "sample_end"):
+            (samples if item.kind == "sample" else ended).add(str(number))
+    for record, known in editions.items():
+        if len(known) != max(known):
+            yield f"self-control record {record}: {len(known)} of {max(known)} editions are in the bundle"
+    yield from (f"sample {number}: its end is in the bundle without it" for number in sorted(ended - samples))
 
 
 def _leaf_of_bytes(item: _Item, data: bytes, keys: PublicKeys) -> list[Any] | str:
