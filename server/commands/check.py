@@ -68,7 +68,7 @@ def _record(settings: Settings) -> Iterator[tuple[str, str]]:
         try:
             check_revision(engine)
         except ValueError as error:
-            yield "warn", f"{error}; serve does it by itself"
+            yield "warn", f"{error} (serve migrates an older one by itself)"
             return
         yield "ok", "record: it answers, and is of this program's version"
         with Session(engine) as db:
@@ -81,10 +81,8 @@ def _keys(settings: Settings, db: Session) -> Iterator[tuple[str, str]]:
     known, problems = known_keys(db), wrong_keys(db, settings.data_dir)
     yield from (("WRONG", f"key: {problem}") for problem in problems)
     if not problems:
-        yield (
-            "ok",
-            f"keys: {', '.join(sorted(known))} are this centre's" if known else "keys: the first start makes them",
-        )
+        told = f"{', '.join(sorted(known))} are this centre's" if known else "the first start makes them"
+        yield "ok", f"keys: {told}"
 
 
 def _adopt(settings: Settings, _: argparse.Namespace) -> int:
