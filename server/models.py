@@ -95,6 +95,11 @@ class User(Base):
     locked_until: Mapped[datetime | None]
     region: Mapped[Region | None] = relationship(lazy="joined")
 
+    @property
+    def standing(self) -> str:
+        """Role and place in a word: a form carries it, so that nobody overwrites what another has just changed."""
+        return f"{self.role}/{self.site_id or ''}/{self.region_id or ''}"
+
 
 class LoginSession(Base):
     """A log-in; only the digest of its token is kept."""

@@ -124,12 +124,16 @@ def change(
     session: SessionDep,
     remote: RemoteDep,
     csrf: Annotated[str, Form()] = "",
+    seen: Annotated[str, Form(max_length=80)] = "",
     password: Annotated[str, Form(max_length=200)] = "",
     role: Annotated[str, Form(max_length=20)] = "",
     bound: Bound = "",
     subject: Annotated[str, Form(max_length=255)] = "",
 ) -> Response:
-    """One change of somebody else's account; their sessions end where it takes something from them."""
+    """One change of somebody else's account; their sessions end where it takes something from them.
+
+    *seen*: the standing that the form of a role was opened with.
+    """
     check_csrf(session, csrf)
     actor = person(session.user, remote)
 
@@ -137,6 +141,8 @@ def change(
         user = users.other_user(db, session.user, user_id)
         if user is None:
             raise Problem(404, "unknown_user", "there is no such account for you to change")
+        if act == "role" and seen and seen != user.standing:
+            raise AccountError("somebody changed its role after you opened the page; look at it as it is now")
         if act in ("disable", "enable"):
             disable_user(db, user, disabled=act == "disable", actor=actor)
         elif act == "password":

@@ -95,6 +95,26 @@ def test_without_a_provider_no_page_offers_one(district: District, administrator
         assert (answer.status_code, answer.json()["code"]) == (404, "oidc_off")
 
 
+def test_of_two_administrators_the_slower_one_is_told_that_the_role_is_another_by_now(
+    district: District, administrator: Somebody
+) -> None:
+    other, staff = district.somebody("administrator", "A"), district.somebody("staff", "A")
+    path, bound = f"/users/{staff.user_id}", f"site:{district.places['A'].site_id}"
+    first, second = (seen_of(district.ask(who, "GET", path).text) for who in (administrator, other))
+    quick = form(district, administrator, f"{path}/role", role="viewer", bound=bound, seen=first)
+    slow = form(district, other, f"{path}/role", role="site_head", bound=bound, seen=second)
+    assert (quick.status_code, slow.status_code) == (303, 422)
+    assert "somebody changed its role after you opened the page" in slow.text
+    with district.database() as db:
+        assert db.get_one(User, staff.user_id).role == "viewer"
+    again = form(district, other, f"{path}/role", role="site_head", bound=bound, seen=seen_of(slow.text))
+    assert again.status_code == 303
+
+
+def seen_of(text: str) -> str:
+    return text.split('name="seen" value="')[1].split('"', maxsplit=1)[0]
+
+
 def test_nobody_changes_their_own_account_here_nor_one_beyond_their_reach(
     district: District, administrator: Somebody
 ) -> None:
