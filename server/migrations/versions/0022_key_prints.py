@@ -8,7 +8,7 @@ from alembic import op
 import server.models
 
 revision = "0022"
-down_revision = "0014"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
