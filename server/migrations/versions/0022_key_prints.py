@@ -8,7 +8,7 @@ from alembic import op
 import server.models
 
 revision = "0022"
-down_revision = "0016"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
