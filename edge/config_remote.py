@@ -16,9 +16,13 @@ def _key(text: str) -> str:
 
 
 class RemoteSection(BaseModel):
-    """``centre_key``: the centre's public key, for a box that was enrolled before it was told one."""
+    """``centre_key``: the centre's public key, for a box that was enrolled before it was told one.
+
+    ``trial_s``: how long at least the box runs with a release from the centre before it has proved itself.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     allow: Annotated[tuple[CommandKind, ...], Field(max_length=16)] = ()
+    trial_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     centre_key: Annotated[str, Field(max_length=64), AfterValidator(_key)] | None = None

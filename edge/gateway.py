@@ -26,7 +26,11 @@ from edge.config import EdgeConfig, Sensor
 from edge.enrolment import Identity, key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
+<<<<<<< HEAD
 from edge.key_rotation import KeyService
+=======
+from edge.health import Health
+>>>>>>> 4ff201d (Prove a roll-out end to end, over kills; a release has proved itself when the box does its work)
 from edge.recorder import Recorder
 from edge.release_desk import ReleaseDesk
 from edge.remote_desk import RemoteDesk
@@ -71,6 +75,7 @@ class Gateway:
             delay_s=config.uplink.commit_delay_s,
             synced=self._clock.synced,
         )
+        self._health = Health(has_sensors=bool(config.sensors), reached=lambda: self._forwarder.reached)
         self._box_id = identity.box_id
         self._status = self._make_status()
         saved = self._outbox.load_state("")
@@ -115,8 +120,9 @@ class Gateway:
             return None
         fetch = make_fetch(config, identity, signer)
         return ReleaseDesk(
-            config.path, config.box.data_dir, self._box_id, self._record_events, fetch, now=self._clock.now
-        )
+            config.path, config.box.data_dir, self._box_id, self._record_events, fetch,
+            lacks=self._health.lacks, restart=_restart, trial_s=config.remote.trial_s, now=self._clock.now,
+        )  # fmt: skip
 
     def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
         settings = self._config.evidence
@@ -213,8 +219,9 @@ class Gateway:
         services.append(("box key", self._key.run))
         if self._remote is not None:
             services.append(("commands", self._remote.run))
+        released = self._releases.facts if self._releases else dict
         reporter = StatusReporter(
-            self._box_id, self._outbox, self._spool, self._clock, self._config, self._record_events
+            self._box_id, self._outbox, self._spool, self._clock, self._config, self._record_events, released
         )
         services.append(("status report", reporter.run))
         if self._config.uplink.metrics_port is not None:
@@ -275,6 +282,7 @@ class Gateway:
             raise
         for event in events:
             logger.warning("sensor %s: %s", event.source_id, event.type)
+        self._health.take(readings)
         if full is not None:
             raise full
 

@@ -39,9 +39,17 @@ class Outcome:
 
 
 class Looks(Protocol):
-    """Whoever has the cameras, or keeps the releases."""
+    """Whoever has the cameras."""
 
     async def carry_out(self, command: Command) -> Outcome: ...
+
+
+class Releases(Protocol):
+    """Whoever keeps the releases; ``became``: see `edge.release_desk`."""
+
+    async def carry_out(self, command: Command) -> Outcome: ...
+
+    def became(self, command: str) -> Outcome | None: ...
 
 
 class RemoteDesk:
@@ -57,7 +65,7 @@ class RemoteDesk:
         *,
         evidence: EvidenceFolder | None = None,
         cameras: Looks | None = None,
-        releases: Looks | None = None,
+        releases: Releases | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,9 +88,10 @@ class RemoteDesk:
         return [key.removeprefix(STATE_PREFIX) for key in self._known][-KNOWN_MAX:]
 
     async def tell_interrupted(self) -> None:
-        """After a start: what was begun before and never ended has failed."""
+        """After a start: what was begun before and never ended has failed, but for a release that is on the disk."""
         for key in [key for key, text in self._known.items() if text == BEGUN]:
-            await self._end(key, {}, Outcome("failed", "the box was interrupted"), self._now())
+            became = self._releases.became(key.removeprefix(STATE_PREFIX)) if self._releases else None
+            await self._end(key, {}, became or Outcome("failed", "the box was interrupted"), self._now())
 
     async def do(self, command: Command) -> None:
         """Carry it out unless it was before. Raises OutboxError when that cannot be noted; then nothing was done."""

@@ -7,7 +7,7 @@ gone; a centre that hears nothing for several of them raises an alert.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from edge.clock import BoxClock, clock_error_ms
@@ -23,7 +23,7 @@ Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
 
 class StatusReporter:
-    """``run`` is a supervised service."""
+    """``run`` is a supervised service. *released* tells which release is in force."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class StatusReporter:
         clock: BoxClock,
         config: EdgeConfig,
         record: Record,
+        released: Callable[[], Mapping[str, Scalar]] = dict,
         *,
         first_s: float = FIRST_S,
         interval_s: float = INTERVAL_S,
@@ -43,6 +44,7 @@ class StatusReporter:
         self._clock = clock
         self._config = config
         self._record = record
+        self._released = released
         self._first_s = first_s
         self._interval_s = interval_s
 
@@ -60,6 +62,7 @@ class StatusReporter:
             "kind": "heartbeat",
             "version": version("brightline"),
             "config_sha256": self._config.sha256,
+            **self._released(),
             "sensors": len(self._config.sensors),
             "cameras": len(self._config.cameras),
             "clock_synced": self._clock.synced(),

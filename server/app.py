@@ -174,7 +174,7 @@ def create_app(settings: Settings, *, url: str = "", demo_broker_port: int | Non
             await stack.enter_async_context(upkeep(state))
             silence = SilenceWatch(engine, settings.boxes, state.broadcaster.publish)
             await stack.enter_async_context(silence.running())
-            await stack.enter_async_context(RolloutWorker(engine, calls.ring).running())
+            await stack.enter_async_context(RolloutWorker(engine, calls.ring, settings.boxes.rollout_look_s).running())
             stack.callback(state.broadcaster.close)
             stack.callback(calls.close)
             if demo_broker_port is not None:

@@ -19,6 +19,7 @@ class Reach:
     def __init__(self) -> None:
         self.failures = 0
         self.failures_ever = 0
+        self.reached_ever = False
 
     def lost(self, error: Exception) -> None:
         self.failures += 1
@@ -27,6 +28,7 @@ class Reach:
             logger.warning("centre unreachable, keeping everything: %s", error)
 
     def regained(self) -> None:
+        self.reached_ever = True
         if self.failures:
             logger.info("centre reachable again after %d failed tries", self.failures)
             self.failures = 0

@@ -86,6 +86,11 @@ class Forwarder:
         """Requests that failed since the start."""
         return self._reach.failures_ever
 
+    @property
+    def reached(self) -> bool:
+        """Whether the centre took anything since the start."""
+        return self._reach.reached_ever
+
     def wake(self) -> None:
         """Say that there is something new to send, whatever it is."""
         for work in self._work.values():

@@ -14,12 +14,13 @@ FILE_BYTES_MAX = 64 * 1024
 
 class BoxSettings(BaseModel):
     """A box that told nothing for ``silent_after_s`` is silent (boxes tell their status every 5 minutes);
-    ``look_s`` is how often the centre looks."""
+    ``look_s`` is how often the centre looks, ``rollout_look_s`` how often it looks whether a roll-out goes on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     silent_after_s: Annotated[float, Field(ge=1, le=7 * 86_400)] = 900.0
     look_s: Annotated[float, Field(ge=0.1, le=300)] = 15.0
+    rollout_look_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
 
     @model_validator(mode="after")
     def _fits(self) -> BoxSettings:

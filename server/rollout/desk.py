@@ -256,13 +256,17 @@ def take_word(db: Session, box: Box, event: Event) -> None:
     came_back = item.state == "going_back"
     if came_back:
         item.state = "back" if status == "applied" else "failed"
-    elif item.state in ("offered", "installed"):
-        item.state = str(status)
+    elif item.state in ("offered", "installed") or (item.state == "refused" and _is_under_way(db, item)):
+        item.state = str(status)  # refused before: the command expired while the box had it
     else:
         return
     item.changed_at, item.reason = datetime.now(UTC), str(event.data.get("reason") or "")[:500]
     note(db, Actor("box", box.id, box.name), "rollout.word", ("rollout", item.rollout_id),
          {"status": status, "reason": item.reason}, site_id=box.site_id)  # fmt: skip
+
+
+def _is_under_way(db: Session, item: RolloutBox) -> bool:
+    return db.scalar(select(Rollout.state).where(Rollout.id == item.rollout_id)) in UNDER_WAY
 
 
 def may_fetch(db: Session, box_id: str, digest: str) -> bool:

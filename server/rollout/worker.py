@@ -22,7 +22,6 @@ from server.work import hold_duty, leave_duty, worker_name
 logger = logging.getLogger(__name__)
 DUTY = "rollout"
 LEASE_S = 60.0
-LOOK_S = 5.0
 
 
 def utc_now() -> datetime:
@@ -30,11 +29,14 @@ def utc_now() -> datetime:
 
 
 class RolloutWorker:
-    """*ring* tells the boxes' calls that a command waits."""
+    """*ring* tells the boxes' calls that a command waits; it looks every *look_s*."""
 
-    def __init__(self, engine: Engine, ring: Callable[[str], None], clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, engine: Engine, ring: Callable[[str], None], look_s: float, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self._engine = engine
         self._ring = ring
+        self._look_s = look_s
         self._clock = clock
         self._worker = worker_name(engine)
         self._failing = False
@@ -68,4 +70,4 @@ class RolloutWorker:
     async def _run(self) -> None:
         while True:
             await asyncio.to_thread(self.look)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._look_s)

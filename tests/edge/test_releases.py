@@ -46,6 +46,11 @@ class Life:
         self.releases: dict[str, bytes] = {}
         self.events: list[Event] = []
         self.fetch_failures = 0
+        self.lacks = ""
+        self.restarts = 0
+
+    def restart(self) -> None:
+        self.restarts += 1
 
     async def record(self, events: Sequence[Event], state: dict[str, str | None]) -> None:
         self.events += events
@@ -58,8 +63,9 @@ class Life:
 
     def desk(self) -> ReleaseDesk:
         return ReleaseDesk(
-            self.path, self.path.parent / "data", "box-1", self.record, self.fetch, now=lambda: NOW, confirm_s=0.0
-        )
+            self.path, self.path.parent / "data", "box-1", self.record, self.fetch, lacks=lambda: self.lacks,
+            restart=self.restart, trial_s=0.0, now=lambda: NOW,
+        )  # fmt: skip
 
     def order(self, name: str, raw: bytes) -> tuple[str, str, bool]:
         digest = sha256(raw).hexdigest() if raw else ""
@@ -122,6 +128,26 @@ def test_box_that_does_not_stay_up_goes_back_to_the_release_before(life: Life) -
     assert life.told == [("1", "applied"), ("2", "failed")]
     assert "started 3 times" in str(life.events[-1].data["reason"])
     assert life.events[-1].event_id == "c2.failed"
+
+
+def test_box_that_does_not_do_its_work_goes_back_and_starts_anew(life: Life) -> None:
+    life.order("1", SIX)
+    start_in_force(life.path)
+    life.lacks = "no sensor could be read"
+    life.live_on()
+    assert (life.restarts, life.high_c) == (1, 8)
+    assert life.told == [("1", "failed")]
+    assert life.events[0].data["reason"] == "no sensor could be read"
+
+
+def test_release_that_was_on_the_disk_when_the_box_ended_is_not_told_as_interrupted(life: Life) -> None:
+    life.order("1", SIX)
+    became = life.desk().became("c1")
+    assert became is not None
+    assert (became.status, became.facts) == ("done", {"in_force": False})
+    life.folder.go_back("x")
+    assert life.desk().became("c1") is not None  # its word is still to be told
+    assert life.desk().became("c2") is None
 
 
 def test_configuration_that_the_box_refuses_is_not_kept(life: Life) -> None:

@@ -92,6 +92,18 @@ def test_command_in_whose_midst_the_box_ended_is_told_as_failed_and_not_repeated
     assert life.told == [("c1", "failed", "the box was interrupted")]
 
 
+class Releases(Cameras):
+    def became(self, command: str) -> Outcome | None:
+        return Outcome("done", facts={"in_force": False}) if command == "c1" else None
+
+
+def test_release_that_took_effect_before_the_box_ended_is_told_as_done() -> None:
+    life = Life(saved={"command/c1": "begun", "command/c2": "begun"})
+    desk = RemoteDesk(ALL, "box-1", life.saved, life.record, life.restart, releases=Releases(), now=lambda: NOW)
+    asyncio.run(desk.tell_interrupted())
+    assert life.told == [("c1", "done", ""), ("c2", "failed", "the box was interrupted")]
+
+
 def test_command_that_could_not_be_noted_has_no_effect_and_may_come_again(tmp_path: Path) -> None:
     life = Life(fails_at=1)
     folder = EvidenceFolder(tmp_path, bytes_max=10**9, free_bytes_min=0)

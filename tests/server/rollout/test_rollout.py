@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
-import httpx
 import pytest
 
-from server.models_audit import AuditEntry
 from server.models_boxes import BoxSilence
-from server.rollout.desk import turn
 from telemetry.batch import sha256_hex
-from telemetry.commands import Call, Command, Fetch, Signed, open_answer, sign_call, sign_fetch
-from telemetry.signing import Signer
-from tests.server.centre import Box, Centre
+from tests.server.rollout.fleet import DOCUMENT, SOAK_S, Fleet
 from tests.server.tenancy.district import District, Somebody, settled
 
-DOCUMENT = "limits: [{sensor: cold-1, high_c: 6, delay_s: 600}]\n"
-SOAK_S = 900
+StoreTest = Callable[[District, Somebody], None]  # also run on PostgreSQL: tests/contract/test_rollout_store.py
 
 
 @pytest.fixture(scope="module")
@@ -32,71 +23,6 @@ def district(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes
 @pytest.fixture(scope="module")
 def administrator(district: District) -> Somebody:
     return district.somebody("administrator", "")
-
-
-class Fleet:
-    """Boxes of site A, and the centre's clock."""
-
-    def __init__(self, district: District, who: Somebody, count: int) -> None:
-        self.district, self.who = district, who
-        self.boxes = sorted((Box(cast(Centre, district), "A") for _ in range(count)), key=lambda box: box.box_id)
-        self.now = datetime.now(UTC)
-        self.number = int(time.time() * 1000)
-        self.taken: dict[str, Command] = {}
-
-    def post(self, path: str, status: int, **said: Any) -> dict[str, Any]:
-        answer = self.district.ask(self.who, "POST", path, **said)
-        assert answer.status_code == status, answer.text
-        return cast(dict[str, Any], answer.json())
-
-    def release(self, document: str = DOCUMENT, status: int = 201) -> dict[str, Any]:
-        return self.post("/api/v1/releases", status, params={"name": "tighter"}, content=document.encode())
-
-    def begin(self, release: int, *, stages: list[int | str], status: int = 201) -> dict[str, Any]:
-        names = [box.box_id for box in self.boxes]
-        body = {"release": release, "boxes": names, "stages": stages, "soak_s": SOAK_S}
-        return self.post("/api/v1/rollouts", status, json=body)
-
-    def turn(self, later_s: float = 1) -> None:
-        self.now += timedelta(seconds=later_s)
-        with self.district.database() as db:
-            turn(db, self.now)
-
-    def commands(self, box: Box) -> list[Command]:
-        self.number += 1
-        call = Call(box_id=box.box_id, number=self.number, wait_s=0)
-        body = sign_call(call, box.signer).model_dump()
-        answer = self.district.client_.post("/api/v1/boxes/self/commands", json=body)
-        centre_key = Signer.load(self.district.settings.data_dir / "commands.key").public_key
-        return open_answer(Signed.model_validate_json(answer.content), centre_key, call)
-
-    def fetch(self, box: Box, digest: str, signer: Signer | None = None) -> httpx.Response:
-        self.number += 1
-        asked = sign_fetch(Fetch(box_id=box.box_id, number=self.number, sha256=digest), signer or box.signer)
-        return self.district.client_.post("/api/v1/boxes/self/release", json=asked.model_dump())
-
-    def tell(self, box: Box, kind: str, status: str, reason: str = "") -> Command:
-        command = self.commands(box)[0] if kind == "command" else self.taken[box.box_id]
-        self.taken[box.box_id] = command
-        data = {"kind": kind, "command_id": command.command_id, "status": status, "reason": reason}
-        box.send_event("box_status", data=data)
-        return command
-
-    def apply(self, box: Box) -> Command:
-        """The box does as it is told, and stays up."""
-        command = self.tell(box, "command", "done")
-        self.turn()
-        self.tell(box, "release", "applied")
-        self.turn()
-        return command
-
-    def shown(self, rollout: dict[str, Any]) -> tuple[str, list[str]]:
-        found = self.district.ask(self.who, "GET", f"/api/v1/rollouts/{rollout['id']}").json()
-        return found["state"], [box["state"] for box in found["boxes"]]
-
-    def actions(self) -> list[str]:
-        with self.district.database() as db:
-            return [row.action for row in db.query(AuditEntry).order_by(AuditEntry.seq)]
 
 
 def test_release_reaches_stage_after_stage_and_only_boxes_that_are_offered_it(
@@ -228,3 +154,30 @@ def test_administrator_of_a_region_sees_and_moves_nothing_of_another(
     assert own in [row["id"] for row in seen[theirs.name]]
     assert own not in [row["id"] for row in seen[ours.name]]
     assert release["id"] in [row["id"] for row in seen[ours.name]]  # made above: to be used below
+
+
+def test_word_of_a_box_whose_command_had_expired_counts_while_the_rollout_is_under_way(
+    district: District, administrator: Somebody
+) -> None:
+    fleet = Fleet(district, administrator, 1)
+    (box,) = fleet.boxes
+    rollout = fleet.begin(fleet.release()["id"], stages=["100%"])
+    fleet.turn()
+    fleet.tell(box, "command", "failed", "x")
+    fleet.turn()
+    assert fleet.shown(rollout) == ("paused", ["refused"])
+    fleet.tell(box, "release", "applied")
+    assert fleet.shown(rollout) == ("paused", ["applied"])
+    fleet.post(f"/api/v1/rollouts/{rollout['id']}/roll_back", 200)
+    fleet.turn()
+    assert fleet.shown(rollout) == ("rolling_back", ["going_back"])  # it has it, and must not keep it
+
+
+def test_page_of_a_box_shows_the_release_that_it_has(district: District, administrator: Somebody) -> None:
+    (box,) = Fleet(district, administrator, 1).boxes
+    digest = "ab" * 32
+    told = {"kind": "heartbeat", "release": "17", "release_sha256": digest, "release_on_trial": True}
+    box.send_event("box_status", data=told)
+    page = district.ask(administrator, "GET", f"/boxes/{box.box_id}").text
+    assert f'17 <code title="{digest}">{digest[:12]}</code>' in page
+    assert "on trial" in page
