@@ -69,6 +69,7 @@ from server.retention import api as retention_api
 from server.retention import pages as retention_pages
 from server.rollout import api as rollout_api
 from server.rollout import pages as rollout_pages
+from server.rollout.model_upload import FORM_BYTES_MAX as MODEL_FORM_BYTES_MAX
 from server.rollout.worker import RolloutWorker
 from server.self_control import api as self_control_api
 from server.self_control import pages as self_control_pages
@@ -100,6 +101,7 @@ BODY_BYTES_MAX = {
     r"/api/v1/batches": FRAME_BYTES_MAX,
     r"/api/v1/evidence/.*": EVIDENCE_BYTES_MAX,
     r"/api/v1/releases": RELEASE_BYTES_MAX,
+    r"/api/v1/model-releases|/boxes/rollouts/models": MODEL_FORM_BYTES_MAX,
     r"/api/v2/write": write_api.BODY_BYTES_MAX,
     r"/records/\d+/form|/api/v1/self-control/records/\d+/form": 1024 * 1024,
     r"/assets/import|/api/v1/assets/import": FILE_BYTES_MAX + 64 * 1024,  # the file and what its form adds

@@ -22,6 +22,7 @@ def referenced_blobs(db: Session) -> Iterator[str]:
         select(RectificationPhoto.photo_sha256),
         select(ReportFile.sha256),
         select(Release.sha256),
+        select(Release.model_sha256).where(Release.kind == "model"),
     ).subquery()
     purged = select(Tombstone.id).where(Tombstone.kind == "picture", Tombstone.ref == named.c.sha256)
     query = select(named.c.sha256).where(~purged.exists()).order_by(named.c.sha256)

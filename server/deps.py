@@ -34,6 +34,7 @@ from server.oidc.provider import Provider
 from server.policy import cut_of
 from server.problems import LoginNeeded, Problem, problem_response
 from server.rate_limit import Buckets
+from server.rollout.release_bytes import ReleaseBytes
 from server.series.port import SeriesStore
 from server.settings import Settings
 from server.tokens import find_token, needs_use_noted, note_use, session_of_token
@@ -61,6 +62,7 @@ class AppState:
     backfill: Backfill = field(default_factory=Backfill)
     turns: Turns = field(default_factory=Turns)
     public: PublicDesk = field(default_factory=PublicDesk)
+    releases: ReleaseBytes = field(default_factory=ReleaseBytes)
 
 
 def app_state(request: Request) -> AppState:

@@ -35,7 +35,7 @@ class CommandError(Exception):
 class Command(Message):
     """One thing to do. ``arguments`` of ``snapshot``: camera; ``clip``: camera, at (ISO 8601), before_s, after_s;
     ``recheck``: camera, kind, zone; ``hold`` and ``release``: incident, why; ``apply``: release and
-    sha256 (empty: the box's own file alone).
+    sha256 (empty: the box's own file alone), for a model (empty: the box's own) also slot, mode and model_sha256.
     """
 
     command_id: Identifier

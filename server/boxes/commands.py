@@ -34,7 +34,7 @@ MAY_HAVE: dict[CommandKind, tuple[str, ...]] = {
     "recheck": ("zone",),
     "hold": ("why",),
     "release": ("why",),
-    "apply": ("release", "sha256"),
+    "apply": ("release", "sha256", "slot", "mode", "model_sha256"),
 }
 STATES = ("done", "refused", "failed")
 

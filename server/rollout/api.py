@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,7 @@ from server.deps import AppState, CsrfDep, RemoteDep, StateDep, UserDep, body_wi
 from server.models import User
 from server.problems import Problem
 from server.rollout.desk import (
+    Kept,
     RolloutRefused,
     Wanted,
     begin_rollout,
@@ -27,20 +28,26 @@ from server.rollout.desk import (
     releases_of,
     rollouts_of,
 )
+from server.rollout.model_upload import BODY, keep_model, read_form
 from server.rollout.models import Release, Rollout
+from server.rollout.release_bytes import RangeRefused, cut_piece
 from server.rollout.state import Move
 from telemetry.commands import Fetch, Signed, read_fetch, verify_fetch
 from telemetry.messages import Identifier
+from telemetry.released_model import Mode
 from telemetry.releases import RELEASE_BYTES_MAX, ReleaseError, read_release
 
 router = APIRouter(prefix="/api/v1", tags=["rollout"])
 RolloutId = Annotated[int, Path(ge=1, le=2**53)]
 Whole = Annotated[int, Field(ge=1, le=2**53)]
-BODY = {"requestBody": {"required": True, "content": {"application/yaml": {"schema": {"type": "string"}}}}}
+YAML = {"requestBody": {"required": True, "content": {"application/yaml": {"schema": {"type": "string"}}}}}
 
 
 class RolloutRequest(BaseModel):
-    """``stages``: how many boxes have it after each: numbers, or shares of all. ``soak_s``: from one to the next."""
+    """``stages``: how many boxes have it after each: numbers, or shares of all. ``soak_s``: from one to the next.
+
+    ``mode``: a model in ``shadow`` looks along beside the one in force and says nothing of what it sees.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,9 +61,10 @@ class RolloutRequest(BaseModel):
         "100%",
     ]
     soak_s: Annotated[int, Field(ge=1, le=30 * 86_400)] = 3600
+    mode: Mode = "live"
 
 
-@router.post("/releases", status_code=201, dependencies=[needs("box.manage"), CsrfDep], openapi_extra=BODY)
+@router.post("/releases", status_code=201, dependencies=[needs("box.manage"), CsrfDep], openapi_extra=YAML)
 async def release(
     request: Request,
     name: Annotated[str, Query(min_length=1, max_length=80)],
@@ -75,8 +83,15 @@ def _keep(state: AppState, name: str, raw: bytes, user: User, remote: str) -> di
     except ReleaseError as error:
         raise Problem(422, "release", str(error)) from error
     digest = state.blobs.put(raw)
-    row = transact(state, lambda db: make_release(db, name, digest, len(raw), user, person(user, remote)))
+    row = transact(state, lambda db: make_release(db, Kept(name, digest, len(raw)), user, person(user, remote)))
     return release_json(row)
+
+
+@router.post("/model-releases", status_code=201, dependencies=[needs("box.manage"), CsrfDep], openapi_extra=BODY)
+async def model_release(request: Request, user: UserDep, state: StateDep, remote: RemoteDep) -> dict[str, Any]:
+    """Keep a model and its manifest; neither is ever changed. The boxes find out whether it runs."""
+    form = await read_form(request)
+    return release_json(await in_thread(lambda: keep_model(state, form, user, remote)))
 
 
 @router.get("/releases", dependencies=[needs("box.manage")])
@@ -88,17 +103,23 @@ def releases(user: UserDep, state: StateDep) -> dict[str, Any]:
 @router.post("/rollouts", status_code=201, dependencies=[needs("box.manage"), CsrfDep])
 def rollout(request: RolloutRequest, user: UserDep, state: StateDep, remote: RemoteDep) -> dict[str, Any]:
     """Roll a release out in stages to boxes that are named, or stand at sites or in a region."""
+    return begin(state, request, user, remote)
+
+
+def begin(state: AppState, request: RolloutRequest, user: User, remote: str) -> dict[str, Any]:
+    """Raises Problem 422."""
     silent_after_s = state.settings.boxes.silent_after_s
     if request.soak_s < silent_after_s:  # a box that fell silent would not be missed before the next stage
         raise Problem(422, "rollout", f"soak_s must be at least {silent_after_s:.0f}: then a silent box is noticed")
     wanted = Wanted(
-        request.release, request.sites, request.region, request.boxes, tuple(request.stages), request.soak_s
-    )
+        request.release, request.sites, request.region, request.boxes, tuple(request.stages), request.soak_s,
+        request.mode,
+    )  # fmt: skip
 
-    def begin(db: Session) -> dict[str, Any]:
+    def work(db: Session) -> dict[str, Any]:
         return rollout_json(begin_rollout(db, wanted, user, person(user, remote), datetime.now(UTC)))
 
-    return _refusing(state, begin)
+    return _refusing(state, work)
 
 
 @router.get("/rollouts", dependencies=[needs("box.read")])
@@ -147,26 +168,34 @@ def found(db: Session, user: User, rollout_id: int) -> Rollout:
 
 
 @router.post("/boxes/self/release", dependencies=[open_to("box")], response_class=Response)
-async def fetch(signed: Signed, state: StateDep) -> Response:
-    """A box fetches the release that a command tells it to apply. 409 as for its commands."""
+async def fetch(signed: Signed, state: StateDep, range: Annotated[str, Header(max_length=64)] = "") -> Response:
+    """A box fetches the release that a command tells it to apply, a model by pieces (``Range: bytes=FIRST-LAST``).
+
+    409 as for its commands, 416 for a piece that it has not.
+    """
     asked = await admit(state, signed, read_fetch, verify_fetch)
     raw = await in_thread(lambda: _bytes_of(state, asked))
-    return Response(raw, media_type="application/yaml", headers={"cache-control": "no-store"})
+    try:
+        piece, where = cut_piece(raw, range)
+    except RangeRefused as error:
+        raise Problem(416, "range", str(error), headers={"content-range": f"bytes */{len(raw)}"}) from error
+    headers = {"cache-control": "no-store", **({"content-range": where} if where else {})}
+    return Response(piece, 206 if where else 200, headers, "application/octet-stream")
 
 
 def _bytes_of(state: AppState, asked: Fetch) -> bytes:
     if not look_up(state, lambda db: may_fetch(db, asked.box_id, asked.sha256)):
         raise Problem(404, "unknown_release", "no command that waits for this box names it")
     try:
-        return state.blobs.get(asked.sha256)
+        return state.releases.get(state.blobs, asked.sha256)
     except (KeyError, BlobDamaged, BlobsUnavailable, OSError) as error:
         raise Problem(503, "blobs", "the release cannot be read now") from error
 
 
 def release_json(row: Release) -> dict[str, Any]:
     return {
-        "id": row.id, "name": row.name, "sha256": row.sha256, "size_bytes": row.size_bytes, "by": row.made_by,
-        "made_at": row.made_at,
+        "id": row.id, "kind": row.kind, "name": row.name, "sha256": row.sha256, "size_bytes": row.size_bytes,
+        "slot": row.slot, "model_sha256": row.model_sha256, "by": row.made_by, "made_at": row.made_at,
     }  # fmt: skip
 
 
@@ -179,7 +208,7 @@ def rollout_json(row: Rollout) -> dict[str, Any]:
         for item in row.boxes
     ]  # fmt: skip
     return {
-        "id": row.id, "release": release_json(row.release), "state": row.state, "stage": row.stage,
+        "id": row.id, "release": release_json(row.release), "mode": row.mode, "state": row.state, "stage": row.stage,
         "stages": row.stages, "soak_s": row.soak_s, "reason": row.reason, "by": row.begun_by,
         "begun_at": row.begun_at, "changed_at": row.changed_at, "boxes": boxes,
     }  # fmt: skip

@@ -16,9 +16,11 @@ from server.models import Box, Region, Site, User
 from server.models_boxes import BoxCommand, BoxSilence
 from server.models_notification import VendorSource
 from server.rollout.models import Release, Rollout, RolloutBox
+from server.rollout.standing import in_force
 from server.rollout.state import AFTER_MOVE, UNDER_WAY, BoxState, Move, Standing, State, next_step, stage_of_each
 from server.scope import WHOLE, reach_of, region_within, within
 from telemetry.messages import Event
+from telemetry.released_model import Mode
 from telemetry.releases import KIND
 
 BOXES_MAX = 1_000
@@ -40,17 +42,31 @@ class Wanted:
     boxes: Sequence[str] = ()
     stages: Sequence[int | str] = (1, "10%", "100%")
     soak_s: int = 3600
+    mode: Mode = "live"
 
 
-def make_release(db: Session, name: str, digest: str, size_bytes: int, user: User, actor: Actor) -> Release:
-    """Note a release whose bytes are kept already."""
-    path = reach_of(user).region_path or WHOLE
+@dataclass(frozen=True)
+class Kept:
+    """What is to be released, its bytes in the blob store already: a configuration, or with a *slot* a model."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    slot: str = ""
+    model_sha256: str = ""
+
+
+def make_release(db: Session, kept: Kept, user: User, actor: Actor) -> Release:
+    """Note the release of what is *kept*."""
     row = Release(
-        name=name, sha256=digest, size_bytes=size_bytes, region_path=path, made_by=actor.name, made_at=datetime.now(UTC)
-    )
+        name=kept.name, sha256=kept.sha256, size_bytes=kept.size_bytes, slot=kept.slot, model_sha256=kept.model_sha256,
+        kind="model" if kept.slot else "configuration", region_path=reach_of(user).region_path or WHOLE,
+        made_by=actor.name, made_at=datetime.now(UTC),
+    )  # fmt: skip
     db.add(row)
     db.flush()
-    note(db, actor, "release.make", ("release", row.id), {"name": name, "sha256": digest})
+    detail = {"name": kept.name, "sha256": kept.sha256, "slot": kept.slot, "model_sha256": kept.model_sha256}
+    note(db, actor, "release.make", ("release", row.id), {key: value for key, value in detail.items() if value})
     return row
 
 
@@ -87,25 +103,29 @@ def begin_rollout(db: Session, wanted: Wanted, user: User, actor: Actor, now: da
     release = db.scalar(select(Release).where(Release.id == wanted.release_id, usable(user)))
     if release is None:
         raise RolloutRefused("there is no such release for you")
+    if wanted.mode == "shadow" and release.kind != "model":
+        raise RolloutRefused("only a model can look along as a shadow")
     boxes = _boxes(db, wanted, user)
     try:
         stages = stage_of_each(len(boxes), wanted.stages)
     except ValueError as error:
         raise RolloutRefused(str(error)) from error
     row = Rollout(
-        release_id=release.id, stages=list(wanted.stages), soak_s=wanted.soak_s, state="running", stage=0,
-        begun_by=actor.name, begun_at=now, changed_at=now,
+        release_id=release.id, stages=list(wanted.stages), soak_s=wanted.soak_s, mode=wanted.mode,
+        state="running", stage=0, begun_by=actor.name, begun_at=now, changed_at=now,
     )  # fmt: skip
     db.add(row)
     db.flush()
     db.add_all(
         RolloutBox(
             rollout_id=row.id, box_id=box.id, position=position, stage=stage, state="waiting",
-            previous_id=_in_force(db, box.id), changed_at=now,
+            previous_id=in_force(db, box.id, release), changed_at=now,
         )
         for position, (box, stage) in enumerate(zip(boxes, stages, strict=True))
     )  # fmt: skip
-    note(db, actor, "rollout.begin", ("rollout", row.id), {"release": release.id, "boxes": len(boxes)})
+    note(
+        db, actor, "rollout.begin", ("rollout", row.id), {"release": release.id, "boxes": len(boxes), "mode": row.mode}
+    )
     db.flush()
     db.refresh(row)
     return row
@@ -133,27 +153,13 @@ def _boxes(db: Session, wanted: Wanted, user: User) -> list[Box]:
     return found
 
 
-def _in_force(db: Session, box_id: str) -> int | None:
-    """The release that the box has, as far as it told: what it applied last and was not taken back."""
-    query = (
-        select(RolloutBox, Rollout.release_id)
-        .join(Rollout, Rollout.id == RolloutBox.rollout_id)
-        .where(RolloutBox.box_id == box_id, RolloutBox.state.in_(("applied", "back", "failed")))
-        .order_by(Rollout.id.desc())
-        .limit(1)
-    )
-    last = db.execute(query).first()
-    if last is None:
-        return None
-    return int(last[1]) if last[0].state == "applied" else last[0].previous_id
-
-
 def move_rollout(db: Session, row: Rollout, move: Move, actor: Actor, now: datetime) -> None:
     """Pause, resume, or roll back by hand; raises RolloutRefused where that is not possible now."""
     after = AFTER_MOVE.get((cast(State, row.state), move))
     if after is None:
         raise RolloutRefused(f"a roll-out that is {row.state} cannot do that")
-    if row.state == "done" and any(_in_force(db, item.box_id) != row.release_id for item in row.boxes):
+    latest = [in_force(db, item.box_id, row.release, ("live", "shadow")) for item in row.boxes]
+    if row.state == "done" and set(latest) != {row.release_id}:
         raise RolloutRefused("a later roll-out changed one of its boxes")
     if row.state == "done" and _taken(db, [item.box_id for item in row.boxes]):
         raise RolloutRefused("one of its boxes is in a roll-out that is not over")
@@ -207,6 +213,10 @@ def _previous(db: Session, item: RolloutBox) -> Release | None:
 def _offer(db: Session, item: RolloutBox, release: Release | None, state: BoxState, now: datetime) -> list[str]:
     """Give the box the command; where too many wait already it stands as refused, or is tried again when going back."""
     said = {"release": str(release.id) if release else "", "sha256": release.sha256 if release else ""}
+    if item.rollout.release.slot:
+        mode = item.rollout.mode if state == "offered" else "live"
+        digest = release.model_sha256 if release else ""
+        said |= {"slot": item.rollout.release.slot, "mode": mode, "model_sha256": digest}
     item.state, item.changed_at = state, now
     try:
         item.command_id = issue(db, item.box, "apply", dict(said), SYSTEM, VALID_S).id
@@ -256,8 +266,10 @@ def take_word(db: Session, box: Box, event: Event) -> None:
     came_back = item.state == "going_back"
     if came_back:
         item.state = "back" if status == "applied" else "failed"
-    elif item.state in ("offered", "installed") or (item.state == "refused" and _is_under_way(db, item)):
+    elif item.state in ("offered", "installed") or (item.state == "refused" and item.rollout.state in UNDER_WAY):
         item.state = str(status)  # refused before: the command expired while the box had it
+    elif item.state == "applied" and status == "failed":
+        item.state = "failed"  # a model that did worse than the one before, seen after its time of trial
     else:
         return
     item.changed_at, item.reason = datetime.now(UTC), str(event.data.get("reason") or "")[:500]
@@ -265,11 +277,7 @@ def take_word(db: Session, box: Box, event: Event) -> None:
          {"status": status, "reason": item.reason}, site_id=box.site_id)  # fmt: skip
 
 
-def _is_under_way(db: Session, item: RolloutBox) -> bool:
-    return db.scalar(select(Rollout.state).where(Rollout.id == item.rollout_id)) in UNDER_WAY
-
-
 def may_fetch(db: Session, box_id: str, digest: str) -> bool:
-    """Whether the box was offered the release with this digest, by a command that it may still carry out."""
-    queued = waiting(db, box_id, datetime.now(UTC))
-    return any(row.kind == "apply" and row.arguments.get("sha256") == digest for row in queued)
+    """Whether the box was offered these bytes, by a command that it may still carry out."""
+    queued = [row.arguments for row in waiting(db, box_id, datetime.now(UTC)) if row.kind == "apply"]
+    return any(digest in (said.get("sha256"), said.get("model_sha256")) for said in queued)

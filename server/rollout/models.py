@@ -12,26 +12,37 @@ from server.models import Base, Box
 
 
 class Release(Base):
-    """A configuration for boxes; its bytes lie in the blob store. ``region_path``: how far its maker reached."""
+    """A configuration or a model for boxes; its bytes lie in the blob store.
+
+    ``region_path``: how far its maker reached. ``sha256`` is of the configuration, or of the model's manifest;
+    ``slot``: whose place the model takes on a box.
+    """
 
     __tablename__ = "config_release"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(80))
     sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16), default="configuration")
+    slot: Mapped[str] = mapped_column(String(64), default="")
+    model_sha256: Mapped[str] = mapped_column(String(64), default="")
     region_path: Mapped[str] = mapped_column(String(255))
     made_by: Mapped[str] = mapped_column(String(80))
     made_at: Mapped[datetime]
 
 
 class Rollout(Base):
-    """A release on its way to boxes. ``stage`` is under way, from 0; ``state`` see server.rollout.state."""
+    """A release on its way to boxes. ``stage`` is under way, from 0; ``state`` see server.rollout.state.
+
+    ``mode``: ``live``, or ``shadow`` for a model that only looks along.
+    """
 
     __tablename__ = "rollout"
     id: Mapped[int] = mapped_column(primary_key=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("config_release.id"))
     stages: Mapped[list[Any]] = mapped_column(JSON)
     soak_s: Mapped[int]
+    mode: Mapped[str] = mapped_column(String(16), default="live")
     state: Mapped[str] = mapped_column(String(16), index=True)
     stage: Mapped[int]
     reason: Mapped[str] = mapped_column(String(500), default="")
@@ -39,7 +50,9 @@ class Rollout(Base):
     begun_at: Mapped[datetime]
     changed_at: Mapped[datetime]
     release: Mapped[Release] = relationship(lazy="joined")
-    boxes: Mapped[list[RolloutBox]] = relationship(lazy="selectin", order_by="RolloutBox.position")
+    boxes: Mapped[list[RolloutBox]] = relationship(
+        lazy="selectin", order_by="RolloutBox.position", back_populates="rollout"
+    )
 
 
 class RolloutBox(Base):
@@ -57,3 +70,4 @@ class RolloutBox(Base):
     reason: Mapped[str] = mapped_column(String(500), default="")
     changed_at: Mapped[datetime]
     box: Mapped[Box] = relationship(lazy="joined")
+    rollout: Mapped[Rollout] = relationship(back_populates="boxes")

@@ -95,6 +95,7 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /oidc/unlink": _said({"data": {"csrf": "", "password": "x"}}),
     "POST /tokens/{token_id}/revoke": _said({"data": {"csrf": ""}}),
     "POST /api/v1/releases": _said({"params": {"name": "x"}, "content": b"cameras: []"}),
+    "POST /api/v1/model-releases": _said({"files": {"manifest": ("m.json", b"{}", "application/json")}}),
     "POST /api/v1/rollouts": _said({"json": {"release": 1}}),  # no box is meant: 422
     "POST /boxes/rollouts/{rollout_id}/{move}": _said({"data": {"csrf": ""}}),
 }
