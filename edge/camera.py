@@ -146,6 +146,18 @@ def model_problem(camera: Camera) -> str:
     return ""
 
 
+def load_problem(model: Path) -> str:
+    """Why *model* does not run here; empty when it looked at a picture."""
+    from vision.detector import OnnxDetector
+    from vision.manifest import ModelError
+
+    try:
+        OnnxDetector(model)
+    except (ModelError, ValueError) as error:
+        return str(error)
+    return ""
+
+
 @dataclass(frozen=True)
 class Keeper:
     """Where one camera's evidence goes. ``tiers``: of each kind in its catalogue. ``masked``: its own films show what
@@ -351,7 +363,7 @@ def _changed(
             change = "promoted" if item.promoted else "rolled_back"
         return CameraReport(
             camera=item.camera_id, type="model_changed", at=item.at, kind=change, reason=item.reason,
-            model_sha256=item.model_sha256,
+            model_sha256=item.model_sha256, other_sha256=item.other_sha256,
         )  # fmt: skip
     kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
     return CameraReport(camera=item.camera_id, type=kind, at=item.at, reason=item.reason)

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from edge.config_cameras import Camera
 
@@ -17,14 +18,17 @@ CHECK_S_MAX = 120.0  # the digests of large models on a slow card
 TOLD_MAX = 500
 
 
-def check_cameras(cameras: Sequence[Camera]) -> list[tuple[int, str]]:
-    """The number of each camera that cannot work, and why; none when all can."""
+def check_cameras(cameras: Sequence[Camera], model: Path | None = None) -> list[tuple[int, str]]:
+    """The number of each camera that cannot work, and why; none when all can.
+
+    *model* is also loaded and looks at a picture; the number of its problem is that of the cameras.
+    """
     if not cameras:
         return []
     lines = "".join(camera.model_dump_json(by_alias=True) + "\n" for camera in cameras)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "edge.camera_check"],
+            [sys.executable, "-m", "edge.camera_check", *([str(model)] if model else [])],
             input=lines, capture_output=True, text=True, timeout=CHECK_S_MAX, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -36,11 +40,13 @@ def check_cameras(cameras: Sequence[Camera]) -> list[tuple[int, str]]:
 
 
 def main() -> int:
-    """The child: a camera a line on standard input, one JSON list of problems ('' is none) on standard output."""
-    from edge.camera import model_problem
+    """The child: a camera a line on standard input, one JSON list of problems ('' is none) on standard output; the last
+    one is of the model that is its argument, if one is."""
+    from edge.camera import load_problem, model_problem
 
     cameras = [Camera.model_validate_json(line) for line in sys.stdin]
-    sys.stdout.write(json.dumps([model_problem(camera)[:TOLD_MAX] for camera in cameras]))
+    problems = [model_problem(camera) for camera in cameras] + [load_problem(Path(name)) for name in sys.argv[1:]]
+    sys.stdout.write(json.dumps([text[:TOLD_MAX] for text in problems]))
     return 0
 
 

@@ -24,6 +24,7 @@ from telemetry.messages import Event, EventType, Scalar, Severity
 logger = logging.getLogger(__name__)
 STATE_PREFIX = "camera/"
 MODELS_MAX = 16
+LOSSES_MAX = 8
 ROWS_MAX = 64  # what one event carries; a camera has at most 32 violations
 Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
@@ -54,11 +55,28 @@ class CameraDesk:
         self._record = record
         self._wake = wake
         self.stats: CameraReport | None = None  # the last figures of its process
+        self.losses: list[str] = []  # why its process ended, the newest ones since the start
+        self.taken_back: CameraReport | None = None  # the last report of a model that is live no more
         self.open: dict[str, str] = json.loads(saved) if saved else {}  # kind, or kind@zone → incident id
 
     @property
     def camera_id(self) -> str:
         return self._camera.id
+
+    @property
+    def model_places(self) -> frozenset[str | None]:
+        """The slots of its models."""
+        return frozenset(model.place for model in self._camera.models_used)
+
+    @property
+    def has_judged(self) -> bool:
+        """Whether pictures were judged since the start."""
+        return self.stats is not None and bool(self.stats.judged)
+
+    @property
+    def rate_fps(self) -> float:
+        """Pictures judged a second, lately."""
+        return (self.stats and self.stats.rate_fps) or 0.0
 
     @property
     def state_key(self) -> str:
@@ -95,6 +113,7 @@ class CameraDesk:
 
     async def tell_blind(self, reason: str) -> None:
         """It is not watched at the moment, for *reason*; told once until it sees again."""
+        self.losses = [*self.losses, reason][-LOSSES_MAX:]
         await self._keep(lambda: self._blind(datetime.now(UTC), f"camera process: {reason}"[:200]))
         await self._show()
 
@@ -189,6 +208,8 @@ class CameraDesk:
         logger.warning("camera %s: its model: %s: %s", self.camera_id, report.kind, report.reason)
         if report.kind == CANDIDATE_OFF:
             self._crashed_shadows.clear()
+        if report.kind == "rolled_back":
+            self.taken_back = report
         data: dict[str, Scalar | list[str]] = {
             "change": report.kind, "model_sha256": report.model_sha256, "reason": report.reason
         }  # fmt: skip

@@ -65,6 +65,7 @@ class CameraReport(BaseModel):
     confidence: float | None = None
     duration_s: float | None = None
     model_sha256: str | None = None
+    other_sha256: str | None = None
     evidence: list[str] = []
     evidence_missing: list[str] = []
     is_film: bool = False

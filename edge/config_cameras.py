@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from telemetry.messages import Identifier
+from telemetry.released_model import SLOT
 
 Coordinate = Annotated[float, Field(ge=0, le=1)]
 Polygon = Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3, max_length=64)]
@@ -42,23 +43,37 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class CameraShadow(_Part):
-    """A candidate that sees ``share`` of the model's pictures with at most ``cpu_share`` of one core."""
+    """A candidate that sees ``share`` of the model's pictures with at most ``cpu_share`` of one core.
+
+    ``live_by`` and ``rate_fps_before`` are set by a release from the centre: see `vision.watch_settings.ShadowUse`.
+    """
 
     path: Path
     share: Share = 0.1
     cpu_share: Share = 0.1
     disagreement_max: Share = 0.3
     keep_days: Annotated[float, Field(gt=0, le=365)] = 14.0
+    live_by: Identifier | None = None
+    rate_fps_before: Annotated[float, Field(ge=0, le=60)] = 0.0
 
 
 class CameraModel(_Part):
-    """A model with its manifest beside it; ``path`` left out: the packaged one. ``regions``: zones seen as crops."""
+    """A model with its manifest beside it; ``path`` left out: the packaged one. ``regions``: zones seen as crops.
+
+    ``slot``: the name under which the centre may roll out another model in its place; that of the packaged one is mask.
+    """
 
     path: Path | None = None
+    slot: Identifier | None = None
     rate_fps: Rate | None = None
     regions: tuple[Identifier, ...] = ()
     close_look: bool | None = None
     shadow: CameraShadow | None = None
+
+    @property
+    def place(self) -> str | None:
+        """Its slot; None when no release takes its place."""
+        return self.slot or (SLOT if self.path is None else None)
 
     def located(self, folder: Path) -> CameraModel:
         """The same with paths from *folder*."""

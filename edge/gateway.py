@@ -23,7 +23,7 @@ from edge.camera_service import CameraService
 from edge.clock import ClockStep
 from edge.coldchain_desk import ColdChainDesk
 from edge.config import EdgeConfig, Sensor
-from edge.enrolment import Identity, key_file, load_identity
+from edge.enrolment import key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
 <<<<<<< HEAD
@@ -32,7 +32,7 @@ from edge.key_rotation import KeyService
 from edge.health import Health
 >>>>>>> 4ff201d (Prove a roll-out end to end, over kills; a release has proved itself when the box does its work)
 from edge.recorder import Recorder
-from edge.release_desk import ReleaseDesk
+from edge.release_desks import ReleaseDesks
 from edge.remote_desk import RemoteDesk
 from edge.removed_sources import end_removed
 from edge.rules import ThresholdLimit
@@ -42,10 +42,12 @@ from edge.status_report import StatusReporter
 from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
-from edge.uplink import make_fetch, make_forwarder, make_remote_service, open_outbox, start_clock
+from edge.trial import Court
+from edge.uplink import make_caller, make_forwarder, make_remote_service, open_outbox, start_clock
+from telemetry.command_call import CommandCaller
 from telemetry.messages import Event, Reading
 from telemetry.outbox import OutboxFull
-from telemetry.signing import PublicKey, Signer
+from telemetry.signing import PublicKey
 from telemetry.spool import EvidenceSpool
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class Gateway:
         ]
 
         self._camera_service = CameraService(self._cameras, data_dir / "vision") if self._cameras else None
-        self._releases = self._release_desk(identity, signer)
+        self._releases = self._release_desks(make_caller(config, identity, signer))
         remote = RemoteDesk(
             config.remote.allow, identity.box_id, saved, self._record_events, _restart,
             evidence=self._keeper.folder if self._keeper else None, cameras=self._camera_service,
@@ -114,15 +116,12 @@ class Gateway:
         self._remote = make_remote_service(config, identity, signer, remote)
         self._key = KeyService(config, signer.public_key, _restart)
 
-    def _release_desk(self, identity: Identity, signer: Signer) -> ReleaseDesk | None:
-        config = self._config
-        if config.path is None:
+    def _release_desks(self, open_caller: Callable[[], CommandCaller]) -> ReleaseDesks | None:
+        if self._config.path is None:
             return None
-        fetch = make_fetch(config, identity, signer)
-        return ReleaseDesk(
-            config.path, config.box.data_dir, self._box_id, self._record_events, fetch,
-            lacks=self._health.lacks, restart=_restart, trial_s=config.remote.trial_s, now=self._clock.now,
-        )  # fmt: skip
+        trial_s = self._config.remote.trial_s
+        court = Court(self._box_id, self._record_events, _restart, trial_s, self._clock.now)
+        return ReleaseDesks(self._config, court, self._cameras, open_caller, self._health.lacks)
 
     def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
         settings = self._config.evidence
@@ -215,8 +214,12 @@ class Gateway:
             services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
         if self._releases is not None:
+<<<<<<< HEAD
             services.append(("releases", self._releases.run))
         services.append(("box key", self._key.run))
+=======
+            services += self._releases.services()
+>>>>>>> bcb14e9 (Take a released model on the box: fetched by pieces, tried in a process of its own, live or as a shadow on trial)
         if self._remote is not None:
             services.append(("commands", self._remote.run))
         released = self._releases.facts if self._releases else dict

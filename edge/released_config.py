@@ -1,16 +1,31 @@
-"""The configuration as it is in force: the box's own file with the release over it, and back when that cannot be."""
+"""The configuration as it is in force: the box's own file with the releases over it, and back when that cannot be."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edge.config import ConfigurationError, EdgeConfig, load
-from edge.releases import Installed, ReleaseFolder
+from edge.model_folder import ModelFolder
+from edge.released_models import start_models, states_of, with_models
+from edge.releases import ReleaseFolder
+from edge.trial_record import Installed
 from telemetry.releases import ReleaseError
 
 
 def load_in_force(path: Path) -> EdgeConfig:
     """What `run` would run with; changes nothing. Raises ConfigurationError."""
+    return _with_models(load_without_models(path))
+
+
+def load_with(path: Path, document: Mapping[str, Any]) -> EdgeConfig:
+    """The same with another release of the configuration; raises ConfigurationError."""
+    return _with_models(load(path, document))
+
+
+def load_without_models(path: Path) -> EdgeConfig:
+    """What `run` would run with, but for released models; raises ConfigurationError."""
     own = load(path)
     folder = ReleaseFolder(own.box.data_dir)
     return _with_release(path, own, folder, folder.state.current)
@@ -26,12 +41,14 @@ def start_in_force(path: Path) -> EdgeConfig:
     folder = ReleaseFolder(own.box.data_dir)
     state = folder.count_start()
     try:
-        return _with_release(path, own, folder, state.current)
+        config = _with_release(path, own, folder, state.current)
     except ConfigurationError as error:
         if state.current.confirmed:
             raise
         state = folder.go_back(str(error))
-    return _with_release(path, own, folder, state.current)
+        config = _with_release(path, own, folder, state.current)
+    models = ModelFolder(config.box.data_dir)
+    return with_models(config, models, start_models(models))
 
 
 def give_up_trial(path: Path, error: ConfigurationError) -> bool:
@@ -44,6 +61,11 @@ def give_up_trial(path: Path, error: ConfigurationError) -> bool:
         return False
     folder.go_back(str(error))
     return True
+
+
+def _with_models(config: EdgeConfig) -> EdgeConfig:
+    models = ModelFolder(config.box.data_dir)
+    return with_models(config, models, states_of(models))
 
 
 def _with_release(path: Path, own: EdgeConfig, folder: ReleaseFolder, installed: Installed) -> EdgeConfig:

@@ -38,6 +38,9 @@ class Outcome:
     restart: bool = False
 
 
+INTERRUPTED = Outcome("failed", "the box was interrupted")
+
+
 class Looks(Protocol):
     """Whoever has the cameras."""
 
@@ -45,11 +48,12 @@ class Looks(Protocol):
 
 
 class Releases(Protocol):
-    """Whoever keeps the releases; ``became``: see `edge.release_desk`."""
+    """Whoever keeps the releases."""
 
     async def carry_out(self, command: Command) -> Outcome: ...
 
-    def became(self, command: str) -> Outcome | None: ...
+    def became(self, command: str) -> bool:
+        """Whether the command with this id, in whose midst the box ended, had its effect."""
 
 
 class RemoteDesk:
@@ -90,8 +94,10 @@ class RemoteDesk:
     async def tell_interrupted(self) -> None:
         """After a start: what was begun before and never ended has failed, but for a release that is on the disk."""
         for key in [key for key, text in self._known.items() if text == BEGUN]:
-            became = self._releases.became(key.removeprefix(STATE_PREFIX)) if self._releases else None
-            await self._end(key, {}, became or Outcome("failed", "the box was interrupted"), self._now())
+            command_id = key.removeprefix(STATE_PREFIX)
+            installed = self._releases is not None and self._releases.became(command_id)
+            outcome = Outcome("done", facts={"in_force": False}) if installed else INTERRUPTED
+            await self._end(key, {}, outcome, self._now())
 
     async def do(self, command: Command) -> None:
         """Carry it out unless it was before. Raises OutboxError when that cannot be noted; then nothing was done."""

@@ -23,7 +23,7 @@ Record = Callable[[Sequence[Event], dict[str, str | None]], Awaitable[None]]
 
 
 class StatusReporter:
-    """``run`` is a supervised service. *released* tells which release is in force."""
+    """``run`` is a supervised service. *released* tells which releases are in force."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class StatusReporter:
         clock: BoxClock,
         config: EdgeConfig,
         record: Record,
-        released: Callable[[], Mapping[str, Scalar]] = dict,
+        released: Callable[[], Mapping[str, Scalar | list[str]]] = dict,
         *,
         first_s: float = FIRST_S,
         interval_s: float = INTERVAL_S,

@@ -55,14 +55,23 @@ def make_remote_service(
     return RemoteService(_settings(config), parties, desk)
 
 
-def make_fetch(config: EdgeConfig, identity: Identity, signer: Signer) -> Callable[[str], Awaitable[bytes]]:
-    """What fetches the release with a digest from the centre; it raises UplinkUnavailable."""
+def make_caller(config: EdgeConfig, identity: Identity, signer: Signer) -> Callable[[], CommandCaller]:
+    """What opens a connection for calls of its own at the centre; it raises UplinkUnavailable."""
 
-    async def fetch(sha256: str) -> bytes:
+    def open_caller() -> CommandCaller:
         parties = _parties(config, identity, signer)
         if parties is None:
             raise UplinkUnavailable("the centre's key is not known")
-        async with CommandCaller(_settings(config), parties) as caller:
+        return CommandCaller(_settings(config), parties)
+
+    return open_caller
+
+
+def make_fetch(open_caller: Callable[[], CommandCaller]) -> Callable[[str], Awaitable[bytes]]:
+    """What fetches the release with a digest from the centre; it raises UplinkUnavailable."""
+
+    async def fetch(sha256: str) -> bytes:
+        async with open_caller() as caller:
             return await caller.fetch(sha256)
 
     return fetch

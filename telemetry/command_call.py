@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +23,7 @@ from telemetry.commands import (
     sign_fetch,
 )
 from telemetry.pinning import client_context
+from telemetry.released_model import PIECE_BYTES_MAX
 from telemetry.server_url import check_server_url
 from telemetry.signing import PublicKey, Signer
 from telemetry.uplink import CONNECT_TIMEOUT_S, RETRY_AFTER_S_MAX, TIMEOUT_S, UplinkSettings, UplinkUnavailable
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 PATH = "/api/v1/boxes/self/commands"
 RELEASE_PATH = "/api/v1/boxes/self/release"
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,12})-\d{1,12}/(\d{1,12})")
 AFTER = "brightline-after"  # response header of a refused number: the next one must be above
 
 
@@ -41,6 +44,18 @@ class Parties:
     box_id: str
     signer: Signer
     centre_key: PublicKey
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of ``total_bytes``."""
+
+    data: bytes
+    total_bytes: int
+
+
+class PieceMissing(UplinkUnavailable):
+    """The bytes that were asked for begin beyond the end."""
 
 
 class CommandCaller:
@@ -87,15 +102,29 @@ class CommandCaller:
             raise UplinkUnavailable("the centre sent other bytes than it announced")
         return answer.content
 
+    async def fetch_piece(self, sha256: str, first: int) -> Piece:
+        """At most PIECE_BYTES_MAX of these bytes, from *first* on; nothing is checked but the size.
+
+        Raises PieceMissing when there are none, UplinkUnavailable.
+        """
+        asked = Fetch(box_id=self._parties.box_id, number=self._next(), sha256=sha256)
+        last = first + PIECE_BYTES_MAX - 1
+        signed = sign_fetch(asked, self._parties.signer)
+        answer = await self._post(RELEASE_PATH, signed, range=f"bytes={first}-{last}")
+        said = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        if said is None or int(said[1]) != first or not 0 < len(answer.content) <= PIECE_BYTES_MAX:
+            raise UplinkUnavailable("the centre gives no piece of it")
+        return Piece(answer.content, int(said[2]))
+
     def _next(self) -> int:
         self._last = max(self._last + 1, int(time.time() * 1000) + self._ahead_ms)
         return self._last
 
-    async def _post(self, path: str, signed: Signed, wait_s: int = 0) -> httpx.Response:
+    async def _post(self, path: str, signed: Signed, wait_s: int = 0, **more: str) -> httpx.Response:
         """The answer of a request that succeeded; raises UplinkUnavailable."""
         import httpx
 
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **more}
         timeout = httpx.Timeout(wait_s + TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
             answer = await self._client.post(path, content=signed.model_dump_json(), headers=headers, timeout=timeout)
@@ -106,6 +135,8 @@ class CommandCaller:
             self._ahead_ms += int(after) - self._last + 1
             self._last = 0
             raise UplinkUnavailable("the centre asks for another number", 0.0)
+        if answer.status_code == 416:
+            raise PieceMissing("the centre has no such piece of it")
         if answer.status_code == 403:
             raise UplinkUnavailable(f"HTTP 403: {answer.text[:200]}", RETRY_AFTER_S_MAX)
         if not answer.is_success:

@@ -31,7 +31,12 @@ def write_whole(target: Path, data: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)  # on a full disk the half file would take the room of whole ones
         raise
-    handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """What was renamed in *folder* outlives a power cut from now on. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

@@ -91,13 +91,14 @@ class FrameStats:
 
 @dataclass(frozen=True)
 class ModelChanged:
-    """A candidate became the live model (``promoted``), or the former one is it again."""
+    """A candidate became the live model (``promoted``), or the former one is it again; ``other``: its shadow now."""
 
     camera_id: str
     promoted: bool
     at: datetime
     reason: str
     model_sha256: str
+    other_sha256: str
 
 
 @dataclass(frozen=True)

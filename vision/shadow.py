@@ -55,17 +55,19 @@ class ModelChange:
     at: datetime
     reason: str
     live_sha256: str
+    other_sha256: str
 
 
 def current_use(use: ModelUse, folder: Path | None, number: int) -> ModelUse:
     """*use* with the two models in their places by the decision in force; called once at each start.
 
-    A promoted model with which the process did not live STARTS_MAX times in a row is taken back here.
+    An order to make the candidate live is carried out here. A promoted model with which the process did not live
+    STARTS_MAX times in a row is taken back here.
     """
     if use.shadow is None or folder is None:
         return use
     kept = ShadowFolder(folder / str(number))
-    decision = kept.decision()
+    decision = _decision(use, use.shadow, kept)
     if decision is None or not decision.promoted or decision.live_sha256 != sha256_of(use.shadow.path):
         return use
     if decision.starts >= STARTS_MAX:
@@ -76,6 +78,7 @@ def current_use(use: ModelUse, folder: Path | None, number: int) -> ModelUse:
     return replace(use, path=use.shadow.path, shadow=replace(use.shadow, path=use.path))
 
 
+<<<<<<< HEAD
 def shadow_refused(use: ModelUse, folder: ShadowFolder, *, crashed: bool) -> Refusal | None:
     """Why the candidate of *use* must not be loaded; None when it may. *crashed*: it ended the process again and again.
 
@@ -93,6 +96,19 @@ def shadow_refused(use: ModelUse, folder: ShadowFolder, *, crashed: bool) -> Ref
     except OSError as error:  # it is off for this run all the same
         logger.warning("that %s is off cannot be noted: %s", use.shadow.path.name, error)
     return refusal
+=======
+def _decision(use: ModelUse, shadow: ShadowUse, kept: ShadowFolder) -> Decision | None:
+    """The one in force; an order that was not carried out yet makes a new one."""
+    found = kept.decision()
+    if not shadow.live_by or (found is not None and found.order == shadow.live_by):
+        return found
+    ordered = Decision(
+        sha256_of(shadow.path), sha256_of(use.path), promoted=True, at=datetime.now(UTC).isoformat(), by="order",
+        reason=f"order {shadow.live_by}", rate_fps=shadow.rate_fps_before, announced=False, order=shadow.live_by,
+    )  # fmt: skip
+    kept.decide(ordered)
+    return ordered
+>>>>>>> bcb14e9 (Take a released model on the box: fetched by pieces, tried in a process of its own, live or as a shadow on trial)
 
 
 def sha256_of(path: Path) -> str:
@@ -105,7 +121,7 @@ def turned(before: Decision, by: str, reason: str, rate_fps: float = 0.0) -> Dec
     assert by in ("person", "automatic")
     return Decision(
         before.other_sha256, before.live_sha256, not before.promoted, datetime.now(UTC).isoformat(),
-        "person" if by == "person" else "automatic", reason, rate_fps,
+        "person" if by == "person" else "automatic", reason, rate_fps, order=before.order,
     )  # fmt: skip
 
 
@@ -243,8 +259,8 @@ class Shadow:
         self._announce(decision)
 
     def _announce(self, decision: Decision) -> None:
-        name, sha256 = self._pair.use.path.name, self._pair.live.detector.sha256
-        self.news.append(ModelChange(decision.promoted, datetime.now(UTC), decision.reason, sha256))
+        name = self._pair.use.path.name
+        self.news.append(ModelChange(decision.promoted, datetime.now(UTC), decision.reason, *self._pair.digests))
         logger.warning("model %s is live now: %s", name, decision.reason or decision.by)
 
     def _put(self, decision: Decision, *, told: bool) -> bool:

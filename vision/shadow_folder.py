@@ -26,17 +26,18 @@ FILE_BYTES_MAX = 1_000_000
 @dataclass(frozen=True)
 class Decision:
     """Which of the two is live. ``starts``: of the camera process since then that did not last; ``rate_fps``: pictures
-    judged a second before it. ``announced``: the centre was told."""
+    judged a second before it. ``announced``: the centre was told. ``order``: the one that began with it, if any did."""
 
     live_sha256: str
     other_sha256: str
     promoted: bool
     at: str
-    by: Literal["person", "automatic"]
+    by: Literal["person", "automatic", "order"]
     reason: str = ""
     rate_fps: float = 0.0
     starts: int = 0
     announced: bool = True
+    order: str = ""
 
 
 @dataclass(frozen=True)

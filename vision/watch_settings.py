@@ -28,6 +28,8 @@ class ShadowUse:
     """A candidate beside a model: it sees ``share`` of the pictures and takes at most ``cpu_share`` of one core.
 
     A promotion is taken back when surely more than ``disagreement_max`` of the pictures differ from the former model.
+    ``live_by``: the order by which it is the live model from the start on, once for each order; ``rate_fps_before``:
+    pictures judged a second before that, 0 for not known.
     """
 
     path: Path
@@ -35,6 +37,8 @@ class ShadowUse:
     cpu_share: float = 0.1
     disagreement_max: float = 0.3
     keep_days: float = 14.0
+    live_by: str | None = None
+    rate_fps_before: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("share", "cpu_share", "disagreement_max"):

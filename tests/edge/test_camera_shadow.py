@@ -19,7 +19,7 @@ AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 def test_a_model_that_changed_is_an_event_with_its_digest_and_reason(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    changed = ModelChanged("kitchen", False, AT, "60 of 60 pictures differ", "ab" * 32)
+    changed = ModelChanged("kitchen", False, AT, "60 of 60 pictures differ", "ab" * 32, "cd" * 32)
     line: dict[str, Any] = json.loads(_changed(changed).model_dump_json(exclude_none=True))
 
     asyncio.run(bench.run_until(bench.camera(json.dumps(line), "obey"), 1))
