@@ -66,9 +66,9 @@ def start_models(folder: ModelFolder) -> dict[str, State]:
     for slot in folder.slots():
         record = folder.record(slot)
         state = record.count_start()
+        if state.previous.sha256 and not folder.is_whole(state.previous):
+            state = record.forget_previous()
         if state.current.sha256 and not folder.is_whole(state.current):
             state = record.go_back("its files are not whole")
-        if state.previous.sha256 and not folder.is_whole(state.previous):
-            state = state.model_copy(update={"previous": state.current})  # as if nothing had been before
         states[slot] = state
     return states

@@ -123,6 +123,10 @@ class TrialRecord:
         words = state.words + _word(proved, "applied", "")
         return self._save(State(current=proved, previous=state.previous, words=words))
 
+    def forget_previous(self) -> State:
+        """There is nothing to go back to any more but what the box's own file says."""
+        return self._save(self.state.model_copy(update={"previous": Installed()}))
+
     def forget_words(self, told: int) -> None:
         """The first *told* words are on their way."""
         state = self.state

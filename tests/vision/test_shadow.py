@@ -251,6 +251,26 @@ def test_a_promoted_model_with_which_the_process_does_not_live_is_taken_back(tmp
     assert not again.shadow.news, "it is told once"
 
 
+def test_an_order_makes_the_candidate_live_once_and_is_told(tmp_path: Path) -> None:
+    for name, letter in (("live", "a"), ("other", "b")):
+        manifest = {"sha256": letter * 64, "input_px": 320, "names": {"0": "x"}, "licence": "x"}
+        (tmp_path / f"{name}.json").write_text(json.dumps(manifest), "utf-8")
+    shadow = ShadowUse(tmp_path / "other.onnx", share=1.0, cpu_share=1.0, live_by="c1", rate_fps_before=5.0)
+    use = ModelUse(tmp_path / "live.onnx", shadow=shadow)
+    folder = ShadowFolder(tmp_path / "s" / "0")
+    assert current_use(use, tmp_path / "s", 0).path.name == "other.onnx"
+    found = folder.decision()
+    assert found is not None
+    assert (found.by, found.order, found.rate_fps, found.promoted) == ("order", "c1", 5.0, True)
+    stage = Stage(folder.path, Scripted("b", boxes(HEAD)), Scripted("a", boxes(HEAD)), use)
+    news = stage.shadow.news.popleft()
+    assert (news.promoted, news.live_sha256, news.other_sha256) == (True, "b" * 64, "a" * 64)
+    folder.decide(turned(found, "automatic", "it was worse"))
+    assert current_use(use, tmp_path / "s", 0) is use, "the order was carried out, and taken back"
+    again = replace(use, shadow=replace(shadow, live_by="c2"))
+    assert current_use(again, tmp_path / "s", 0).path.name == "other.onnx"
+
+
 def test_a_broken_decision_is_none_and_a_shadow_has_to_fit(tmp_path: Path) -> None:
     folder = ShadowFolder(tmp_path / "s")
     promoted(tmp_path / "s")
