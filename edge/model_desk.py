@@ -15,8 +15,8 @@ from edge.camera_check import check_cameras
 from edge.camera_desk import CameraDesk
 from edge.config import ConfigurationError
 from edge.config_cameras import Camera
-from edge.model_fetch import Caller, fetch_model
 from edge.model_folder import ModelFolder
+from edge.release_fetch import Caller, fetch_model, fetch_patiently
 from edge.released_config import load_without_models
 from edge.released_models import states_of, with_models
 from edge.remote_desk import Outcome
@@ -96,7 +96,7 @@ class ModelDesk:
     async def _fetch(self, offered: Installed) -> None:
         """Manifest and model are on the disk, whole; raises UplinkUnavailable, ReleaseError, OSError."""
         async with self._caller() as caller:
-            manifest = await caller.fetch(offered.sha256)
+            manifest = await fetch_patiently(caller.fetch, offered.sha256)
             if read_manifest(manifest).sha256 != offered.model_sha256:
                 raise ReleaseError("the manifest names another model than the command")
             await asyncio.to_thread(self._folder.drop_fetched, offered.model_sha256)

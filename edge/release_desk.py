@@ -8,25 +8,21 @@ for its time of trial and does its work (`edge.health`) it has proved itself, el
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.camera_check import check_cameras
 from edge.config import ConfigurationError
+from edge.release_fetch import Fetch, fetch_patiently
 from edge.released_config import load_with
 from edge.releases import ReleaseFolder
 from edge.remote_desk import Outcome
 from edge.trial import Court, Trial, became
 from edge.trial_record import Installed
-from telemetry.backoff import Backoff
 from telemetry.commands import Command
 from telemetry.messages import Scalar
 from telemetry.releases import ReleaseError, read_release
 from telemetry.uplink import UplinkUnavailable
-
-FETCH_TRIES = 5
-FETCH_BACKOFF_S_MAX = 20.0
-Fetch = Callable[[str], Awaitable[bytes]]
 
 
 class ReleaseDesk:
@@ -46,7 +42,7 @@ class ReleaseDesk:
         if current.is_same(offered) and current.confirmed:
             return Outcome("done", facts={"in_force": True})
         try:
-            raw = await self._fetch_patiently(sha256) if sha256 else b""
+            raw = await fetch_patiently(self._fetch, sha256) if sha256 else b""
             await asyncio.to_thread(self._check, raw)
             await asyncio.to_thread(self._folder.install, offered, raw)
         except UplinkUnavailable as error:
@@ -65,15 +61,6 @@ class ReleaseDesk:
     def became(self, command: str) -> bool:
         """Whether the command with this id, in whose midst the box ended, had its effect."""
         return became(self._folder, command)
-
-    async def _fetch_patiently(self, sha256: str) -> bytes:
-        backoff = Backoff(FETCH_BACKOFF_S_MAX)
-        for _ in range(FETCH_TRIES - 1):
-            try:
-                return await self._fetch(sha256)
-            except UplinkUnavailable as error:
-                await backoff.wait(error.retry_after_s)
-        return await self._fetch(sha256)
 
     def _check(self, raw: bytes) -> None:
         """What `brightline-edge check` checks; raises ReleaseError or ConfigurationError."""

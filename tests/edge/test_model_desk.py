@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import model_fetch
+from edge import release_fetch
 from edge.camera_check import check_cameras
-from edge.model_fetch import FREE_BYTES_MIN
 from edge.model_folder import KEPT_MAX
+from edge.release_fetch import FREE_BYTES_MIN
 from edge.trial_record import STARTS_MAX
 from telemetry.batch import sha256_hex
 from telemetry.released_model import PIECE_BYTES_MAX
@@ -144,7 +144,7 @@ def test_model_with_its_own_path_has_a_place_only_when_it_is_named(tmp_path: Pat
 def test_fetch_goes_on_where_it_was_cut_also_after_it_was_given_up(
     box: CameraBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_fetch, "BACKOFF_S_MAX", 0.05)
+    monkeypatch.setattr(release_fetch, "BACKOFF_S_MAX", 0.05)
     box.caller.fails = {2, 3, 4, 5, 6}
     assert box.order("1", V3) == ("failed", "the model could not be fetched: down")
     assert box.folder.fetching(sha256_hex(V3)).read_bytes() == V3[:PIECE_BYTES]

@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edge import cli
+from edge import cli, release_fetch
 from edge.release_desk import ReleaseDesk
 from edge.releases import ReleaseFolder
 
 FATAL_C = 5.0
-STEPS: dict[str, tuple[type, str, bool]] = {  # whose method, and whether the box dies after it
+STEPS: dict[str, tuple[Any, str, bool]] = {  # whose method, and whether the box dies after it
+    "piece": (release_fetch, "_append", True),
     "download": (ReleaseDesk, "_check", False),
     "rename": (ReleaseFolder, "install", True),
     "start": (ReleaseFolder, "count_start", True),

@@ -1,4 +1,7 @@
-"""Brings a model from the centre piece by piece onto the disk, and goes on where a cut left it."""
+"""Brings releases from the centre over a bad line: a configuration whole, a model piece by piece.
+
+A model goes onto the disk as it comes, and is gone on with where a cut left it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import errno
 import os
 import shutil
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +22,12 @@ from telemetry.released_model import MODEL_BYTES_MAX
 from telemetry.releases import ReleaseError
 from telemetry.uplink import UplinkUnavailable
 
-TRIES_MAX = 5  # of one piece
+TRIES_MAX = 5  # of a configuration, or of one piece
 BACKOFF_S_MAX = 20.0
 FREE_BYTES_MIN = 64 * 1024 * 1024  # records and evidence go on meanwhile
+
+
+Fetch = Callable[[str], Awaitable[bytes]]
 
 
 class Caller(Protocol):
@@ -35,6 +42,17 @@ class Caller(Protocol):
     async def fetch(self, sha256: str) -> bytes: ...
 
     async def fetch_piece(self, sha256: str, first: int) -> Piece: ...
+
+
+async def fetch_patiently(fetch: Fetch, sha256: str) -> bytes:
+    """What *fetch* gives, which is tried again; raises UplinkUnavailable."""
+    backoff = Backoff(BACKOFF_S_MAX)
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return await fetch(sha256)
+        except UplinkUnavailable as error:
+            await backoff.wait(error.retry_after_s)
+    return await fetch(sha256)
 
 
 async def fetch_model(caller: Caller, sha256: str, part: Path) -> None:
