@@ -154,7 +154,7 @@ def load_problem(model: Path) -> str:
     try:
         OnnxDetector(model)
     except (ModelError, ValueError) as error:
-        return str(error)
+        return str(error).replace(f"{model.parent}/", "")  # it is told to the centre, which knows no folders of ours
     return ""
 
 

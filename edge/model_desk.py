@@ -111,10 +111,13 @@ class ModelDesk:
         states[slot] = self._folder.record(slot).state.trying(offered)
         cameras = with_models(own, self._folder, states).cameras
         model = self._folder.model(offered) if offered.sha256 else None
-        if problems := self._check(cameras, model):
-            raise ReleaseError("; ".join(text for _, text in problems))
+        problems = self._check(cameras, model)
+        if not problems:
+            self._folder.install(slot, offered)
         paths = [model.path for camera in own.cameras for model in camera.models_used if model.path]
-        self._folder.install(slot, offered, {path.parent.name for path in paths})
+        self._folder.forget_others({path.parent.name for path in paths})
+        if problems:
+            raise ReleaseError("; ".join(text for _, text in problems))
 
     async def run(self) -> None:
         """Until cancelled: every slot's trial. Raises OutboxError, OSError."""

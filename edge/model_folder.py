@@ -66,21 +66,22 @@ class ModelFolder:
         new.rename(place)
         sync_folder(self.path)
 
-    def install(self, slot: str, offered: Installed, named: Collection[str]) -> None:
-        """Put a model on trial in *slot* from the next start on; its files are there. *named*: folders that stay."""
+    def install(self, slot: str, offered: Installed) -> None:
+        """Put a model on trial in *slot* from the next start on; its files are there."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if offered.sha256:
             os.utime(self.model(offered).parent)
         self.record(slot).put_on_trial(offered)
-        self._forget_others({*named, *self._needed()})
 
     def _needed(self) -> Iterator[str]:
         for slot in self.slots():
             state = self.record(slot).state
             yield from (state.current.sha256, state.previous.sha256)
 
-    def _forget_others(self, needed: Collection[str]) -> None:
-        folders = [path for path in self.path.iterdir() if path.is_dir() and path.name not in needed]
+    def forget_others(self, named: Collection[str]) -> None:
+        """Remove the folders that no slot needs and that are not *named*, but for the newest of them."""
+        needed = {*named, *self._needed()}
+        folders = [path for path in self.path.glob("*") if path.is_dir() and path.name not in needed]
         kept = [path for path in folders if _DIGEST.fullmatch(path.name)]
         kept.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in {*folders} - {*kept[:KEPT_MAX]}:

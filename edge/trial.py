@@ -56,9 +56,11 @@ class Trial:
         """Why the release on trial has failed; empty when it has proved itself, which is on the disk and told then."""
         give_up_s = time.monotonic() + TRIALS_MAX * self._court.trial_s
         await asyncio.sleep(self._court.trial_s)
-        while lacks := self._lacks(current):
+        while True:
             if self._failed is not None and (failed := self._failed(current)):
                 return failed
+            if not (lacks := self._lacks(current)):
+                break
             if time.monotonic() >= give_up_s:
                 return lacks
             await asyncio.sleep(min(LOOK_S, self._court.trial_s))

@@ -1,36 +1,89 @@
-"""The page of the roll-outs: which release is on its way, how far each box is, and the three moves."""
+"""The page of the roll-outs: what is on its way and how far each box is, the three moves, and forms to begin."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import ValidationError
 
 from server.access import needs
-from server.deps import RemoteDep, SessionDep, StateDep, check_csrf, look_up
+from server.boxes.queries import boxes_of
+from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, in_thread, snapshot
+from server.models import LoginSession
 from server.pages import render
+from server.policy import may
 from server.problems import Problem
-from server.rollout.api import RolloutId, make_move
-from server.rollout.desk import rollouts_of
+from server.rollout.api import RolloutId, RolloutRequest, begin, make_move
+from server.rollout.desk import releases_of, rollouts_of
+from server.rollout.model_upload import keep_model, read_form
 from server.rollout.state import AFTER_MOVE, Move
 
 router = APIRouter(include_in_schema=False)
+PAGE = "/boxes/rollouts"
 
 
-@router.get("/boxes/rollouts", dependencies=[needs("box.read")])
-def rollouts_page(request: Request, state: StateDep, session: SessionDep, refused: str = "") -> HTMLResponse:
+@router.get(PAGE, dependencies=[needs("box.read")])
+def rollouts_page(request: Request, state: StateDep, session: SessionDep) -> HTMLResponse:
     """The newest roll-outs within reach."""
-    found = look_up(state, lambda db: rollouts_of(db, session.user))
+    return _page(request, state, session)
+
+
+def _page(request: Request, state: AppState, session: LoginSession, problem: Problem | None = None) -> HTMLResponse:
+    manages = may(session.user, "box.manage")
+    with snapshot(state) as db:
+        found = rollouts_of(db, session.user)
+        releases = releases_of(db, session.user) if manages else []
+        boxes = boxes_of(db, session.user, datetime.now(UTC)) if manages else []
     return render(
-        request, "rollouts.html", session=session, rollouts=found, moves=list(AFTER_MOVE), refused=bool(refused)
-    )
+        request, "rollouts.html", status=problem.status if problem else 200, session=session, rollouts=found,
+        releases=releases, boxes=boxes, moves=list(AFTER_MOVE), refused=problem.detail if problem else "",
+    )  # fmt: skip
 
 
-@router.post("/boxes/rollouts/{rollout_id}/{move}", dependencies=[needs("box.manage")])
+@router.post(f"{PAGE}/models", dependencies=[needs("box.manage")])
+async def upload_model(request: Request, state: StateDep, session: SessionDep, remote: RemoteDep) -> Response:
+    """Keep a model and its manifest as a release."""
+    try:
+        form = await read_form(request)
+        check_csrf(session, form.csrf)
+        await in_thread(lambda: keep_model(state, form, session.user, remote))
+    except Problem as problem:
+        shown = problem  # the name of the except clause ends with it
+        return await in_thread(lambda: _page(request, state, session, shown))
+    return RedirectResponse(PAGE, 303)
+
+
+@router.post(PAGE, dependencies=[needs("box.manage")])
+def begin_from_form(
+    request: Request,
+    state: StateDep,
+    session: SessionDep,
+    remote: RemoteDep,
+    release: Annotated[int, Form()] = 0,
+    mode: Annotated[str, Form(max_length=16)] = "live",
+    boxes: Annotated[list[str], Form(max_length=500)] = [],  # noqa: B006 - FastAPI copies it
+    csrf: Annotated[str, Form()] = "",
+) -> Response:
+    """Roll a release out to the chosen boxes, one first, then a tenth, then all, an hour apart."""
+    try:
+        check_csrf(session, csrf)
+        wanted = RolloutRequest.model_validate({"release": release, "boxes": boxes, "mode": mode})
+        begin(state, wanted, session.user, remote)
+    except ValidationError:
+        return _page(request, state, session, Problem(422, "rollout", "choose a release and boxes"))
+    except Problem as problem:
+        return _page(request, state, session, problem)
+    return RedirectResponse(PAGE, 303)
+
+
+@router.post(f"{PAGE}/{{rollout_id}}/{{move}}", dependencies=[needs("box.manage")])
 def do_move(
     rollout_id: RolloutId,
     move: Move,
+    request: Request,
     state: StateDep,
     session: SessionDep,
     remote: RemoteDep,
@@ -42,5 +95,5 @@ def do_move(
     except Problem as problem:
         if problem.status != 422:
             raise
-        return RedirectResponse("/boxes/rollouts?refused=1", 303)
-    return RedirectResponse("/boxes/rollouts", 303)
+        return _page(request, state, session, problem)
+    return RedirectResponse(PAGE, 303)

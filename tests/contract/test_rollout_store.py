@@ -11,6 +11,7 @@ import pytest
 
 from tests.postgres_server import PostgresServer
 from tests.server.centre import picture
+from tests.server.rollout import test_model_rollout as models
 from tests.server.rollout import test_rollout as in_sqlite
 from tests.server.tenancy.district import District, Somebody, settled
 
@@ -32,6 +33,7 @@ def administrator(district: District) -> Somebody:
     [
         in_sqlite.test_release_reaches_stage_after_stage_and_only_boxes_that_are_offered_it,
         in_sqlite.test_box_that_fails_takes_the_release_back_from_the_others_by_itself,
+        models.test_candidate_and_live_model_are_taken_back_to_the_model_that_was_live,
         in_sqlite.test_administrator_of_a_region_sees_and_moves_nothing_of_another,
     ],
 )

@@ -212,7 +212,10 @@ def test_folders_that_nobody_names_go_but_for_the_newest(box: CameraBox) -> None
     kept = [model for model in models if box.file_of(model).exists()]
     assert kept == models[-KEPT_MAX - 2 :]
     (box.folder.path / f"{'a' * 64}.new").mkdir()
-    box.prove("9", models[-1], "shadow")
+    box.problems = [(0, "it does not run")]
+    for number in range(KEPT_MAX + 2):
+        box.order(str(number), f"refused {number}".encode())
+    assert len([path for path in box.folder.path.iterdir() if path.is_dir()]) == KEPT_MAX + 2
     assert not list(box.folder.path.glob("*.new"))
 
 

@@ -146,3 +146,42 @@ def test_model_that_does_worse_after_its_trial_takes_the_rollout_back(
     fleet.turn()
     assert fleet.shown(rollout) == ("rolled_back", ["failed", "waiting"])
     assert fleet.commands(second) == []
+
+
+def test_page_takes_a_model_begins_its_rollout_and_says_why_not(district: District, administrator: Somebody) -> None:
+    fleet = Fleet(district, administrator, 1)
+    (box,) = fleet.boxes
+
+    def submit(path: str, **said: Any) -> Any:
+        said["data"] = {"csrf": administrator.csrf, **said["data"]}
+        return district.ask(administrator, "POST", path, **said)
+
+    name = f"page {box.box_id}"
+    files = {"manifest": ("m.json", manifest_of(b"v9")), "model": ("m.onnx", b"v9")}
+    data = {"name": name, "slot": "mask"}
+    assert submit("/boxes/rollouts/models", data=data, files=files).status_code == 303
+    refused = submit("/boxes/rollouts/models", data=data, files={**files, "model": ("m.onnx", b"v8")})
+    assert (refused.status_code, "the manifest says" in refused.text) == (422, True)
+    assert submit("/boxes/rollouts/models", data={**data, "csrf": "x"}, files=files).status_code == 403
+    listed = district.ask(administrator, "GET", "/api/v1/releases").json()["releases"]
+    (release,) = [row["id"] for row in listed if row["name"] == name]
+    wanted = {"release": release, "boxes": [box.box_id], "mode": "shadow"}
+    assert submit("/boxes/rollouts", data=wanted).status_code == 303
+    assert submit("/boxes/rollouts", data=wanted).status_code == 422  # it is under way
+    assert submit("/boxes/rollouts", data={**wanted, "mode": "x"}).status_code == 422
+    page = district.ask(administrator, "GET", "/boxes/rollouts").text
+    assert "it looks along and says nothing</p>" in page
+    viewer = district.somebody("auditor", "")
+    assert 'id="upload"' in page
+    assert 'id="upload"' not in district.ask(viewer, "GET", "/boxes/rollouts").text
+
+
+@pytest.mark.parametrize("told", [["mask 7 c947f4b8c8fe live"], "text", 7, None])
+def test_page_of_a_box_shows_its_released_models_whatever_it_tells(
+    district: District, administrator: Somebody, told: Any
+) -> None:
+    (box,) = Fleet(district, administrator, 1).boxes
+    box.send_event("box_status", data={"kind": "heartbeat", "model_releases": told})
+    page = district.ask(administrator, "GET", f"/boxes/{box.box_id}")
+    assert page.status_code == 200
+    assert ("mask 7 c947f4b8c8fe live" in page.text) == isinstance(told, list)

@@ -97,6 +97,8 @@ SAMPLES: dict[str, Callable[[Place], dict[str, Any]]] = {
     "POST /api/v1/releases": _said({"params": {"name": "x"}, "content": b"cameras: []"}),
     "POST /api/v1/model-releases": _said({"files": {"manifest": ("m.json", b"{}", "application/json")}}),
     "POST /api/v1/rollouts": _said({"json": {"release": 1}}),  # no box is meant: 422
+    "POST /boxes/rollouts": _said({"data": {"release": 1, "csrf": ""}}),
+    "POST /boxes/rollouts/models": _said({"files": {"manifest": ("m.json", b"{}", "application/json")}}),
     "POST /boxes/rollouts/{rollout_id}/{move}": _said({"data": {"csrf": ""}}),
 }
 # routes with a rule of several permissions: which one the sample asks for
