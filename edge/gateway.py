@@ -42,7 +42,7 @@ from edge.status_report import StatusReporter
 from edge.status_topics import OpenFlags
 from edge.supervisor import supervise
 from edge.timekeeping import Timekeeper
-from edge.trial import Court
+from edge.trial import TrialContext
 from edge.uplink import make_caller, make_forwarder, make_remote_service, open_outbox, start_clock
 from telemetry.command_call import CommandCaller
 from telemetry.messages import Event, Reading
@@ -120,8 +120,8 @@ class Gateway:
         if self._config.path is None:
             return None
         trial_s = self._config.remote.trial_s
-        court = Court(self._box_id, self._record_events, _restart, trial_s, self._clock.now)
-        return ReleaseDesks(self._config, court, self._cameras, open_caller, self._health.lacks)
+        context = TrialContext(self._box_id, self._record_events, _restart, trial_s, self._clock.now)
+        return ReleaseDesks(self._config, context, self._cameras, open_caller, self._health.lacks)
 
     def _evidence_keeper(self, public_key: PublicKey, told: str | None) -> EvidenceKeeper:
         settings = self._config.evidence

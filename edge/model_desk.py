@@ -20,8 +20,8 @@ from edge.release_fetch import Caller, fetch_model, fetch_patiently
 from edge.released_config import load_without_models
 from edge.released_models import states_of, with_models
 from edge.remote_desk import Outcome
-from edge.trial import Court, Trial, became
-from edge.trial_record import Installed
+from edge.trial import Trial, TrialContext, became
+from edge.trial_record import Installed, installed_by
 from telemetry.commands import Command
 from telemetry.released_model import read_manifest
 from telemetry.releases import ReleaseError
@@ -38,7 +38,7 @@ class ModelDesk:
         self,
         path: Path,
         data_dir: Path,
-        court: Court,
+        context: TrialContext,
         cameras: Sequence[CameraDesk],
         caller: Callable[[], Caller],
         lacks: Callable[[], str],
@@ -46,7 +46,7 @@ class ModelDesk:
     ) -> None:
         self._path = path
         self._folder = ModelFolder(data_dir)
-        self._court = court
+        self._context = context
         self._cameras = cameras
         self._caller = caller
         self._lacks = lacks
@@ -72,22 +72,13 @@ class ModelDesk:
 
     def _offered(self, command: Command) -> tuple[str, Installed]:
         """The slot and what shall stand in it; raises ReleaseError."""
-        said = {name: str(value or "") for name, value in command.arguments.items()}
-        slot = said.get("slot", "")
+        slot = str(command.arguments.get("slot"))
         desks = self._desks(slot)
         if not desks:
             raise ReleaseError(f"no camera of this box has a model with the slot {slot[:64]}")
-        try:
-            offered = Installed.model_validate(
-                {
-                    **{name: said.get(name, "") for name in ("release", "sha256", "model_sha256")},
-                    "mode": said.get("mode") or "live",
-                    "command_id": command.command_id,
-                    "rates_fps": {desk.camera_id: desk.rate_fps for desk in desks},
-                }
-            )
-        except ValueError as error:
-            raise ReleaseError("this is no model that could be released") from error
+        offered = installed_by(command, rates_fps={desk.camera_id: desk.rate_fps for desk in desks})
+        if bool(offered.sha256) != bool(offered.model_sha256) or not (offered.sha256 or offered.mode == "live"):
+            raise ReleaseError("the command names half a model")
         return slot, offered
 
     def _desks(self, slot: str) -> list[CameraDesk]:
@@ -123,7 +114,7 @@ class ModelDesk:
         """Until cancelled: every slot's trial. Raises OutboxError, OSError."""
         async with asyncio.TaskGroup() as trials:
             for slot in self._folder.slots():
-                trial = Trial(self._court, self._folder.record(slot), self._lacks_for(slot), self._failed_for(slot))
+                trial = Trial(self._context, self._folder.record(slot), self._lacks_for(slot), self._failed_for(slot))
                 trials.create_task(trial.run(), name=f"trial {slot}")
             await asyncio.get_running_loop().create_future()
 

@@ -87,7 +87,7 @@ class ModelFolder:
         for path in {*folders} - {*kept[:KEPT_MAX]}:
             shutil.rmtree(path, ignore_errors=True)
 
-    def drop_fetched(self, but: str = "") -> None:
+    def drop_fetched(self, but: str) -> None:
         """Remove what was fetched in part, but for the model with this digest."""
         for path in self.path.glob("*.fetching"):
             if path != self.fetching(but):

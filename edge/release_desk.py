@@ -17,8 +17,8 @@ from edge.release_fetch import Fetch, fetch_patiently
 from edge.released_config import load_with
 from edge.releases import ReleaseFolder
 from edge.remote_desk import Outcome
-from edge.trial import Court, Trial, became
-from edge.trial_record import Installed
+from edge.trial import Trial, TrialContext, became
+from edge.trial_record import installed_by
 from telemetry.commands import Command
 from telemetry.messages import Scalar
 from telemetry.releases import ReleaseError, read_release
@@ -28,21 +28,22 @@ from telemetry.uplink import UplinkUnavailable
 class ReleaseDesk:
     """*path* is the box's own file, *lacks* says what of the box does not work yet; ``run`` is a supervised service."""
 
-    def __init__(self, path: Path, data_dir: Path, court: Court, fetch: Fetch, lacks: Callable[[], str]) -> None:
+    def __init__(
+        self, path: Path, data_dir: Path, context: TrialContext, fetch: Fetch, lacks: Callable[[], str]
+    ) -> None:
         self._path = path
         self._folder = ReleaseFolder(data_dir)
         self._fetch = fetch
-        self.run = Trial(court, self._folder, lambda _: lacks()).run
+        self.run = Trial(context, self._folder, lambda _: lacks()).run
 
     async def carry_out(self, command: Command) -> Outcome:
         """Install what the command names; ``restart`` of the outcome says that it takes effect with a new start."""
-        release, sha256 = (str(command.arguments.get(name) or "") for name in ("release", "sha256"))
-        offered = Installed(release=release, sha256=sha256, command_id=command.command_id)
         current = self._folder.state.current
-        if current.is_same(offered) and current.confirmed:
-            return Outcome("done", facts={"in_force": True})
         try:
-            raw = await fetch_patiently(self._fetch, sha256) if sha256 else b""
+            offered = installed_by(command)
+            if current.is_same(offered) and current.confirmed:
+                return Outcome("done", facts={"in_force": True})
+            raw = await fetch_patiently(self._fetch, offered.sha256) if offered.sha256 else b""
             await asyncio.to_thread(self._check, raw)
             await asyncio.to_thread(self._folder.install, offered, raw)
         except UplinkUnavailable as error:

@@ -9,7 +9,7 @@ from edge.config import EdgeConfig
 from edge.model_desk import ModelDesk
 from edge.release_desk import ReleaseDesk
 from edge.remote_desk import Outcome
-from edge.trial import Court
+from edge.trial import TrialContext
 from edge.uplink import make_fetch
 from telemetry.command_call import CommandCaller
 from telemetry.commands import Command
@@ -22,7 +22,7 @@ class ReleaseDesks:
     def __init__(
         self,
         config: EdgeConfig,
-        court: Court,
+        context: TrialContext,
         cameras: Sequence[CameraDesk],
         open_caller: Callable[[], CommandCaller],
         lacks: Callable[[], str],
@@ -30,8 +30,8 @@ class ReleaseDesks:
         """*config* comes from a file."""
         assert config.path is not None
         data_dir = config.box.data_dir
-        self._configuration = ReleaseDesk(config.path, data_dir, court, make_fetch(open_caller), lacks)
-        self._models = ModelDesk(config.path, data_dir, court, cameras, open_caller, lacks) if cameras else None
+        self._configuration = ReleaseDesk(config.path, data_dir, context, make_fetch(open_caller), lacks)
+        self._models = ModelDesk(config.path, data_dir, context, cameras, open_caller, lacks) if cameras else None
 
     def services(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """To be supervised."""

@@ -25,8 +25,6 @@ from telemetry.uplink import UplinkUnavailable
 TRIES_MAX = 5  # of a configuration, or of one piece
 BACKOFF_S_MAX = 20.0
 FREE_BYTES_MIN = 64 * 1024 * 1024  # records and evidence go on meanwhile
-
-
 Fetch = Callable[[str], Awaitable[bytes]]
 
 

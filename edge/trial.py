@@ -20,8 +20,8 @@ Judge = Callable[[Installed], str]
 
 
 @dataclass(frozen=True)
-class Court:
-    """Who decides on a trial, and whom it is told. *restart* begins the orderly end of the process."""
+class TrialContext:
+    """What all trials of a box share. *restart* begins the orderly end of the process."""
 
     box_id: str
     record: Record
@@ -33,8 +33,8 @@ class Court:
 class Trial:
     """*lacks* says what does not work yet with what is in force; *failed* what is past hope, also after the proof."""
 
-    def __init__(self, court: Court, record: TrialRecord, lacks: Judge, failed: Judge | None = None) -> None:
-        self._court = court
+    def __init__(self, context: TrialContext, record: TrialRecord, lacks: Judge, failed: Judge | None = None) -> None:
+        self._context = context
         self._trial_record = record
         self._lacks = lacks
         self._failed = failed
@@ -49,13 +49,13 @@ class Trial:
         if why:
             await asyncio.to_thread(self._trial_record.go_back, why)
             await self._tell()
-            self._court.restart()
+            self._context.restart()
         await asyncio.get_running_loop().create_future()
 
     async def _try_out(self, current: Installed) -> str:
         """Why the release on trial has failed; empty when it has proved itself, which is on the disk and told then."""
-        give_up_s = time.monotonic() + TRIALS_MAX * self._court.trial_s
-        await asyncio.sleep(self._court.trial_s)
+        give_up_s = time.monotonic() + TRIALS_MAX * self._context.trial_s
+        await asyncio.sleep(self._context.trial_s)
         while True:
             if self._failed is not None and (failed := self._failed(current)):
                 return failed
@@ -63,7 +63,7 @@ class Trial:
                 break
             if time.monotonic() >= give_up_s:
                 return lacks
-            await asyncio.sleep(min(LOOK_S, self._court.trial_s))
+            await asyncio.sleep(min(LOOK_S, self._context.trial_s))
         await asyncio.to_thread(self._trial_record.confirm)
         await self._tell()
         return ""
@@ -79,7 +79,7 @@ class Trial:
     async def _tell(self) -> None:
         words = self._trial_record.state.words
         if words:
-            await self._court.record([self._event(word) for word in words], {})
+            await self._context.record([self._event(word) for word in words], {})
             await asyncio.to_thread(self._trial_record.forget_words, len(words))
 
     def _event(self, word: Word) -> Event:
@@ -90,8 +90,8 @@ class Trial:
         }  # fmt: skip
         return Event(
             event_id=f"{word.command_id}.{word.status}", incident_id=new_id(), type="box_status",
-            severity="info" if word.status == "applied" else "warning", source_id=self._court.box_id,
-            at=self._court.now(), data=data,
+            severity="info" if word.status == "applied" else "warning", source_id=self._context.box_id,
+            at=self._context.now(), data=data,
         )  # fmt: skip
 
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from telemetry.commands import Command
 from telemetry.messages import Identifier
 from telemetry.released_model import Mode
+from telemetry.releases import ReleaseError
 from telemetry.spool import write_whole
 
 logger = logging.getLogger(__name__)
 STARTS_MAX = 3
 REASON_CHARACTERS_MAX = 400
 STATE_BYTES_MAX = 64 * 1024
+Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # it becomes a file's name
 
 
 class Installed(BaseModel):
@@ -33,17 +36,27 @@ class Installed(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     release: str = ""
-    sha256: str = ""
+    sha256: Digest = ""
     command_id: Identifier | None = None
     confirmed: bool = True
     starts: int = 0
-    model_sha256: str = ""
+    model_sha256: Digest = ""
     mode: Mode = "live"
     rates_fps: dict[str, float] = {}
 
     def is_same(self, other: Installed) -> bool:
         """Whether nothing would change by the other one."""
         return (self.release, self.sha256, self.mode) == (other.release, other.sha256, other.mode)
+
+
+def installed_by(command: Command, **more: object) -> Installed:
+    """What a command to apply names, and *more*; raises ReleaseError."""
+    said = {name: command.arguments.get(name) or "" for name in ("release", "sha256", "model_sha256")}
+    mode = command.arguments.get("mode") or "live"
+    try:
+        return Installed.model_validate({**said, "mode": mode, "command_id": command.command_id, **more})
+    except ValueError as error:
+        raise ReleaseError("the command names no release") from error
 
 
 class Word(BaseModel):

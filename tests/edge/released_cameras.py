@@ -15,7 +15,7 @@ from edge.config_cameras import Camera, CameraModel
 from edge.model_desk import ModelDesk
 from edge.model_folder import ModelFolder
 from edge.released_config import load_in_force, start_in_force
-from edge.trial import Court
+from edge.trial import TrialContext
 from telemetry.batch import sha256_hex
 from telemetry.command_call import Piece, PieceMissing
 from telemetry.commands import Command
@@ -94,9 +94,9 @@ class CameraBox:
         return self.problems
 
     def desk(self) -> ModelDesk:
-        court = Court("box-1", self.record, self.restarts.set, self.trial_s, lambda: NOW)
+        context = TrialContext("box-1", self.record, self.restarts.set, self.trial_s, lambda: NOW)
         return ModelDesk(
-            self.path, self.data, court, [self.camera], lambda: self.caller, lambda: self.lacks, self._check
+            self.path, self.data, context, [self.camera], lambda: self.caller, lambda: self.lacks, self._check
         )
 
     def release(self, model: bytes) -> dict[str, Scalar]:

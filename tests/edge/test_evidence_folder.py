@@ -63,7 +63,7 @@ def test_days_are_those_of_the_kind_then_of_the_tier_then_the_usual() -> None:
 def test_a_held_incident_loses_nothing_to_time_or_to_the_need_for_room(tmp_path: Path) -> None:
     ours = folder(tmp_path, bytes_max=20 * KIB)
     held, free = put(ours, b"h" * 6 * KIB, "held"), put(ours, b"f" * 6 * KIB, "free")
-    ours.hold("held", "a case at court", NOON)
+    ours.hold("held", "a case at context", NOON)
     for path in (held, free):
         age(path, NOON)
     assert ours.expire(days(1), NOON + timedelta(days=400)) == 1
@@ -155,7 +155,7 @@ def test_the_command_holds_releases_and_lists(run_edge: RunEdge, enrolled: Path)
         "evidence: {sealed_to: [age1epsw8x76dflrss6kza53ce60un4xu3xw0wurk5fmka3c2zac3gvq4sek45]}\n"
     )
     put(folder(enrolled), b"kept", "i1")
-    assert run_edge("evidence", "hold", "--incident", "i1", "--why", "court", config).stdout == "i1 is held\n"
+    assert run_edge("evidence", "hold", "--incident", "i1", "--why", "context", config).stdout == "i1 is held\n"
     rows = json.loads(run_edge("evidence", "list", "--json", config).stdout)
     assert [(row["incident_id"], row["held"]) for row in rows] == [("i1", True)]
     assert folder(enrolled).holds() == {"i1"}

@@ -49,7 +49,7 @@ def pictures() -> Pictures:
 def test_held_originals_outlive_a_disk_full_of_clips_and_the_rest_goes_oldest_first(small_disk: Path) -> None:
     ours = desk(small_disk)
     ours.keep_clip(os.urandom(600 * KIB), FRAMES, subject("case"))
-    ours.folder.hold("case", "a case at court", NOON)
+    ours.folder.hold("case", "a case at context", NOON)
     for number in range(20):
         assert ours.keep_clip(os.urandom(400 * KIB), FRAMES, subject(f"i{number}")).missing == []
         assert shutil.disk_usage(small_disk).free >= 256 * KIB
@@ -74,7 +74,7 @@ def test_pictures_that_are_sent_push_out_old_originals_and_a_hold_needs_no_room(
     for name in ("old", "case"):
         ours.keep_clip(os.urandom(300 * KIB), FRAMES, subject(name))
     fill_disk(small_disk)
-    ours.folder.hold("case", "a case at court", NOON)
+    ours.folder.hold("case", "a case at context", NOON)
     kept = ours.keep_pictures(pictures(), subject("full"))
     assert len(kept.evidence) == 2
     assert [item.incident_id for item in ours.folder.files()] == ["case"]

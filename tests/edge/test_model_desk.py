@@ -125,7 +125,12 @@ def test_model_that_the_check_refuses_or_that_has_no_place_is_not_put_on_trial(b
     )  # fmt: skip
     status, reason = box.order("2", V1, slot="rats")
     assert (status, reason) == ("refused", "no camera of this box has a model with the slot rats")
-    assert box.order("3", V1, mode="both")[0] == "refused"
+    assert box.order("3", V1, mode="both") == ("refused", "the command names no release")
+    for digests in ({"sha256": "../../x"}, {"model_sha256": "../x"}, {"model_sha256": ""}):
+        said = {**box.release(V1), **digests}
+        box.release = lambda model, said=said: said  # type: ignore[method-assign, misc]
+        assert box.order("4", V1)[0] == "refused"
+        del box.release
     assert box.start().shadow is None
 
 

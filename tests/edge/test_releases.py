@@ -17,7 +17,7 @@ from edge.config import load as load_own
 from edge.release_desk import ReleaseDesk
 from edge.released_config import give_up_trial, load_in_force, start_in_force
 from edge.releases import ReleaseFolder
-from edge.trial import Court
+from edge.trial import TrialContext
 from edge.trial_record import STARTS_MAX, Installed
 from telemetry.commands import Command
 from telemetry.messages import Event, Scalar
@@ -64,8 +64,8 @@ class Life:
         return self.releases[digest]
 
     def desk(self) -> ReleaseDesk:
-        court = Court("box-1", self.record, self.restart, 0.0, lambda: NOW)
-        return ReleaseDesk(self.path, self.path.parent / "data", court, self.fetch, lambda: self.lacks)
+        context = TrialContext("box-1", self.record, self.restart, 0.0, lambda: NOW)
+        return ReleaseDesk(self.path, self.path.parent / "data", context, self.fetch, lambda: self.lacks)
 
     def order(self, name: str, raw: bytes) -> tuple[str, str, bool]:
         digest = sha256(raw).hexdigest() if raw else ""
