@@ -168,7 +168,9 @@ def found(db: Session, user: User, rollout_id: int) -> Rollout:
 
 
 @router.post("/boxes/self/release", dependencies=[open_to("box")], response_class=Response)
-async def fetch(signed: Signed, state: StateDep, range: Annotated[str, Header(max_length=64)] = "") -> Response:
+async def fetch(
+    signed: Signed, state: StateDep, range: Annotated[str, Header(max_length=64, pattern="^[ -~]*$")] = ""
+) -> Response:
     """A box fetches the release that a command tells it to apply, a model by pieces (``Range: bytes=FIRST-LAST``).
 
     409 as for its commands, 416 for a piece that it has not.
