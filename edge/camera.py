@@ -358,12 +358,12 @@ def _changed(
         reason = "recording_on" if item.on else f"recording_off: {item.reason}"[:200]
         return CameraReport(camera=item.camera_id, type="storage", at=item.at, reason=reason)
     if not isinstance(item, happenings.CameraStatus):
-        change = CANDIDATE_OFF
+        change, other_sha256 = CANDIDATE_OFF, None
         if isinstance(item, happenings.ModelChanged):
-            change = "promoted" if item.promoted else "rolled_back"
+            change, other_sha256 = "promoted" if item.promoted else "rolled_back", item.other_sha256
         return CameraReport(
             camera=item.camera_id, type="model_changed", at=item.at, kind=change, reason=item.reason,
-            model_sha256=item.model_sha256, other_sha256=item.other_sha256,
+            model_sha256=item.model_sha256, other_sha256=other_sha256,
         )  # fmt: skip
     kind: Literal["camera_blind", "camera_recovered"] = "camera_blind" if item.blind else "camera_recovered"
     return CameraReport(camera=item.camera_id, type=kind, at=item.at, reason=item.reason)

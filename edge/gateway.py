@@ -26,11 +26,8 @@ from edge.config import EdgeConfig, Sensor
 from edge.enrolment import key_file, load_identity
 from edge.evidence_folder import EvidenceFolder
 from edge.evidence_keeper import STATE_KEY, EvidenceKeeper
-<<<<<<< HEAD
-from edge.key_rotation import KeyService
-=======
 from edge.health import Health
->>>>>>> 4ff201d (Prove a roll-out end to end, over kills; a release has proved itself when the box does its work)
+from edge.key_rotation import KeyService
 from edge.recorder import Recorder
 from edge.release_desks import ReleaseDesks
 from edge.remote_desk import RemoteDesk
@@ -214,12 +211,8 @@ class Gateway:
             services.append(("cold chain", partial(self._cold_chain.run, self._record_events, self._clock.now)))
         services.append(("clock", Timekeeper(self._clock, self._box_id, self._record_events, self._shift_timers).run))
         if self._releases is not None:
-<<<<<<< HEAD
-            services.append(("releases", self._releases.run))
-        services.append(("box key", self._key.run))
-=======
             services += self._releases.services()
->>>>>>> bcb14e9 (Take a released model on the box: fetched by pieces, tried in a process of its own, live or as a shadow on trial)
+        services.append(("box key", self._key.run))
         if self._remote is not None:
             services.append(("commands", self._remote.run))
         released = self._releases.facts if self._releases else dict

@@ -94,15 +94,11 @@ class Watch:
         if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s, self._crew.models)):
             yield report
         for news in self._crew.news():
-<<<<<<< HEAD
-            yield ModelChanged(self.settings.camera_id, news.promoted, news.at, news.reason, news.live_sha256)
-        for refusal in self._crew.refusals():
-            yield CandidateOff(self.settings.camera_id, at, refusal.reason, refusal.sha256)
-=======
             yield ModelChanged(
                 self.settings.camera_id, news.promoted, news.at, news.reason, news.live_sha256, news.other_sha256
             )
->>>>>>> bcb14e9 (Take a released model on the box: fetched by pieces, tried in a process of its own, live or as a shadow on trial)
+        for refusal in self._crew.refusals():
+            yield CandidateOff(self.settings.camera_id, at, refusal.reason, refusal.sha256)
 
     def _step(self, at: datetime, now_s: float) -> float:
         """Seconds since the moment before; none may be counted twice or backwards."""

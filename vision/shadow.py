@@ -78,7 +78,6 @@ def current_use(use: ModelUse, folder: Path | None, number: int) -> ModelUse:
     return replace(use, path=use.shadow.path, shadow=replace(use.shadow, path=use.path))
 
 
-<<<<<<< HEAD
 def shadow_refused(use: ModelUse, folder: ShadowFolder, *, crashed: bool) -> Refusal | None:
     """Why the candidate of *use* must not be loaded; None when it may. *crashed*: it ended the process again and again.
 
@@ -96,7 +95,8 @@ def shadow_refused(use: ModelUse, folder: ShadowFolder, *, crashed: bool) -> Ref
     except OSError as error:  # it is off for this run all the same
         logger.warning("that %s is off cannot be noted: %s", use.shadow.path.name, error)
     return refusal
-=======
+
+
 def _decision(use: ModelUse, shadow: ShadowUse, kept: ShadowFolder) -> Decision | None:
     """The one in force; an order that was not carried out yet makes a new one."""
     found = kept.decision()
@@ -108,7 +108,6 @@ def _decision(use: ModelUse, shadow: ShadowUse, kept: ShadowFolder) -> Decision 
     )  # fmt: skip
     kept.decide(ordered)
     return ordered
->>>>>>> bcb14e9 (Take a released model on the box: fetched by pieces, tried in a process of its own, live or as a shadow on trial)
 
 
 def sha256_of(path: Path) -> str:
