@@ -49,7 +49,7 @@ def roll_out(site: Site, model: bytes, mode: str = "live") -> int:
 
 def changes(site: Site) -> list[tuple[object, object]]:
     """What cameras told of their models, oldest first."""
-    with site.centre._database() as db:
+    with site.centre.changing() as db:
         rows = db.scalars(select(StoredEvent).where(StoredEvent.type == "box_status").order_by(StoredEvent.at))
         told = [row.data for row in rows if row.data.get("kind") == "model"]
     return [(data["change"], data["model_sha256"]) for data in told]
