@@ -5,7 +5,6 @@ The identity is written whole or not at all; a box that is enrolled already keep
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edge.config import ConfigurationError, EdgeConfig
 from telemetry.messages import Identifier
 from telemetry.signing import KeyFileError, Signer
+from telemetry.spool import write_whole
 
 
 class EnrolmentError(Exception):
@@ -81,7 +81,8 @@ def enrol(config: EdgeConfig, code: str) -> Identity:
         identity = Identity.model_validate_json(answer.content)
     except ValidationError as error:
         raise EnrolmentError("the centre's answer holds no identity; is this a Brightline centre?") from error
-    _write_whole(path, identity.model_dump_json(indent=2))
+    # the code is used up at the centre: the identity must outlive a power cut now
+    write_whole(path, identity.model_dump_json(indent=2).encode())
     return identity
 
 
@@ -99,17 +100,3 @@ def _key(data_dir: Path) -> Signer:
     except OSError as error:
         raise EnrolmentError(f"{data_dir} cannot be written ({error.strerror})") from error
     return signer
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the code is used up at the centre: the identity must outlive a power cut now
-    finally:
-        os.close(folder)

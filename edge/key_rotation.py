@@ -24,7 +24,7 @@ from telemetry.outbox.inspection import looking_into
 from telemetry.outbox.status import OutboxError
 from telemetry.pinning import client_context
 from telemetry.signing import KeyFileError, PublicKey, Signer, read_replaced, replaced_file
-from telemetry.spool import write_whole
+from telemetry.spool import sync_folder, write_whole
 
 logger = logging.getLogger(__name__)
 TIMEOUT_S = 15.0
@@ -81,16 +81,8 @@ def _next_key(data_dir: Path) -> Signer:
         return Signer.load(path)
     signer = Signer.generate()
     signer.save(path)
-    _sync(data_dir)
+    sync_folder(data_dir)
     return signer
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _epoch(outbox: Path) -> str | None:
@@ -131,7 +123,7 @@ def _take_over(data_dir: Path, old: Signer) -> None:
     keys = dict.fromkeys([old.public_key_b64, *(key.b64 for key in read_replaced(path))])
     write_whole(replaced_file(path), "".join(f"{key}\n" for key in keys).encode())
     next_file(data_dir).replace(path)
-    _sync(data_dir)
+    sync_folder(data_dir)
 
 
 class KeyService:

@@ -122,7 +122,7 @@ def test_new_key_stands_in_place_of_the_old_one_which_still_proves(box: Box, fil
     speaks(box, config)
 
 
-@pytest.mark.parametrize("step", ["_next_key", "_tell_centre", "_take_over", "write_whole", "_sync"])
+@pytest.mark.parametrize("step", ["_next_key", "_tell_centre", "_take_over", "write_whole", "sync_folder"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_box_that_dies_at_any_step_speaks_and_goes_on_with_the_same_key(
     step: str, when: str, box: Box, file: Path, monkeypatch: pytest.MonkeyPatch
