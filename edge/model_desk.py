@@ -13,10 +13,10 @@ from pathlib import Path
 
 from edge.camera_check import check_cameras
 from edge.camera_desk import CameraDesk
-from edge.config import ConfigurationError
 from edge.config_cameras import Camera
 from edge.model_folder import ModelFolder
 from edge.release_fetch import Caller, fetch_model, fetch_patiently
+from edge.release_outcome import outcome_of
 from edge.released_config import load_without_models
 from edge.released_models import states_of, with_models
 from edge.remote_desk import Outcome
@@ -25,7 +25,6 @@ from edge.trial_record import Installed, installed_by
 from telemetry.commands import Command
 from telemetry.released_model import read_manifest
 from telemetry.releases import ReleaseError
-from telemetry.uplink import UplinkUnavailable
 
 Check = Callable[[Sequence[Camera], Path | None], list[tuple[int, str]]]
 LOSSES_MAX = 3  # ends of the camera process during a trial
@@ -53,22 +52,19 @@ class ModelDesk:
         self._check = check
 
     async def carry_out(self, command: Command) -> Outcome:
-        """Install what the command names; ``restart`` of the outcome says that it takes effect with a new start."""
-        try:
+        """Install what the command names."""
+
+        async def install() -> bool:
             slot, offered = self._offered(command)
             current = self._folder.record(slot).state.current
             if current.is_same(offered) and current.confirmed:
-                return Outcome("done", facts={"in_force": True})
+                return True
             if offered.sha256 and not await asyncio.to_thread(self._folder.is_whole, offered):
                 await self._fetch(offered)
             await asyncio.to_thread(self._install, slot, offered)
-        except UplinkUnavailable as error:
-            return Outcome("failed", f"the model could not be fetched: {error}")
-        except (ReleaseError, ConfigurationError) as error:
-            return Outcome("refused", str(error))
-        except OSError as error:
-            return Outcome("failed", f"the model could not be kept: {error.strerror}")
-        return Outcome("done", facts={"in_force": False}, restart=True)
+            return False
+
+        return await outcome_of("model", install)
 
     def _offered(self, command: Command) -> tuple[str, Installed]:
         """The slot and what shall stand in it; raises ReleaseError."""

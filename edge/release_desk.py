@@ -14,6 +14,7 @@ from pathlib import Path
 from edge.camera_check import check_cameras
 from edge.config import ConfigurationError
 from edge.release_fetch import Fetch, fetch_patiently
+from edge.release_outcome import outcome_of
 from edge.released_config import load_with
 from edge.releases import ReleaseFolder
 from edge.remote_desk import Outcome
@@ -21,8 +22,7 @@ from edge.trial import Trial, TrialContext, became
 from edge.trial_record import installed_by
 from telemetry.commands import Command
 from telemetry.messages import Scalar
-from telemetry.releases import ReleaseError, read_release
-from telemetry.uplink import UplinkUnavailable
+from telemetry.releases import read_release
 
 
 class ReleaseDesk:
@@ -37,22 +37,18 @@ class ReleaseDesk:
         self.run = Trial(context, self._folder, lambda _: lacks()).run
 
     async def carry_out(self, command: Command) -> Outcome:
-        """Install what the command names; ``restart`` of the outcome says that it takes effect with a new start."""
-        current = self._folder.state.current
-        try:
-            offered = installed_by(command)
+        """Install what the command names."""
+
+        async def install() -> bool:
+            current, offered = self._folder.state.current, installed_by(command)
             if current.is_same(offered) and current.confirmed:
-                return Outcome("done", facts={"in_force": True})
+                return True
             raw = await fetch_patiently(self._fetch, offered.sha256) if offered.sha256 else b""
             await asyncio.to_thread(self._check, raw)
             await asyncio.to_thread(self._folder.install, offered, raw)
-        except UplinkUnavailable as error:
-            return Outcome("failed", f"the release could not be fetched: {error}")
-        except (ReleaseError, ConfigurationError) as error:
-            return Outcome("refused", str(error))
-        except OSError as error:
-            return Outcome("failed", f"the release could not be kept: {error.strerror}")
-        return Outcome("done", facts={"in_force": False}, restart=True)
+            return False
+
+        return await outcome_of("release", install)
 
     def facts(self) -> dict[str, Scalar]:
         """Which release is in force, for the box's sign of life; empty texts: the box's own file alone."""
