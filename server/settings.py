@@ -20,7 +20,7 @@ from server.merkle.settings import LogSettings
 from server.notification.settings import NotificationSettings
 from server.oidc.settings import OidcSettings
 from server.policy import Role
-from server.reports.fonts import Font, check_font, find_font
+from server.reports.fonts import Font, find_font
 from server.retention.settings import RetentionSettings
 from server.series.settings import Influx1Series, Influx2Series, RecordSeries
 from server.settings_file import CaFile, FilePath, Secret, read_yaml
@@ -113,31 +113,19 @@ class CentreFile(_Section):
     life_cycle: LifeCycleSettings = LifeCycleSettings()
     limits: Limits = Limits()
     second_factor_roles: frozenset[Role] = frozenset()
-    report_font: Annotated[Font, AfterValidator(check_font)] | None = None
+    report_font: Font | None = None
     oidc: OidcSettings | None = None
 
 
-class Settings(BaseModel):
-    """``secure_cookies`` is off only behind plain HTTP on this machine itself; ``series``: where points are kept;
-    ``notification``: how people and platforms are told; ``boxes``: how boxes are looked after; ``second_factor_roles``:
-    who may do nothing before a second factor is set up; ``report_font``: of PDFs, in place of an installed one;
-    ``oidc``: a provider of identities to sign in with."""
-
-    model_config = ConfigDict(frozen=True)
+class Settings(CentreFile):
+    """What stands in the file, with what comes from elsewhere. ``secure_cookies`` is off only behind plain HTTP on this
+    machine itself; ``series``: where points are kept; ``notification``: how people and platforms are told;
+    ``boxes``: how boxes are looked after; ``second_factor_roles``: who may do nothing before a second factor is set up;
+    ``report_font``: of PDFs, in place of an installed one; ``oidc``: a provider of identities to sign in with."""
 
     data_dir: Path
     secure_cookies: bool = True
     series: RecordSeries | Influx1Series | Influx2Series = RecordSeries()
-    mode: Mode = "development"
-    database: Record = SqliteRecord()
-    blobs: Blobs = FolderBlobs()
-    log: LogSettings = LogSettings()
-    retention: RetentionSettings = RetentionSettings()
-    life_cycle: LifeCycleSettings = LifeCycleSettings()
-    limits: Limits = Limits()
-    second_factor_roles: frozenset[Role] = frozenset()
-    report_font: Font | None = None
-    oidc: OidcSettings | None = None
     notification: NotificationSettings = Field(default_factory=NotificationSettings)
     boxes: BoxSettings = BoxSettings()
 

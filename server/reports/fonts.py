@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationInfo, model_validator
 
 from server.settings_file import FilePath
 
@@ -23,9 +23,15 @@ class Font(BaseModel):
     bold: FilePath
     face: NonNegativeInt = 0
 
+    @model_validator(mode="after")
+    def _chosen(self, info: ValidationInfo) -> Font:
+        """One out of a settings file is looked into; raises ValueError unless reports can be set in it."""
+        if info.context is not None:
+            _check_font(self)
+        return self
 
-def check_font(font: Font) -> Font:
-    """*font*, when reports can be set in it; raises ValueError."""
+
+def _check_font(font: Font) -> None:
     from fontTools.ttLib import TTFont, TTLibError
 
     for path in (font.regular, font.bold):
@@ -36,7 +42,6 @@ def check_font(font: Font) -> Font:
             raise ValueError(f"{path} is no TrueType or OpenType font, or lacks face {font.face}") from error
         if not {ord("温"), ord("A")} <= set(known):
             raise ValueError(f"{path} lacks Chinese or Latin characters; Noto Sans CJK has both")
-    return font
 
 
 def _noto(folder: str) -> Font:
