@@ -15,6 +15,7 @@ from edge.camera_desk import CameraDesk
 from edge.camera_service import SUSPICION_S, CameraService, Suspicion
 from edge.config_cameras import Camera
 from telemetry.messages import Event
+from tests.edge.service_run import run_until
 
 CHILD = Path(__file__).with_name("crashing_child.py")
 DEADLINE_S = 30
@@ -68,16 +69,7 @@ class ScriptedBox:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     async def run_until(self, condition: Callable[[], bool]) -> None:
-        task = asyncio.create_task(self.service.run())
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                while not condition():
-                    await asyncio.wait([task], timeout=0.05)
-                    assert not task.done(), task
-        finally:
-            task.cancel()
-            await asyncio.wait([task], timeout=DEADLINE_S)
-        assert task.cancelled()
+        await run_until(self.service, condition, DEADLINE_S)
 
     def recovered(self, camera_id: str) -> int:
         return sum(event.type == "camera_recovered" for event in self.events if event.source_id == camera_id)

@@ -17,6 +17,7 @@ from edge.config_cameras import Camera
 from firmware_sim.camera import Schedule, write_file
 from telemetry.messages import Event
 from telemetry.signing import Signer
+from tests.edge.service_run import run_until
 from vision.detector import DEFAULT_MODEL
 from vision.shadow_folder import ShadowFolder
 
@@ -60,15 +61,7 @@ class Box:
         self.events += events
 
     async def run_until(self, condition: Callable[[], bool]) -> None:
-        task = asyncio.create_task(self.service.run())
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                while not condition():
-                    await asyncio.wait([task], timeout=0.05)
-                    assert not task.done(), task
-        finally:
-            task.cancel()
-            await asyncio.wait([task], timeout=DEADLINE_S)
+        await run_until(self.service, condition, DEADLINE_S)
 
     def told(self) -> list[Event]:
         return [event for event in self.events if event.type == "box_status"]

@@ -9,21 +9,16 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from server.accounts import ensure_site
 from server.assets.expiry import Paper, settle
-from server.blobs import FolderBlobStore
 from server.boxes.settings import BoxSettings
 from server.boxes.silence import look
-from server.database import make_engine
 from server.models import Alert, StoredEvent
 from server.models import Box as Row
 from server.models_assets import Certificate
 from server.models_boxes import BoxSilence
-from server.series.stores import open_store
 from server.vendors.intake import add_source, find_source, take_event
-from server.verify import verify
 from telemetry.batch import sha256_hex
 from tests.server.centre import AT, Box, Centre
 from tests.server.tenancy.district import District, Somebody, settled
@@ -59,17 +54,6 @@ def shown(district: District, who: Somebody, alert_id: int) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def problems(district: District) -> list[str]:
-    """What `verify` says is wrong."""
-    engine = make_engine(district.settings)
-    try:
-        with Session(engine) as db:
-            store = open_store(district.settings.series, engine)
-            return verify(db, FolderBlobStore(district.settings.blob_dir), store).problems
-    finally:
-        engine.dispose()
-
-
 def test_same_event_of_two_boxes_is_an_alert_of_each_with_its_own_picture(
     district: District, boxes: tuple[Box, Box], staff: tuple[Somebody, Somebody], jpeg: Callable[..., bytes]
 ) -> None:
@@ -88,7 +72,7 @@ def test_same_event_of_two_boxes_is_an_alert_of_each_with_its_own_picture(
         seen = [district.ask(who, "GET", f"/api/v1/evidence/{sha256_hex(item)}").status_code for item in pictures]
         assert sorted(seen) == [200, 404]
         assert seen[pictures.index(picture)] == 200
-    assert problems(district) == []
+    assert district.verified().problems == []
 
 
 def test_box_that_tells_the_incident_of_another_neither_ends_nor_changes_it(
@@ -106,7 +90,7 @@ def test_box_that_tells_the_incident_of_another_neither_ends_nor_changes_it(
     victim.send_event("excursion_updated", incident_id=told.incident_id, data={"peak_c": 12.5})
     told_last = alert_of(district, victim, told.incident_id)
     assert told_last.data["peak_c"] == 12.5  # what the other said of a later time does not make it an older word
-    assert problems(district) == []
+    assert district.verified().problems == []
 
 
 def test_correction_of_a_clock_moves_the_events_of_its_box_alone(district: District, boxes: tuple[Box, Box]) -> None:
@@ -118,7 +102,7 @@ def test_correction_of_a_clock_moves_the_events_of_its_box_alone(district: Distr
         times = [db.get_one(StoredEvent, ("unsure", box.box_id)).at for box in boxes]
     assert times == [AT, AT + timedelta(hours=1)]
     assert [alert_of(district, box, "unsure").opened_at for box in boxes] == times
-    assert problems(district) == []
+    assert district.verified().problems == []
 
 
 def test_box_cannot_stand_in_the_way_of_what_the_centre_raises(district: District, boxes: tuple[Box, Box]) -> None:
@@ -142,7 +126,7 @@ def test_box_cannot_stand_in_the_way_of_what_the_centre_raises(district: Distric
         with pytest.raises(IntegrityError):
             db.execute(again)
         db.rollback()
-    assert problems(district) == []
+    assert district.verified().problems == []
 
 
 def test_box_cannot_end_the_silence_of_another(district: District, boxes: tuple[Box, Box]) -> None:
@@ -160,7 +144,7 @@ def test_box_cannot_end_the_silence_of_another(district: District, boxes: tuple[
     with district.database() as db:
         db.get_one(Row, silent.box_id).last_seen_at = AT + bound
         assert [item.id for item in look(db, settings, AT + timedelta(seconds=120))] == [alert.id]
-    assert problems(district) == []
+    assert district.verified().problems == []
 
 
 def test_event_of_another_system_finds_its_own_alert(district: District, boxes: tuple[Box, Box]) -> None:

@@ -12,20 +12,15 @@ from typing import Any, cast
 import httpx
 import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from server.audit import CONSOLE
-from server.blobs import FolderBlobStore
 from server.box_api import _take
 from server.boxes.keys import OVERLAP, door_key, replace_key
 from server.boxes.revocation import revoke
-from server.database import make_engine
 from server.ingest import take_batch
 from server.merkle.public_keys import keys_of_record, read_public_keys
 from server.models import Box as Row
 from server.models_boxes import BoxKey
-from server.series.stores import open_store
-from server.verify import verify
 from telemetry.batch import BatchError, open_batch, sha256_hex
 from telemetry.key_change import sign_change
 from telemetry.signing import Signer
@@ -61,17 +56,6 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body.get("code") or body["receipts"][0]["status"]
 
 
-def problems(centre: District) -> list[str]:
-    """What `verify` says is wrong."""
-    engine = make_engine(centre.settings)
-    try:
-        with Session(engine) as db:
-            store = open_store(centre.settings.series, engine)
-            return verify(db, FolderBlobStore(centre.settings.blob_dir), store).problems
-    finally:
-        engine.dispose()
-
-
 def test_what_waited_is_taken_after_a_change_and_the_record_verifies(
     centre: District, jpeg: Callable[..., bytes], tmp_path: Path
 ) -> None:
@@ -90,7 +74,7 @@ def test_what_waited_is_taken_after_a_change_and_the_record_verifies(
     assert box.send_evidence(sealed, sha256_hex(picture)).status_code == 201
     old = rotate(centre, box)
     box.send_event()
-    assert problems(centre) == []
+    assert centre.verified().problems == []
     with centre.database() as db:
         (tmp_path / "keys.txt").write_text(keys_of_record(db, old.public_key).text, "utf-8")
     keys = read_public_keys(tmp_path / "keys.txt").boxes[box.box_id]
@@ -210,4 +194,4 @@ def test_verify_finds_what_a_replaced_key_signed_behind_the_new_one(centre: Dist
     box.signer = old
     with centre.database() as db:
         take_batch(db, open_batch(box.seal("events", [box.event()]), lambda _: old.public_key))
-    assert any("signed by a key that was replaced before" in line for line in problems(centre))
+    assert any("signed by a key that was replaced before" in line for line in centre.verified().problems)

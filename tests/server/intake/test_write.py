@@ -11,12 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from server import write_api
 from server.accounts import ensure_site
 from server.audit import CONSOLE
-from server.blobs import FolderBlobStore
 from server.database import make_engine
 from server.instance_key import InstanceKey
 from server.intake.gateway import payload_of, store_readings
@@ -27,7 +25,6 @@ from server.series.port import Point, SeriesKey
 from server.series.settings import RecordSeries
 from server.series.stores import open_store
 from server.series.upkeep import rebuild
-from server.verify import Verification, verify
 from tests.server.tenancy.district import District, Somebody, settled
 
 AT_MS = 1_767_323_045_000
@@ -67,14 +64,6 @@ def refused(answer: httpx.Response) -> tuple[int, str, str]:
     return answer.status_code, answer.json()["code"], answer.json()["message"]
 
 
-def verified(door: District) -> Verification:
-    engine = make_engine(door.settings)
-    with Session(engine) as db, closing(open_store(RecordSeries(), engine)) as series:
-        found = verify(db, FolderBlobStore(door.settings.blob_dir), series)
-    engine.dispose()
-    return found
-
-
 def points(door: District, box_id: str, sensor_id: str, quantity: str) -> list[Point]:
     engine = make_engine(door.settings)
     with closing(open_store(RecordSeries(), engine)) as series:
@@ -99,7 +88,7 @@ def test_what_a_gateway_writes_is_journalled_verified_and_rebuilt(door: District
         assert db.scalars(select(StoredBatch.seq).where(StoredBatch.box_id == box_id)).all() == [1, 2]
         entry = db.scalars(select(AuditEntry).where(AuditEntry.action == "gateway.add")).one()
         assert (entry.object_id, entry.actor_name) == (box_id, f"{administrator.name} (gateway)")
-    found = verified(door)
+    found = door.verified()
     gaps = [gap for gap in found.gaps if not gap.startswith("log: ")]  # no worker makes leaves here
     assert (found.problems, gaps, found.points, found.readings) == ([], [], 3, 6)
     engine = make_engine(door.settings)
@@ -108,7 +97,7 @@ def test_what_a_gateway_writes_is_journalled_verified_and_rebuilt(door: District
         rebuild(engine, RecordSeries(), series)
     engine.dispose()
     assert points(door, box_id, "cold-1", "temperature") == expected
-    assert verified(door).problems == []
+    assert door.verified().problems == []
 
 
 def test_a_changed_batch_of_a_gateway_is_found(door: District, administrator: Somebody) -> None:
@@ -116,10 +105,10 @@ def test_a_changed_batch_of_a_gateway_is_found(door: District, administrator: So
     with door.database() as db:
         row = db.scalars(select(StoredBatch).where(StoredBatch.box_id == gateway(door, "C"))).one()
         raw, row.raw = row.raw, row.raw[:-70] + b"\x00" + row.raw[-69:]
-    assert any("signature" in problem for problem in verified(door).problems)
+    assert any("signature" in problem for problem in door.verified().problems)
     with door.database() as db:
         db.scalars(select(StoredBatch).where(StoredBatch.box_id == row.box_id)).one().raw = raw
-    assert verified(door).problems == []
+    assert door.verified().problems == []
 
 
 def test_a_request_with_a_bad_line_is_refused_whole_and_the_line_is_named(
@@ -181,4 +170,4 @@ def test_a_record_with_another_key_goes_on_as_another_gateway(door: District, ad
         place = ensure_site(db, "K").id
         store_readings(db, key.signer, place, readings, payload_of(readings), CONSOLE, series_here=True)
         assert len(db.scalars(select(Box).where(Box.site_id == place)).all()) == 2
-    assert verified(door).problems == []
+    assert door.verified().problems == []

@@ -16,6 +16,7 @@ from server.cli import main
 from server.merkle.bundle_check import verify_bundle
 from server.merkle.public_keys import PublicKeys, read_public_keys
 from tests.server.centre import Box, Centre
+from tests.server.merkle.test_bundle import changed
 from tests.server.self_control.canteen import DAY, QUIET_DAY, Canteen
 from tests.server.tenancy.district import new_sample, settled
 
@@ -52,15 +53,6 @@ def exported(canteen: Canteen, tmp_path_factory: pytest.TempPathFactory) -> tupl
         patch.setattr("sys.stdout", out)
         assert main(["keys", "--data", data]) == 0
     return folder / "days.zip", read_public_keys(folder / "keys.txt")
-
-
-def changed(bundle: Path, to: Path, edit: Callable[[str, bytes], bytes | None]) -> Path:
-    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(to, "w") as new:
-        for name in old.namelist():
-            data = edit(name, old.read(name))
-            if data is not None:
-                new.writestr(name, data)
-    return to
 
 
 def without(kind: str, place: int) -> Callable[[str, bytes], bytes]:

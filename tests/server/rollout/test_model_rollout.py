@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,18 +10,7 @@ from server.blob_references import referenced_blobs
 from telemetry.batch import sha256_hex
 from telemetry.released_model import MANIFEST_BYTES_MAX, MODEL_BYTES_MAX, PIECE_BYTES_MAX
 from tests.server.rollout.fleet import SOAK_S, Fleet, manifest_of
-from tests.server.tenancy.district import District, Somebody, settled
-
-
-@pytest.fixture(scope="module")
-def district(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes]) -> Iterator[District]:
-    with settled(tmp_path_factory.mktemp("models") / "data", jpeg, places=()) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def administrator(district: District) -> Somebody:
-    return district.somebody("administrator", "")
+from tests.server.tenancy.district import District, Somebody
 
 
 def test_model_is_kept_with_its_manifest_and_offered_by_both_digests(

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from server.models_boxes import BoxSilence
 from telemetry.batch import sha256_hex
 from tests.server.rollout.fleet import DOCUMENT, SOAK_S, Fleet
-from tests.server.tenancy.district import District, Somebody, settled
+from tests.server.tenancy.district import District, Somebody
 
 StoreTest = Callable[[District, Somebody], None]  # also run on PostgreSQL: tests/contract/test_rollout_store.py
-
-
-@pytest.fixture(scope="module")
-def district(tmp_path_factory: pytest.TempPathFactory, jpeg: Callable[..., bytes]) -> Iterator[District]:
-    with settled(tmp_path_factory.mktemp("rollout") / "data", jpeg, places=()) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def administrator(district: District) -> Somebody:
-    return district.somebody("administrator", "")
 
 
 def test_release_reaches_stage_after_stage_and_only_boxes_that_are_offered_it(

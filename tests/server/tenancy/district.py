@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from server import accounts
 from server.accounts import add_user, ensure_site, finish_login, make_enrolment_code
+from server.blobs import FolderBlobStore
 from server.database import make_engine, writing
 from server.models import User
 from server.models_life_cycle import Interview
@@ -31,7 +32,9 @@ from server.reports.files import make_file
 from server.reports.fonts import Font
 from server.reports.ledger import Files
 from server.rollout.models import Release, Rollout, RolloutBox
+from server.series.stores import open_store
 from server.settings import Settings, SqliteRecord
+from server.verify import Verification, verify
 from telemetry.batch import sha256_hex
 from tests.ready_record import lay_ready_record
 from tests.server.centre import AT, PASSWORD, Box, Centre, reading
@@ -112,6 +115,14 @@ class District:
                 yield db
         finally:
             engine.dispose()
+
+    def verified(self) -> Verification:
+        """What `verify` finds."""
+        engine = make_engine(self.settings)
+        with Session(engine) as db, closing(open_store(self.settings.series, engine)) as series:
+            found = verify(db, FolderBlobStore(self.settings.blob_dir), series)
+        engine.dispose()
+        return found
 
     @contextmanager
     def client(self) -> Iterator[InProcess]:
