@@ -17,6 +17,7 @@ from server.shared_keys import agree_on_keys
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_S_MAX = 5
+KEEP_ALIVE_S = 75  # longer than a box keeps an idle connection (60 s, telemetry.uplink): who asks again closes first
 
 
 class _Server(uvicorn.Server):
@@ -55,6 +56,7 @@ def serve(
             ssl_certfile=tls_cert,
             ssl_keyfile=tls_key,
             timeout_graceful_shutdown=STOP_S_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
             server_header=False,
         )
         server = _Server(config, app)

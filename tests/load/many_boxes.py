@@ -111,8 +111,10 @@ async def run_boxes(
     context, dice = ssl.create_default_context(), random.Random(7)
     began_s: dict[str, float] = {}
     batches = 0
+    kept = httpx.Limits(keepalive_expiry=60)  # as the box does
     clients = [
-        httpx.AsyncClient(base_url=centre.url, timeout=SEND_S_MAX, verify=context, trust_env=False) for _ in enrolled
+        httpx.AsyncClient(base_url=centre.url, timeout=SEND_S_MAX, verify=context, trust_env=False, limits=kept)
+        for _ in enrolled
     ]
     boxes = [QuickBox(centre, *who, client) for who, client in zip(enrolled, clients, strict=True)]
     loop = asyncio.get_running_loop()
