@@ -4,6 +4,7 @@
     python -m tests.load.vision_streams --model yolo11n --threads 2     another model: a path, or YOLO11n at 320 px
     python -m tests.load.vision_streams --soak-s 600                    growth of the real process over so many seconds
     python -m tests.load.vision_streams --soak-s 3600 --cameras 2 --rate-fps 1    the same, cheaply
+    python -m tests.load.vision_streams --soak-s 3600 --cameras 2 --rate-fps 12 --record    24 hours' pictures at 1 fps
 
 Cameras are films (H.264, a keyframe every two seconds) that play in real time, each a different part of an interval
 behind the first. Capture is the moment a picture was decoded. The load of the machine stands beside the figures.
@@ -148,9 +149,10 @@ def in_child(folder: Path, **options: Any) -> dict[str, Any]:
 
 
 def measure_memory(
-    folder: Path, cameras: int, *, fps: float, rate_fps: float, seconds: float, every_s: float
+    folder: Path, cameras: int, *, fps: float, rate_fps: float, seconds: float, every_s: float, record: bool = False
 ) -> dict[str, Any]:
-    """Resident memory of the box's own camera process: films of *fps* of which *rate_fps* are judged."""
+    """Resident memory of the box's own camera process: films of *fps* of which *rate_fps* are judged, and all kept on
+    the disk if it shall *record*."""
     films = write_films(folder, cameras, fps)
     Signer.generate().save(folder / f"{cameras}.key")
     tasks = tuple(
@@ -158,6 +160,7 @@ def measure_memory(
             box_id="b", key_file=folder / f"{cameras}.key", spool_dir=folder / "spool", open_incidents={},
             camera=Camera.model_validate(
                 {"id": f"cam-{number}", "name": "c", "source": str(film), "rate_fps": rate_fps, "hardware": "none"}
+                | ({"recording": {"hours": 24}} if record else {})
             ),
         )
         for number, film in enumerate(films)
@@ -186,7 +189,8 @@ def measure_memory(
         reading.join(20)
     judged = {report["camera"]: report["judged"] for report in reports if report["type"] == "stats"}
     return {
-        "cameras": cameras, "fps": fps, "rate_fps": rate_fps, "seconds": seconds, "judged": sum(judged.values()),
+        "cameras": cameras, "fps": fps, "rate_fps": rate_fps, "seconds": seconds, "recorded": record,
+        "judged": sum(judged.values()),
         "rss_mb_max": round(peak_mb, 1), "bound_mb": 250 + 65 * cameras, **_growth(samples, every_s),
         "cpu_s": round(used_s, 1), "cpu_pct_of_one_core": round(100 * used_s / seconds, 1), "load": os.getloadavg(),
     }  # fmt: skip
@@ -214,6 +218,7 @@ def main() -> None:
     parser.add_argument("--soak-s", type=float, default=0, help="only the growth of the real process over this time")
     parser.add_argument("--cameras", type=int, default=4, help="of the soak")
     parser.add_argument("--rate-fps", type=float, default=10, help="of the soak: judged pictures a second and camera")
+    parser.add_argument("--record", action="store_true", help="in the soak: keep what the cameras send")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -228,7 +233,13 @@ def main() -> None:
             report = {
                 "model": DEFAULT_MODEL.name,
                 "soak": measure_memory(
-                    folder, args.cameras, fps=fps, rate_fps=args.rate_fps, seconds=args.soak_s, every_s=5
+                    folder,
+                    args.cameras,
+                    fps=fps,
+                    rate_fps=args.rate_fps,
+                    seconds=args.soak_s,
+                    every_s=5,
+                    record=args.record,
                 ),
             }
         else:
