@@ -18,13 +18,34 @@ _PROTOCOLS = {
     "http": "http,tcp",
     "https": "https,tls,tcp,crypto",
 }
-_USER_INFO = re.compile(r"(?<=://)\S*@")  # to the last @ of the word: people write passwords with @ and / unescaped
-_SECRET = re.compile(r"(?i)\b(\w*(?:pass(?:word|wd)?|pwd|token|secret|auth|key))=[^&\s'\"]*")
+# to the last @ of the word, then of what comes before another address: people write passwords with @, / and spaces
+_USER_INFO = (re.compile(r"(?<=://)\S*@"), re.compile(r"(?<=://)(?:(?!://)[^\n])*@"))
+_SECRET = re.compile(
+    r"(?i)\b(\w*(?:pas(?:s(?:word|wd)?)?|psw|pwd|pw|token|secret|auth|key|credential|sig(?:nature)?))=[^&\s'\"]*"
+)
+_QUERY = re.compile(r"(?<=://)([^\s?'\"]*)\?([^\s'\"]*)")
+_HARMLESS = re.compile(r"(?i)(channel|ch|subtype|stream|profile|resolution|fps|width|height)=\w{1,16}")
 
 
 def public_name(text: str) -> str:
-    """*text* without the user, password, token or key of any address in it; rather cut too much than too little."""
-    return _SECRET.sub(r"\1=***", _USER_INFO.sub("", text))
+    """*text* without the user, password, token or key of any address in it; rather cut too much than too little: of a
+    query only what is known to be harmless is shown."""
+    return _SECRET.sub(r"\1=***", _QUERY.sub(_shown_query, _without_user(text)))
+
+
+def _without_user(text: str) -> str:
+    for pattern in _USER_INFO:
+        text = pattern.sub("", text)
+    return text
+
+
+def _shown_query(match: re.Match[str]) -> str:
+    return f"{match[1]}?{'&'.join(map(_shown_pair, match[2].split('&')))}"
+
+
+def _shown_pair(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return pair if _HARMLESS.fullmatch(pair) else f"{name[:16]}=***" if equals else "***"
 
 
 class CameraAddress:
@@ -39,7 +60,7 @@ class CameraAddress:
         self._protocols = _PROTOCOLS.get(scheme, "")
         if scheme and not self._protocols:
             raise ValueError(f"{self.shown}: use rtsp://, rtsps://, http://, https://, a file or /dev/videoN")
-        if scheme and not urlsplit(_USER_INFO.sub("", text)).hostname:
+        if scheme and not urlsplit(_without_user(text)).hostname:
             raise ValueError(f"{self.shown}: the address names no host")
 
     def open(self, hwaccel: Any = None) -> Any:

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("image", type=Path)
     evaluate = commands.add_parser("evaluate", help="measure the model on labelled pictures (YOLO layout)")
     evaluate.add_argument("--data", type=Path, required=True, help="data.yaml of the set")
-    evaluate.add_argument("--split", default="test", help="train, val or test (default: test)")
+    evaluate.add_argument("--split", help="train, val or test (default: test, or val of a set without a test)")
     bench = commands.add_parser("bench", help="measure what a picture costs on this machine")
     bench.add_argument("--pictures", type=int, default=100, help="how many to time")
     bench.add_argument("--size", default="640x360", help="of the pictures (default: 640x360)")
@@ -208,7 +208,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     detector = _detector(args, FIRST_LOOK_CONFIDENCE if args.close_look else FLOOR_CONFIDENCE)
     result = evaluate(detector, data, at_confidence=args.confidence)
     report = {
-        "model": str(args.model), "model_sha256": detector.sha256, "data": str(args.data), "split": args.split,
+        "model": str(args.model), "model_sha256": detector.sha256, "data": str(args.data), "split": data.split,
         "close_look": args.close_look, **asdict(result),
     }  # fmt: skip
     sys.stdout.write(json.dumps(_rounded(report)) + "\n" if args.json else _table(report))

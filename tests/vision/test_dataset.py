@@ -54,6 +54,48 @@ def test_boxes_come_in_pixels_cut_to_the_picture(tmp_path: Path) -> None:
     assert truth.xyxy.tolist() == [[10, 5, 30, 15], [30, 0, 40, 5]]
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        "0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75",  # a polygon
+        "0.0 0.5 0.5 0.5 0.5",
+        "\ufeff0 0.5 0.5 0.5 0.5\r\n",
+        "0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n",
+    ],
+)
+def test_labels_are_read_as_tools_write_them(tmp_path: Path, label: str) -> None:
+    path = write_set(tmp_path, {"test": "test/images", "names": ["mask"]}, label=label)
+    ((_, truth),) = Dataset.load(path).samples()
+    assert truth.xyxy.tolist() == [[10, 5, 30, 15]]
+
+
+def test_shares_that_were_rounded_beyond_the_picture_are_cut(tmp_path: Path) -> None:
+    path = write_set(tmp_path, {"test": "test/images", "names": ["mask"]}, label="0 0.5 0.5 1.0000001 1\n")
+    ((_, truth),) = Dataset.load(path).samples()
+    assert truth.xyxy.tolist() == [[0, 0, 40, 20]]
+
+
+def test_key_points_after_a_box_are_passed_over(tmp_path: Path) -> None:
+    text = {"test": "test/images", "names": ["person"], "kpt_shape": [2, 2]}
+    path = write_set(tmp_path, text, label="0 0.5 0.5 0.5 0.5 0.1 0.1 0.2 0.2\n")
+    ((_, truth),) = Dataset.load(path).samples()
+    assert truth.xyxy.tolist() == [[10, 5, 30, 15]]
+
+
+@pytest.mark.parametrize(("text", "split"), [({"val": "v/images"}, "val"), ({"val": "x", "test": "v/images"}, "test")])
+def test_without_a_choice_the_test_pictures_count_or_else_those_of_val(
+    tmp_path: Path, text: dict[str, object], split: str
+) -> None:
+    data = Dataset.load(write_set(tmp_path, text | {"names": ["mask"]}, images="v/images"))
+    assert (data.split, len(data.pictures)) == (split, 1)
+
+
+@pytest.mark.parametrize("text", [{"val": "../val/images"}, {"val": "val/images", "path": "/content/elsewhere"}])
+def test_paths_of_another_machine_are_found_beside_the_file(tmp_path: Path, text: dict[str, object]) -> None:
+    path = write_set(tmp_path, text | {"names": ["mask"]}, images="val/images")
+    assert [found.name for found in Dataset.load(path, "val").pictures] == ["a.png"]
+
+
 def test_a_picture_without_labels_has_no_boxes(tmp_path: Path) -> None:
     ((_, truth),) = Dataset.load(write_set(tmp_path, {"test": "test/images", "names": ["mask"]}), "test").samples()
     assert len(truth) == 0
@@ -69,7 +111,7 @@ def test_only_the_last_folder_named_images_becomes_labels() -> None:
         ({"test": "test/images"}, "names is missing"),
         ({"test": "test/images", "names": "mask"}, "names is missing"),
         ({"names": ["mask"]}, "no split 'test'; it has none"),
-        ({"val": "test/images", "names": ["mask"]}, "it has val; choose one with --split"),
+        ({"train": "test/images", "names": ["mask"]}, "it has train; choose one with --split"),
         ({"test": "elsewhere", "names": ["mask"]}, "neither a folder nor a .txt list"),
         ({"test": "empty", "names": ["mask"]}, "has no pictures"),
         ({"test": "test/images", "names": ["mask", "mask"]}, "one name twice"),
@@ -100,7 +142,7 @@ def test_a_missing_data_yaml_is_explained(tmp_path: Path) -> None:
     ("label", "complaint"),
     [
         ("0 0.5 0.5 0.1\n", r"a\.txt:1: .* is not `class x y width height`"),
-        ("0 0.5 0.5 0.1 0.1\n0 0.1 0.1 0.2 0.2 0.3 0.3\n", r"a\.txt:2: "),
+        ("0 0.5 0.5 0.1 0.1\n0 0.1 0.1 0.2 0.2 0.3\n", r"a\.txt:2: "),
         ("mask 0.5 0.5 0.1 0.1\n", r"a\.txt:1: "),
         ("0 50 50 10 10\n", "outside 0 to 1"),
         ("0 nan 0.5 0.1 0.1\n", "outside 0 to 1"),
