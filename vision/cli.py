@@ -116,7 +116,7 @@ def _settings(args: argparse.Namespace, source: str) -> WatchSettings:
         "camera",
         source,
         models=(ModelUse(args.model),),
-        violations=tuple(Watched(code, changes=changes) for code in args.violation or ["no_mask"]),
+        violations=tuple(Watched(code, changes=changes) for code in dict.fromkeys(args.violation or ["no_mask"])),
         catalogue=args.catalogue or DEFAULT_FOLDER,
         loop=not getattr(args, "once", True),
     )
