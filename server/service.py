@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import cast
 
@@ -18,10 +18,12 @@ from server.life_cycle.proof import DuplicatePhoto, Proof, ProvedPhoto
 from server.life_cycle.recheck import ask_recheck
 from server.life_cycle.record import NOTE_CHARACTERS_MAX, is_unconfirmed, plan_next_step, record_move, set_deadlines
 from server.life_cycle.rules import Rules, rules_in_force
-from server.life_cycle.state import NEEDS_REASON, Move, State, next_state
-from server.models import Alert, Evidence, Rectification, User
+from server.life_cycle.state import NEEDS_REASON, Move, MoveRefused, State, next_state
+from server.models import Alert, AlertMove, Evidence, Rectification, User
 from server.models_life_cycle import Dismissal, Recheck, RectificationPhoto
 from server.queries import visible_alert
+
+PUSH_AGAIN_AFTER = timedelta(minutes=10)
 
 
 class UnknownAlert(Exception):
@@ -68,6 +70,8 @@ def make_move(db: Session, hand: Hand, alert_id: int, move: Move, note: str = ""
     if move in NEEDS_REASON and not note.strip():
         raise NoteMissing
     now = hand.clock()
+    if move == "push":
+        _check_not_pushed_lately(db, hand.user, alert, now)
     if move == "push" and picture:
         _check_picture(db, hand.user, alert, picture)
         note = f"{picture} {note}".strip()
@@ -84,6 +88,13 @@ def make_move(db: Session, hand: Hand, alert_id: int, move: Move, note: str = ""
     plan_next_step(db, alert, hand.rules)
     db.flush()
     return alert
+
+
+def _check_not_pushed_lately(db: Session, user: User, alert: Alert, now: datetime) -> None:
+    """Raises MoveRefused: a head of a site who is called again and again mutes the channel for what is urgent."""
+    mine = (AlertMove.alert_id == alert.id, AlertMove.user_id == user.id, AlertMove.move == "push")
+    if db.scalar(select(AlertMove.id).where(*mine, AlertMove.at > now - PUSH_AGAIN_AFTER).limit(1)) is not None:
+        raise MoveRefused("pushed_lately")
 
 
 def check_proof(db: Session, hand: Hand, alert_id: int, proof: Proof) -> None:

@@ -30,6 +30,12 @@ SHARED: dict[str, Callable[[Path], object]] = {
     intake.KEY_FILE: intake.ensure_secret,
     web_push.KEY_FILE: web_push.ensure_key,
 }
+# what stops with the former keys, for whoever takes others
+AFTERWARDS = (
+    f"with another {calls.KEY_FILE} boxes take no commands, configurations or models until each is enrolled again "
+    f"(brightline-server enrol); with another {instance_key.FILE_NAME} people set up their second factor anew; with "
+    f"another {web_push.KEY_FILE} devices allow push messages anew"
+)
 CONTEXT = b"brightline key file 1\0"
 SHOWN_CHARACTERS = 16
 

@@ -41,7 +41,7 @@ from telemetry.signing import Signer
 LEASE_S = 6 * 3600.0
 DUMP_TIMEOUT_S = 6 * 3600.0
 # what is taken along of the data folder: settings hold references to secrets, never secrets
-FILES = (FILE_NAME, "series.yaml", "notification.yaml", HEADS_FILE)
+FILES = (FILE_NAME, "series.yaml", "notification.yaml", "boxes.yaml", HEADS_FILE)
 BLOBS = "blobs"
 
 

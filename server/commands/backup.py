@@ -40,6 +40,7 @@ def _backup(settings: Settings, args: argparse.Namespace) -> int:
 def _restore(settings: Settings, args: argparse.Namespace) -> int:
     from server.backup.restoring import restore
     from server.merkle.public_keys import read_public_keys
+    from server.shared_keys import AFTERWARDS, SHARED
 
     trusted = read_public_keys(args.public_keys).log if args.public_keys else None
     done = restore(args.backup, settings, trusted)
@@ -50,4 +51,5 @@ def _restore(settings: Settings, args: argparse.Namespace) -> int:
         f"restored the backup of {done.key.name} at {done.manifest.at:%Y-%m-%d %H:%M:%S} UTC: {found.batches} batches, "
         f"{found.pictures} pictures, {sum(found.alerts_by_kind.values())} alerts; {len(found.problems)} wrong\n"
     )
+    sys.stdout.write(f"copy your own {', '.join(SHARED)} here before the first start; {AFTERWARDS}\n")
     return 1 if found.problems else 0

@@ -86,10 +86,10 @@ def _keys(settings: Settings, db: Session) -> Iterator[tuple[str, str]]:
 
 
 def _adopt(settings: Settings, _: argparse.Namespace) -> int:
-    from server.shared_keys import SHARED, adopt_keys
+    from server.shared_keys import AFTERWARDS, SHARED, adopt_keys
 
     need_record(settings)
     with changing(settings) as db:
         adopt_keys(db, settings.data_dir)
-    sys.stdout.write(f"the keys of {settings.data_dir} are the centre's now: {', '.join(SHARED)}\n")
+    sys.stdout.write(f"the keys of {settings.data_dir} are the centre's now: {', '.join(SHARED)}; {AFTERWARDS}\n")
     return 0

@@ -51,9 +51,10 @@ AFTER_CONFIRMATION: frozenset[Move] = frozenset({"start", "submit", "accept"})
 
 
 class MoveRefused(Exception):
-    """``code``: ``not_allowed`` (this role never may), ``wrong_state`` (not now), ``unconfirmed`` (confirm first)."""
+    """``code``: ``not_allowed`` (this role never may), ``wrong_state`` (not now), ``unconfirmed`` (confirm first),
+    ``pushed_lately`` (the same person, a moment ago)."""
 
-    def __init__(self, code: Literal["not_allowed", "wrong_state", "unconfirmed"]) -> None:
+    def __init__(self, code: Literal["not_allowed", "wrong_state", "unconfirmed", "pushed_lately"]) -> None:
         super().__init__(code)
         self.code = code
 

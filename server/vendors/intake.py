@@ -1,7 +1,8 @@
 """Takes other vendors' events into the record: signed by the centre itself, journalled like a box's, once each.
 
 A source at a site is a box of its own whose key is derived from the instance's secret; so `verify`, exports and alerts
-need to know nothing of vendors. The vendor's own JSON is kept beside it, whole.
+need to know nothing of vendors. Another secret makes another box: what the former one signed keeps its key. The JSON of
+the vendor is kept beside it, whole.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,6 +33,8 @@ from telemetry.signing import PublicKey, Signer
 
 KEY_FILE = "vendors.key"
 KEY_BYTES = 32
+BOX_ID_CHARACTERS_MAX = 64
+PRINT_CHARACTERS = 8
 EPOCH = "centre"
 UNKNOWN_KIND = "vendor_event"
 
@@ -49,18 +53,34 @@ def _signer(secret: bytes, box_id: str) -> Signer:
     return Signer(Ed25519PrivateKey.from_private_bytes(seed))
 
 
+def _speaker(db: Session, secret: bytes, source: str, site_id: int) -> tuple[Box, Signer]:
+    """The box that stands for a source at a site under this secret, and its key."""
+    box_id = f"vendor-{site_id}-{source}"[:BOX_ID_CHARACTERS_MAX]
+    signer = _signer(secret, box_id)
+    box = db.get(Box, box_id)
+    if box is not None and box.public_key != signer.public_key.b64:
+        print_of_key = hashlib.sha256(signer.public_key.raw).hexdigest()[:PRINT_CHARACTERS]
+        box_id = f"{box_id[: BOX_ID_CHARACTERS_MAX - PRINT_CHARACTERS - 1]}-{print_of_key}"
+        signer = _signer(secret, box_id)
+        box = db.get(Box, box_id)
+    if box is None:
+        key, now = signer.public_key.b64, datetime.now(UTC)
+        box = Box(id=box_id, name=source, site_id=site_id, public_key=key, enrolled_at=now)
+        db.add(box)
+        db.flush()
+    return box, signer
+
+
 def add_source(db: Session, secret: bytes, source: str, site: Site) -> str:
     """Let a source speak for a site; gives its token, which is shown once. Raises ValueError for an unknown source."""
     if source not in mappings():
         raise ValueError(f"there is no mapping {source!r}; there are: {', '.join(mappings())}")
-    box_id = f"vendor-{site.id}-{source}"[:64]
-    now = datetime.now(UTC)
-    if db.get(Box, box_id) is None:
-        key = _signer(secret, box_id).public_key.b64
-        db.add(Box(id=box_id, name=source, site_id=site.id, public_key=key, enrolled_at=now))
-        db.flush()
+    box, _ = _speaker(db, secret, source, site.id)
     token = f"blv_{secrets.token_urlsafe(32)}"
-    db.add(VendorSource(token_sha256=digest(token), source=source, site_id=site.id, box_id=box_id, created_at=now))
+    row = VendorSource(
+        token_sha256=digest(token), source=source, site_id=site.id, box_id=box.id, created_at=datetime.now(UTC)
+    )
+    db.add(row)
     db.flush()
     return token
 
@@ -91,8 +111,11 @@ def take_event(
 
     The same number again is the same event, whatever else it says. Raises ValueError for what is no event at all.
     """
-    told = read_event(mappings()[who.source], body)
-    db.get_one(Box, who.box_id, with_for_update=True)  # one event of a source at a time: its batches are a chain
+    zone = ZoneInfo(db.get_one(Site, who.site_id).time_zone)
+    told = read_event(mappings()[who.source], body, zone)
+    box, signer = _speaker(db, secret, who.source, who.site_id)
+    who.box_id = box.id
+    db.refresh(box, with_for_update=True)  # one event of a source at a time: its batches are a chain
     key = hashlib.sha256(told.id.encode()).hexdigest()
     known = db.scalar(select(VendorEvent).where(VendorEvent.box_id == who.box_id, VendorEvent.event_key == key))
     if known is not None:
@@ -105,7 +128,7 @@ def take_event(
         body=dict(body),
     )  # fmt: skip
     db.add(row)
-    alerts = _journal(db, _signer(secret, who.box_id), who, _event(told, who, incident_id, now), now)
+    alerts = _journal(db, signer, who, _event(told, who, incident_id, now), now)
     db.flush()
     return row, alerts[0] if alerts else None, True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "vendors"
 TEXT_CHARACTERS_MAX = 64
 FIRST_YEAR, LAST_YEAR = 2000, 2200
+EPOCH_DIGITS_MAX = 13
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Dotted = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,5}$")]
 Paths = Annotated[list[Dotted], Field(min_length=1, max_length=8)]
@@ -70,18 +71,19 @@ def mappings() -> dict[str, VendorMapping]:
     return {path.stem: load_mapping(path) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
-def read_event(mapping: VendorMapping, body: Mapping[str, Any]) -> Told:
-    """What *body* tells; raises ValueError when it has neither a number of its own nor a code."""
+def read_event(mapping: VendorMapping, body: Mapping[str, Any], zone: tzinfo) -> Told:
+    """What *body* tells, its times without an offset in *zone*; raises ValueError when it has neither a number of its
+    own nor a code."""
     told_id, code = _text(body, mapping.fields.id), _text(body, mapping.fields.code)
     if not told_id or not code:
         named = f"{mapping.fields.id[0]} and {mapping.fields.code[0]}"
         raise ValueError(f"an event needs {named}: a number of its own and a code")
-    kind = mapping.codes.get(code)
+    kind = next((kind for known, kind in mapping.codes.items() if known.casefold() == code.casefold()), None)
     return Told(
         id=told_id,
         code=code,
         kind=kind,
-        at=_time(_value(body, mapping.fields.at)),
+        at=_time(_value(body, mapping.fields.at), zone),
         camera=_text(body, mapping.fields.camera),
         place=_text(body, mapping.fields.place),
         confirm=kind in mapping.confirm,
@@ -92,10 +94,17 @@ def _value(body: Mapping[str, Any], paths: list[str]) -> object:
     for path in paths:
         value: object = body
         for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+            value = _step(value, part)
         if value is not None:
             return value
     return None
+
+
+def _step(value: object, part: str) -> object:
+    """A field of an object, or by its number an item of a list."""
+    if isinstance(value, list):
+        return value[int(part)] if part.isdecimal() and int(part) < len(value) else None
+    return value.get(part) if isinstance(value, dict) else None
 
 
 def _text(body: Mapping[str, Any], paths: list[str]) -> str:
@@ -106,13 +115,17 @@ def _text(body: Mapping[str, Any], paths: list[str]) -> str:
     return "".join(char for char in text if char.isprintable()).strip()[:TEXT_CHARACTERS_MAX]
 
 
-def _time(value: object) -> datetime | None:
-    """ISO 8601 with a zone, or seconds or milliseconds since 1970; else None, and the time of arrival counts."""
+def _time(value: object, zone: tzinfo) -> datetime | None:
+    """ISO 8601, or seconds or milliseconds since 1970, also as text; else None, and the time of arrival counts."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value) if len(value) <= EPOCH_DIGITS_MAX else None
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
             at = datetime.fromtimestamp(value / 1000 if value > 10**11 else value, UTC)
         else:
-            at = datetime.fromisoformat(str(value))
+            at = datetime.fromisoformat(str(value).strip())
     except (ValueError, OverflowError, OSError):
         return None
-    return at if at.tzinfo is not None and FIRST_YEAR <= at.year < LAST_YEAR else None
+    if not FIRST_YEAR <= at.year < LAST_YEAR:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=zone)

@@ -65,6 +65,9 @@ def test_a_caller_has_a_bucket_and_so_has_the_address_behind_made_up_callers(tig
     assert made_up == [401] * 4 + [429] * 2
     assert tight.client_.request("GET", "/api/v1/health").status_code == 200
     assert tight.client_.post("/api/v1/batches", content=b"x").status_code == 400
+    picture = f"/api/v1/evidence/{'a' * 64}"
+    assert tight.client_.request("PUT", picture, content=b"x").status_code == 400
+    assert tight.ask(who, "GET", picture).status_code == 429
 
 
 def test_an_address_fails_only_so_many_log_ins_whatever_names_it_tries(tight: District) -> None:

@@ -16,6 +16,7 @@ from PIL import Image, ImageEnhance
 from server import service
 from server.life_cycle.likeness import bands, distance, likeness_of, signed
 from server.life_cycle.proof import Claim, DuplicatePhoto, Fault, Proof, ProofRefused, prove
+from server.life_cycle.state import MoveRefused
 from server.models_life_cycle import RectificationPhoto
 from server.photo import Photo, PhotoRefused, read_photo
 from tests.server.life_cycle.record import CLAIM, MORNING, ZONE, Desk
@@ -199,3 +200,13 @@ def test_a_push_names_only_a_picture_of_its_alert(desk: Desk) -> None:
         desk.move(alert_id, "push", "viewer", "look", picture="a" * 64)
     desk.move(alert_id, "push", "viewer", "look")
     assert desk.moves(alert_id)[-1] == ("push", "open", "open")
+
+
+def test_the_head_is_called_once_in_ten_minutes_by_each_person(desk: Desk) -> None:
+    alert_id = desk.raised()
+    desk.move(alert_id, "push", "viewer")
+    with pytest.raises(MoveRefused, match="pushed_lately"):
+        desk.move(alert_id, "push", "viewer", "again")
+    desk.move(alert_id, "push", "regulator")
+    desk.later(minutes=10)
+    desk.move(alert_id, "push", "viewer")

@@ -8,7 +8,9 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -122,7 +124,10 @@ def test_too_long_a_body_is_refused(centre: Centre, token: str) -> None:
         (1767294245, datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
         (1767294245000, datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
         ("2026-01-02T03:04:05+08:00", datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
-        ("2026-01-02T03:04:05", None),
+        ("2026-01-02T03:04:05", datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
+        ("2026-01-02 03:04:05", datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
+        ("1767294245", datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
+        ("9" * 5000, None),
         ("yesterday", None),
         (True, None),
         (1e300, None),
@@ -131,7 +136,26 @@ def test_too_long_a_body_is_refused(centre: Centre, token: str) -> None:
     ],
 )
 def test_time_is_read_or_left_out(given: object, at: datetime | None) -> None:
-    assert read_event(mappings()[SOURCE], told("MICE", happenTime=given)).at == at
+    assert read_event(mappings()[SOURCE], told("MICE", happenTime=given), ZoneInfo("Asia/Shanghai")).at == at
+
+
+def test_code_is_known_in_any_case_and_fields_are_found_in_lists(tmp_path: Path) -> None:
+    path = tmp_path / "listed.yaml"
+    fields = "".join(f"  {name}: [params.events.0.{name}]\n" for name in ("id", "code", "at", "camera", "place"))
+    path.write_text(f"fields:\n{fields}codes: {{MICE: rodent}}\n")
+    body = {"params": {"events": [{"id": 7, "code": "mice", "camera": "East"}]}}
+    told = read_event(load_mapping(path), body, UTC)
+    assert (told.id, told.kind, told.camera, told.place) == ("7", "rodent", "East", "")
+
+
+def test_events_are_taken_after_the_key_of_all_sources_was_lost(centre: Centre, token: str) -> None:
+    assert send(centre, token, told("MICE")).status_code == 201
+    (centre.data / "vendors.key").unlink()
+    event = told("MICE")
+    assert [send(centre, token, event).status_code for _ in range(2)] == [201, 200]
+    again = console(centre, "vendor", "add", SOURCE, "--site", "Canteen A")
+    assert send(centre, again, told("MICE")).status_code == 201
+    assert console(centre, "verify").endswith(": 0 wrong")
 
 
 def test_every_mapped_kind_has_a_name_in_both_languages(tmp_path: Any) -> None:
