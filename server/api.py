@@ -58,6 +58,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
         "acknowledge_by_at": alert.acknowledge_by_at,
         "confirm_by_at": alert.confirm_by_at,
         "confirmed_at": alert.confirmed_at,
+        "review_by_at": alert.review_by_at,
         "repeat_of": alert.repeat_of_id,
         "repeats": alert.repeats,
         "data": alert.data,

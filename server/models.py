@@ -216,6 +216,7 @@ class Alert(Base):
     acknowledge_by_at: Mapped[datetime | None]
     confirm_by_at: Mapped[datetime | None]  # a person has to say that it is true; None: needless
     confirmed_at: Mapped[datetime | None]
+    review_by_at: Mapped[datetime | None]  # of what was submitted last
     repeat_of_id: Mapped[int | None] = mapped_column(ForeignKey("alert.id"))
     repeats: Mapped[int] = mapped_column(default=0)  # how often it has come again, this time included
     next_step_at: Mapped[datetime | None] = mapped_column(index=True)  # when the clockwork looks at it

@@ -16,7 +16,14 @@ from server.evidence_access import may_open
 from server.life_cycle.likeness import find_alike, remember, signed
 from server.life_cycle.proof import DuplicatePhoto, Proof, ProvedPhoto
 from server.life_cycle.recheck import ask_recheck
-from server.life_cycle.record import NOTE_CHARACTERS_MAX, is_unconfirmed, plan_next_step, record_move, set_deadlines
+from server.life_cycle.record import (
+    NOTE_CHARACTERS_MAX,
+    is_unconfirmed,
+    plan_next_step,
+    record_move,
+    set_deadlines,
+    set_review_deadline,
+)
 from server.life_cycle.rules import Rules, rules_in_force
 from server.life_cycle.state import NEEDS_REASON, Move, MoveRefused, State, next_state
 from server.models import Alert, AlertMove, Evidence, Rectification, User
@@ -134,6 +141,7 @@ def submit_rectification(db: Session, hand: Hand, alert_id: int, proof: Proof) -
     for proved in proof.photos:
         _add_photo(db, row.id, proved)
     asked = ask_recheck(db, alert, row.id, hand.rules, now)
+    set_review_deadline(db, alert, hand.rules, now)
     plan_next_step(db, alert, hand.rules)
     db.flush()
     return alert, asked

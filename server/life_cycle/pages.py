@@ -113,7 +113,7 @@ def show_alert(
         with_site=state_now in WITH_SITE, now=datetime.now(UTC), zone=alert.site.time_zone,
         reason=said.sentence(alert.data, language, zone), causes=said.causes(alert.data, language, zone),
         looks={key: _look(item, language) for key, item in detail.rechecks.items()},
-        photos_max=rules_in_force().file.photos.count_max, step_names=("confirm", "acknowledge", "rectify"),
+        photos_max=rules_in_force().file.photos.count_max, step_names=("confirm", "acknowledge", "rectify", "review"),
         holds_shown=may_see_holds(session.user), hold_told=knows_why(session.user),
     )  # fmt: skip
 

@@ -72,6 +72,12 @@ def set_deadlines(db: Session, alert: Alert, rules: Rules, start: datetime) -> N
     alert.next_step_at = min(by.acknowledge_by_at, by.rectify_by_at, by.confirm_by_at or by.rectify_by_at)
 
 
+def set_review_deadline(db: Session, alert: Alert, rules: Rules, start: datetime) -> None:
+    """Until when somebody has to review what was submitted at *start*."""
+    zone = ZoneInfo(db.get_one(Site, alert.site_id).time_zone)
+    alert.review_by_at = rules.review_by(alert.tier, start, zone)
+
+
 def standing_of(alert: Alert) -> Standing:
     """What decides on the steps of this alert."""
     return Standing(
@@ -81,6 +87,7 @@ def standing_of(alert: Alert) -> Standing:
         alert.confirm_by_at if is_unconfirmed(alert) else None,
         alert.acknowledge_by_at,
         alert.deadline_at,
+        alert.review_by_at,
     )
 
 

@@ -50,6 +50,7 @@ class TierRule(Section):
     acknowledge_within_min: Minutes
     rectify_within_h: Hours | None = None
     same_day: bool = False
+    review_within_h: Hours | None = None
     escalate_every_h: Hours
     cards: Cards | None = None
 
@@ -174,6 +175,13 @@ class Rules:
             by(timedelta(minutes=minutes)),
             by("same_day" if same_day or hours is None else timedelta(hours=hours)),
         )
+
+    def review_by(self, tier: int, start: datetime, zone: ZoneInfo) -> datetime | None:
+        """Until when what was submitted at *start* has to be reviewed (UTC); None: reviewers have no deadline."""
+        own = self.tier(tier)
+        if own.review_within_h is None:
+            return None
+        return deadline(start, Within(timedelta(hours=own.review_within_h), own.clock), zone, self.calendar)
 
 
 def load_rules(path: Path = DEFAULT, calendars: Path = FOLDER) -> Rules:

@@ -91,11 +91,28 @@ def test_a_power_cut_in_the_middle_leaves_it_due(desk: Desk) -> None:
     assert colours(desk) == ["yellow", "red"]
 
 
-def test_what_is_with_the_reviewer_or_ended_does_not_climb(desk: Desk) -> None:
+def test_what_waits_for_a_reviewer_is_passed_on_without_a_card_for_the_site(desk: Desk) -> None:
+    submitted = desk.raised("unattended_flame")
+    desk.submit(submitted)
+    assert desk.alert(submitted).review_by_at == desk.now + timedelta(hours=24)
+    desk.later(hours=23)
+    desk.clockwork().work_off()
+    assert steps(desk) == []
+    desk.later(days=10)
+    desk.clockwork().work_off()
+    assert (steps(desk), colours(desk)) == ([("review", "city", "province")], [])
+    assert [row.change for row in desk.rows(AlertChange)][-1] == "escalate"
+    desk.move(submitted, "accept", "regulator")
+    desk.later(days=10)
+    desk.clockwork().work_off()
+    assert len(steps(desk)) == 1
+
+
+def test_what_is_reviewed_in_time_or_ended_does_not_climb(desk: Desk) -> None:
     submitted, dismissed = desk.raised("unattended_flame"), desk.raised("unattended_flame", source="cam-2")
     desk.submit(submitted)
     desk.move(dismissed, "dismiss", "regulator", "a candle")
-    desk.later(days=10)
+    desk.later(hours=20)
     desk.clockwork().work_off()
     assert (steps(desk), colours(desk)) == ([], [])
     desk.move(submitted, "reject", "regulator", "still burning")

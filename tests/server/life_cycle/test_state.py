@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -75,6 +76,7 @@ class Life(RuleBasedStateMachine):
         self.desk = self.opened.__enter__()
         self.alert_id = self.desk.raised("rodent")
         self.rows = 1
+        self.pushed: dict[str, datetime] = {}
 
     @rule(move=st.sampled_from([move for move in ALL_MOVES if move != "submit"]), role=st.sampled_from(PEOPLE),
           note=st.sampled_from(["", "a reason"]))  # fmt: skip
@@ -91,6 +93,12 @@ class Life(RuleBasedStateMachine):
             with pytest.raises(service.NoteMissing):
                 self.desk.move(self.alert_id, move, role, note)
             return
+        if move == "push":
+            if role in self.pushed and self.desk.now < self.pushed[role] + service.PUSH_AGAIN_AFTER:
+                with pytest.raises(MoveRefused, match="pushed_lately"):
+                    self.desk.move(self.alert_id, move, role, note)
+                return
+            self.pushed[role] = self.desk.now
         assert self.desk.move(self.alert_id, move, role, note).state == expected
         self.rows += 1
 
