@@ -30,9 +30,7 @@ def bench(model: Path, *, pictures: int, width: int, height: int, threads: int) 
     """Median, and 95th percentile, milliseconds of CPU for one picture of *width* × *height*; raises ModelError."""
     detector = OnnxDetector(model, confidence=0.15, shelf=ModelShelf(threads))
     images = _images(width, height)
-    side = detector.manifest.input_px
-    batch = detector.session.get_inputs()[0].shape[0]
-    tensor = np.full((batch if isinstance(batch, int) else 1, 3, side, side), 0.5, np.float32)
+    tensor = detector.tensor_of(images[0])
     tracker, sight = Tracker(), SightCheck()
 
     def bare(index: int) -> object:
@@ -48,7 +46,8 @@ def bench(model: Path, *, pictures: int, width: int, height: int, threads: int) 
     bare_ms, whole_ms, sight_ms = (_figures(part) for part in times)
     differences = [b - a for a, b in zip(times[0], times[1], strict=True)]
     return {
-        "model": model.name, "model_sha256": detector.sha256, "input_px": side, "picture": [width, height],
+        "model": model.name, "model_sha256": detector.sha256, "input_px": detector.manifest.input_px,
+        "input": list(tensor.shape), "picture": [width, height],
         "pictures": pictures, "threads": threads, "cores": os.cpu_count(), "machine": platform.machine(),
         "session_run_ms": bare_ms, "detect_and_track_ms": whole_ms, "sight_check_ms": sight_ms,
         "overhead_pct": round(100 * statistics.median(differences) / bare_ms["p50"], 2),

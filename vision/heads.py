@@ -1,7 +1,8 @@
 """From a model's picture to its input, and from its output to boxes: pure functions, one pair per family of models.
 
 YOLO: ultralytics' letterbox (grey 114, centred, its rounding of the padding), RGB in 0-1; heads (4+classes, N) and
-end-to-end (N, 6); suppression is what ultralytics calls ``agnostic_nms=True, iou=0.5``, or per class.
+end-to-end (N, 6); suppression is what ultralytics calls ``agnostic_nms=True, iou=0.5``, or per class. A model that
+takes any shape gets the smallest one around the picture, as ultralytics' ``rect=True``: grey costs as much as picture.
 YOLOX (Ge et al., 2021, Megvii's export without decoding): grey 114 below and to the right, BGR in 0-255; rows of
 (x, y, width, height, objectness, classes) on grids of 8, 16 and 32 pixels, sizes as logarithms.
 """
@@ -22,37 +23,43 @@ IOU_MAX = 0.5
 CANDIDATES_MAX = 1000  # boxes that enter the suppression, and ...
 DETECTIONS_MAX = 300  # ... that leave it, as in ultralytics: bounds on the work, whatever the picture
 YOLOX_STRIDES = (8, 16, 32)
+Shape = tuple[int, int]  # of an input: height, width
 Placed = tuple[Floats, tuple[float, float], tuple[int, int]]
 
 
-def letterbox(image: Image, side: int) -> Placed:
-    """(1, 3, side, side) RGB in 0–1, the scale (across, along), and the padding (left, top) in pixels.
+def letterbox(image: Image, shape: Shape, stride: int = 0) -> Placed:
+    """(1, 3, height, width) RGB in 0–1, the scale (across, along), and the padding (left, top) in pixels.
 
+    *shape* is that of the input; with a *stride*, as much of it is left out as is padding and a multiple of that.
     The scale is that of the rounded size, each side for itself, as ultralytics scales its boxes back: with the one that
     was asked for, boxes at the far edge would lie up to half a pixel of the input beside theirs.
     """
     height, width = image.shape[:2]
-    scale = min(side / height, side / width)
+    scale = min(shape[0] / height, shape[1] / width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = round((side - new_width) / 2 - 0.1), round((side - new_height) / 2 - 0.1)
-    canvas = _canvas(image, side, (new_width, new_height), (left, top))
-    tensor = np.empty((1, 3, side, side), np.float32)
+    across, along = shape[1] - new_width, shape[0] - new_height
+    if stride:
+        across, along = across % stride, along % stride
+    left, top = round(across / 2 - 0.1), round(along / 2 - 0.1)
+    shape = new_height + along, new_width + across
+    canvas = _canvas(image, shape, (new_width, new_height), (left, top))
+    tensor = np.empty((1, 3, *shape), np.float32)
     for channel in range(3):
         np.multiply(canvas[..., 2 - channel], np.float32(1 / 255), out=tensor[0, channel])
     return tensor, (new_width / width, new_height / height), (left, top)
 
 
-def corner_box(image: Image, side: int) -> Placed:
-    """(1, 3, side, side) BGR in 0–255, the scale (one for both), and no padding to the left and above: YOLOX's way."""
+def corner_box(image: Image, shape: Shape) -> Placed:
+    """(1, 3, *shape) BGR in 0–255, the scale (one for both), and no padding to the left and above: YOLOX's way."""
     height, width = image.shape[:2]
-    scale = min(side / height, side / width)
+    scale = min(shape[0] / height, shape[1] / width)
     size = max(1, int(width * scale)), max(1, int(height * scale))
-    canvas = _canvas(image, side, size, (0, 0))
+    canvas = _canvas(image, shape, size, (0, 0))
     return np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], np.float32), (scale, scale), (0, 0)
 
 
-def _canvas(image: Image, side: int, size: tuple[int, int], place: tuple[int, int]) -> Image:
-    canvas = np.full((side, side, 3), PADDING, np.uint8)
+def _canvas(image: Image, shape: Shape, size: tuple[int, int], place: tuple[int, int]) -> Image:
+    canvas = np.full((*shape, 3), PADDING, np.uint8)
     resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     canvas[place[1] : place[1] + size[1], place[0] : place[0] + size[0]] = resized
     return canvas
@@ -76,9 +83,11 @@ def decode(output: Floats, classes: int, confidence: float, *, per_class: bool =
     return _suppressed(output[:4, keep].T, best[keep], output[4:, keep].argmax(axis=0), per_class)
 
 
-def decode_yolox(output: Floats, classes: int, side: int, confidence: float, *, per_class: bool = True) -> Detections:
-    """Boxes of one picture, in pixels of the input, from YOLOX's (N, 5+classes); other shapes are a ModelError."""
-    grid, stride = _yolox_grid(side)
+def decode_yolox(
+    output: Floats, classes: int, shape: Shape, confidence: float, *, per_class: bool = True
+) -> Detections:
+    """Boxes of one picture, in pixels of an input of *shape*, from YOLOX's (N, 5+classes); others are a ModelError."""
+    grid, stride = _yolox_grid(shape)
     if output.shape != (len(grid), 5 + classes):
         raise ModelError(f"the model's output has shape {output.shape}; expected ({len(grid)}, {5 + classes}) of YOLOX")
     best = output[:, 5:].max(axis=1) * output[:, 4]
@@ -90,13 +99,13 @@ def decode_yolox(output: Floats, classes: int, side: int, confidence: float, *, 
 
 
 @cache
-def _yolox_grid(side: int) -> tuple[Floats, Floats]:
+def _yolox_grid(shape: Shape) -> tuple[Floats, Floats]:
     cells, strides = [], []
     for stride in YOLOX_STRIDES:
-        count = side // stride
-        across, along = np.meshgrid(np.arange(count), np.arange(count))
+        rows, columns = shape[0] // stride, shape[1] // stride
+        across, along = np.meshgrid(np.arange(columns), np.arange(rows))
         cells.append(np.stack([across, along], axis=2).reshape(-1, 2))
-        strides.append(np.full((count * count, 1), stride))
+        strides.append(np.full((rows * columns, 1), stride))
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 

@@ -1,5 +1,6 @@
 """The COCO model that figures are stated for, exported afresh: YOLO11n at 320 px from the weights beside the checkout.
 
+Its height and width are free, as those of the packaged model, so that a wide picture costs what it shows.
 The export needs ultralytics and torch (extra `train`), in this Python or in that of BRIGHTLINE_TRAIN_PYTHON; it is made
 in a folder of the caller's and nothing of it is kept.
 """
@@ -21,7 +22,7 @@ EXPORT_S_MAX = 300
 EXPORT = """
 import json, sys, ultralytics
 model = ultralytics.YOLO(sys.argv[1])
-path = model.export(format="onnx", imgsz=int(sys.argv[2]), simplify=True, opset=17)
+path = model.export(format="onnx", imgsz=int(sys.argv[2]), dynamic=True, simplify=True, opset=17)
 print(json.dumps({"path": str(path), "names": model.names}))
 """
 

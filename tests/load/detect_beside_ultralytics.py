@@ -41,9 +41,9 @@ def tasks_of(path: Path) -> tuple[OnnxDetector, dict[str, Task]]:
     detector = OnnxDetector(path, confidence=0.15, shelf=ModelShelf(THREADS))
     theirs = ultralytics.YOLO(str(path), task="detect")
     side, per_class = detector.manifest.input_px, detector.manifest.per_class
-    tensor = np.full((1, 3, side, side), 0.5, np.float32)
     kitchen = Kitchen(640, 360)
     images = [kitchen.frame(2 * index, "no_mask") for index in range(8)]
+    tensor = detector.tensor_of(images[0])
     return detector, {
         "session_run": lambda _: detector.session.run(None, {detector.input_name: tensor}),
         "ours": lambda index: detector.detect(images[index % len(images)]),
@@ -67,7 +67,8 @@ def measure(path: Path, rounds: int) -> dict[str, Any]:
         for name in ("ours", "ultralytics")
     }
     return {
-        "model": path.name, "input_px": detector.manifest.input_px, "picture": [640, 360], "rounds": rounds,
+        "model": path.name, "input": list(detector.tensor_of(np.zeros((360, 640, 3), np.uint8)).shape),
+        "picture": [640, 360], "rounds": rounds,
         "p50_ms": {name: round(statistics.median(values), 3) for name, values in times.items()},
         "overhead_pct": {name: round(value, 1) for name, value in over.items()},
     }  # fmt: skip

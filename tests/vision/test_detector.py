@@ -23,7 +23,7 @@ def picture(height: int, width: int, value: int = 200) -> np.ndarray:
 
 
 def test_letterbox_of_a_wide_picture_pads_above_and_below_with_grey_114() -> None:
-    tensor, scale, pad = letterbox(picture(360, 640), 320)
+    tensor, scale, pad = letterbox(picture(360, 640), (320, 320))
     assert tensor.shape == (1, 3, 320, 320)
     assert tensor.dtype == np.float32
     assert (scale, pad) == ((0.5, 0.5), (0, 70))
@@ -35,7 +35,7 @@ def test_letterbox_of_a_wide_picture_pads_above_and_below_with_grey_114() -> Non
 def test_letterbox_turns_blue_green_red_into_red_green_blue() -> None:
     image = picture(320, 320)
     image[:] = (10, 20, 30)
-    assert [round(float(v) * 255) for v in letterbox(image, 320)[0][0, :, 5, 5]] == [30, 20, 10]
+    assert [round(float(v) * 255) for v in letterbox(image, (320, 320))[0][0, :, 5, 5]] == [30, 20, 10]
 
 
 @pytest.mark.parametrize(
@@ -44,24 +44,51 @@ def test_letterbox_turns_blue_green_red_into_red_green_blue() -> None:
     [(320, 320, (0, 0)), (319, 320, (0, 0)), (317, 320, (0, 1)), (320, 317, (1, 0)), (100, 317, (0, 109))],
 )
 def test_padding_is_rounded_as_ultralytics_rounds_it(height: int, width: int, pad: tuple[int, int]) -> None:
-    assert letterbox(picture(height, width), 320)[2] == pad
+    assert letterbox(picture(height, width), (320, 320))[2] == pad
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 4000), (4000, 1), (1, 1), (2000, 3000)])
 def test_letterbox_takes_any_picture_shape(height: int, width: int) -> None:
-    assert letterbox(picture(height, width), 320)[0].shape == (1, 3, 320, 320)
+    assert letterbox(picture(height, width), (320, 320))[0].shape == (1, 3, 320, 320)
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(40, 2000), st.integers(40, 2000), st.integers(64, 640))
 def test_the_edges_come_back_from_the_letterbox_exactly(height: int, width: int, side: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)
-    tensor, (scale_x, scale_y), (left, top) = letterbox(image, side)
+    tensor, (scale_x, scale_y), (left, top) = letterbox(image, (side, side))
     inside = np.argwhere(tensor[0, 0] < 0.2)  # the black picture on its grey ground
     (first_y, first_x), (last_y, last_x) = inside.min(axis=0), inside.max(axis=0)
     assert (first_x, first_y) == (left, top)
     assert (last_x + 1 - left) / scale_x == pytest.approx(width)
     assert (last_y + 1 - top) / scale_y == pytest.approx(height)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shape", "pad"),
+    # what ultralytics 8.4.190's LetterBox(320, auto=True, stride=32) gives
+    [
+        (360, 640, (192, 320), (0, 6)),
+        (640, 360, (320, 192), (6, 0)),
+        (300, 300, (320, 320), (0, 0)),
+        (331, 499, (224, 320), (0, 6)),
+        (1, 4000, (32, 320), (0, 15)),
+        (310, 320, (320, 320), (0, 5)),
+    ],
+)
+def test_with_a_stride_the_letterbox_is_the_smallest_around_the_picture(
+    height: int, width: int, shape: tuple[int, int], pad: tuple[int, int]
+) -> None:
+    tensor, _, found_pad = letterbox(picture(height, width), (320, 320), 32)
+    assert (tensor.shape, found_pad) == ((1, 3, *shape), pad)
+    across, along = shape[1] - 2 * pad[0] - 1, shape[0] - 2 * pad[1] - 1  # an odd row of grey is below, or to the right
+    inside = tensor[0, 0, pad[1] : pad[1] + along, pad[0] : pad[0] + across]
+    assert np.allclose(inside, 200 / 255)
+
+
+def test_a_letterbox_need_not_be_square() -> None:
+    tensor, scale, pad = letterbox(picture(100, 100), (192, 320))
+    assert (tensor.shape, scale, pad) == ((1, 3, 192, 320), (1.92, 1.92), (64, 0))
 
 
 def raw_head(*rows: tuple[float, ...]) -> np.ndarray:

@@ -36,31 +36,31 @@ def test_a_yolox_cell_gives_its_place_on_the_grid_and_its_size_as_a_logarithm() 
     first = (2 * 8 + 3, (0.5, 0.5, np.log(2), np.log(4), 0.9, 0.1, 0.8))
     # cell (1, 0) of the grid of 32 pixels: after 64 + 16 cells
     second = (64 + 16 + 1, (0.25, 0.0, np.log(0.5), np.log(0.5), 1.0, 0.7, 0.0))
-    found = decode_yolox(yolox_output(first, second), 2, 64, 0.4)
+    found = decode_yolox(yolox_output(first, second), 2, (64, 64), 0.4)
     assert found.xyxy.tolist() == [[20, 4, 36, 36], [32, -8, 48, 8]]
     assert found.confidence.tolist() == pytest.approx([0.72, 0.7])
     assert found.class_id.tolist() == [1, 0]
 
 
 def test_yolox_scores_are_objectness_times_class() -> None:
-    assert len(decode_yolox(yolox_output((0, (0, 0, 0, 0, 0.5, 0.7, 0))), 2, 64, 0.4)) == 0
+    assert len(decode_yolox(yolox_output((0, (0, 0, 0, 0, 0.5, 0.7, 0))), 2, (64, 64), 0.4)) == 0
 
 
 def test_a_yolox_size_beyond_all_pictures_overflows_nothing() -> None:
-    found = decode_yolox(yolox_output((0, (0, 0, 1e9, 1e9, 1, 1, 0))), 2, 64, 0.4)
+    found = decode_yolox(yolox_output((0, (0, 0, 1e9, 1e9, 1, 1, 0))), 2, (64, 64), 0.4)
     assert np.isfinite(found.xyxy).all()
 
 
 @pytest.mark.parametrize("shape", [(CELLS_64, 6), (CELLS_64 - 1, 7), (7, CELLS_64)])
 def test_an_output_that_is_not_yolox_s_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ModelError, match=rf"expected \({CELLS_64}, 7\) of YOLOX"):
-        decode_yolox(np.zeros(shape, np.float32), 2, 64, 0.4)
+        decode_yolox(np.zeros(shape, np.float32), 2, (64, 64), 0.4)
 
 
 def test_yolox_input_is_blue_green_red_in_the_upper_left_corner() -> None:
     image = np.zeros((32, 64, 3), np.uint8)
     image[:] = (10, 20, 30)
-    tensor, scale, pad = corner_box(image, 64)
+    tensor, scale, pad = corner_box(image, (64, 64))
     assert (tensor.shape, scale, pad) == ((1, 3, 64, 64), (1.0, 1.0), (0, 0))
     assert tensor[0, :, 5, 5].tolist() == [10, 20, 30]
     assert (tensor[0, :, 32:] == 114).all()

@@ -56,7 +56,7 @@ def pictures() -> dict[str, Image]:
 def predict(model: Any, image: Image, side: int, *, per_class: bool) -> Detections:
     """What ultralytics finds, by the settings that ours correspond to."""
     boxes = model.predict(
-        image, imgsz=side, conf=FLOOR, iou=IOU_MAX, agnostic_nms=not per_class, rect=False, verbose=False
+        image, imgsz=side, conf=FLOOR, iou=IOU_MAX, agnostic_nms=not per_class, rect=True, verbose=False
     )[0].boxes  # fmt: skip
     return Detections.of(boxes.xyxy.numpy(), boxes.conf.numpy(), boxes.cls.numpy())
 
@@ -105,7 +105,7 @@ def _record() -> dict[str, Any]:
             "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__, "numpy": np.__version__,
         },
         "model_sha256": detector.sha256,
-        "settings": f"imgsz={side} conf={FLOOR} iou={IOU_MAX} agnostic_nms=True rect=False",
+        "settings": f"imgsz={side} conf={FLOOR} iou={IOU_MAX} agnostic_nms=True rect=True",
         "pictures": {
             name: as_rows(predict(model, image, side, per_class=False)) for name, image in pictures().items()
         },
