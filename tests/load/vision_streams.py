@@ -102,18 +102,23 @@ def measure_streams(
         watches.append(watch)
     figures = [watch.statistics for watch in watches]
     stop = threading.Event()
-    threading.Timer(WARM_UP_S + seconds, stop.set).start()
+    used_s: list[float] = []  # at the two ends, by timers: items come seconds apart
+
+    def note(*, last: bool) -> None:
+        used_s.append(cpu_s(os.getpid()))
+        if last:
+            stop.set()
+
+    for after_s in (WARM_UP_S, WARM_UP_S + seconds):
+        threading.Timer(after_s, note, kwargs={"last": after_s > WARM_UP_S}).start()
     begun_s = time.monotonic() + WARM_UP_S
     for statistics in figures:
         statistics.from_s = begun_s
     drops: dict[str, Counter[str]] = {}
-    used: list[float] = []
     for item in watch_cameras(watches, stop):
         if hasattr(item, "drops"):
             drops[item.camera_id] = Counter(item.drops)
-        if not used and time.monotonic() >= begun_s:
-            used.append(cpu_s(os.getpid()))
-    return _summary(figures, drops, fps=fps, seconds=seconds, used_s=cpu_s(os.getpid()) - used[0])
+    return _summary(figures, drops, fps=fps, seconds=seconds, used_s=used_s[1] - used_s[0])
 
 
 def _summary(
