@@ -98,16 +98,18 @@ def _order(line: str, desks: Mapping[str, LookDesk]) -> None:
 def _watch(task: WatchTask, stop: threading.Event, desks: dict[str, LookDesk]) -> int:
     from vision.crumbs import Crumbs
     from vision.model_shelf import ModelShelf
-    from vision.watchroom import watch_cameras
+    from vision.watchroom import share_cores, watch_cameras
 
-    shelf = ModelShelf(threads=max(1, len(os.sched_getaffinity(0)) - 1))  # one core is for the decoders and the box
+    spare = max(1, len(os.sched_getaffinity(0)) - 1)  # one core is for the decoders and the box
+    judges, threads = share_cores(spare, len(task.cameras))
+    shelf = ModelShelf(threads)
     crumbs = Crumbs(task.crumbs_file, [one.camera.id for one in task.cameras])
     watches = [watch for one in task.cameras if (watch := _open_watch(one, shelf, crumbs))]
     if not watches:
         return 2
     desks.update({watch.settings.camera_id: watch.looks for watch in watches})
     keepers = {one.camera.id: _keeper(one) for one in task.cameras}
-    for item in watch_cameras(watches, stop, crumbs):
+    for item in watch_cameras(watches, stop, crumbs, judges=judges):
         keeper = keepers[item.camera_id]
         if report := _report(item, keeper):
             _say(report)

@@ -1,14 +1,17 @@
-"""Several cameras before one watcher: readers decode beside each other, one loop judges, one model is in memory.
+"""Several cameras before one watcher: readers decode beside each other, judges look, one model is in memory.
 
-A picture is judged when its camera's turn comes (`vision.scheduler`); a loss, statistics and films do not wait for a
-turn. Nothing that one camera sends or fails to send holds up another's pictures.
+A picture is judged when its camera's turn comes (`vision.scheduler`) and a judge, a thread each, is free; a camera is
+with one judge at a time. A loss, statistics and films do not wait for a turn. Nothing that one camera sends or fails to
+send holds up another's pictures. What happens comes out in the thread of whoever iterates.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -51,19 +54,19 @@ class Station:
         self._clips = ClipDesk(ring, settings.clip_before_s, settings.clip_after_s)
         self._judging = judging
 
-    def take(self, now_s: float) -> Iterator[WatchItem]:
-        """What comes of the latest picture, or of none having come."""
+    def take(self, now_s: float) -> list[WatchItem]:
+        """What comes of the latest picture, or of none having come, and what is due by the clock after it."""
+        happened: list[WatchItem] = []
         item = self.source.take(now_s)
         if isinstance(item, Frame):
             self._judging(True)
-            for happened in self._watch.judge(item):
-                self._judging(False)  # what is done with it is not this camera's doing
-                self._clips.note(happened, item.monotonic_s)
-                yield happened
-                self._judging(True)
-            self._judging(False)
+            happened += self._watch.judge(item)
+            self._judging(False)  # after an error it stays so: then the camera is the suspect
+            for one in happened:
+                self._clips.note(one, item.monotonic_s)
         elif item is not None:
-            yield from self._watch.lost("offline: " + item.reason, item.monotonic_s)
+            happened += self._watch.lost("offline: " + item.reason, item.monotonic_s)
+        return [*happened, *self.tick(time.monotonic())]
 
     def tick(self, now_s: float) -> Iterator[WatchItem]:
         """What is due by the clock, pictures or not."""
@@ -84,8 +87,13 @@ def check_source(watch: Watch) -> None:
     Station(watch, threading.Condition(), lambda _: None, lambda _: None)
 
 
-def watch_cameras(watches: Sequence[Watch], stop: threading.Event, crumbs: Crumbs | None = None) -> Iterator[WatchItem]:
-    """Items of all cameras, each with its camera's id, until *stop* is set or all films that do not loop are over."""
+def watch_cameras(
+    watches: Sequence[Watch], stop: threading.Event, crumbs: Crumbs | None = None, *, judges: int = 1
+) -> Iterator[WatchItem]:
+    """Items of all cameras, each with its camera's id, until *stop* is set or all films that do not loop are over.
+
+    So many *judges* look at once, each at another camera.
+    """
     ready = threading.Condition()
     names = [watch.settings.camera_id for watch in watches]
     crumbs = crumbs or Crumbs(None, names)
@@ -101,10 +109,16 @@ def watch_cameras(watches: Sequence[Watch], stop: threading.Event, crumbs: Crumb
             if station.tap is not None:
                 stack.enter_context(station.tap)
         stack.callback(_stop_all, stations)  # at once, before any is waited for
-        yield from _watch(stations, ready, stop)
+        yield from Judges(stations, ready, judges).watch(stop)
     if not stop.is_set():
         for station in stations:
             yield from station.finish()
+
+
+def share_cores(cores: int, cameras: int) -> tuple[int, int]:
+    """How many judges, and threads of one inference: two judges of one thread do more than one of two."""
+    judges = min(cores, cameras)
+    return judges, cores // judges
 
 
 def _stop_all(stations: Sequence[Station]) -> None:
@@ -114,26 +128,61 @@ def _stop_all(stations: Sequence[Station]) -> None:
             station.tap.stop.set()
 
 
-def _watch(stations: Sequence[Station], ready: threading.Condition, stop: threading.Event) -> Iterator[WatchItem]:
-    scheduler = Scheduler([station.source.interval_s for station in stations])
-    while not stop.is_set() and not all(station.source.ended for station in stations):
-        _wait(stations, ready)
-        now_s = time.monotonic()
-        for station in stations:
-            if now_s >= station.source.lost_at_s and not station.source.has_picture():
-                yield from station.take(now_s)
-        waiting = [number for number, station in enumerate(stations) if station.source.has_picture()]
-        if (chosen := scheduler.choose(waiting, now_s)) is not None:
-            yield from stations[chosen].take(now_s)
-        for station in stations:
-            yield from station.tick(time.monotonic())
+class Judges:
+    """*count* threads, and with which of the *stations* they are; *ready* is notified when there may be work."""
 
+    def __init__(self, stations: Sequence[Station], ready: threading.Condition, count: int) -> None:
+        self._stations = stations
+        self._ready = ready
+        self._count = count
+        self._scheduler = Scheduler([station.source.interval_s for station in stations])
+        self._judged: dict[int, Future[list[WatchItem]]] = {}  # what is under way, by the station's number
 
-def _wait(stations: Sequence[Station], ready: threading.Condition) -> None:
-    """Until a picture is there, a camera counts as lost, or TICK_S is over."""
-    open_stations = [station for station in stations if not station.source.ended]
-    patience_s = min(station.source.lost_at_s for station in open_stations) - time.monotonic()
-    with ready:
-        ready.wait_for(
-            lambda: any(station.source.has_picture() for station in stations), min(TICK_S, max(0.0, patience_s))
-        )
+    def watch(self, stop: threading.Event) -> Iterator[WatchItem]:
+        """What happens, until *stop* is set or all sources have ended."""
+        with ThreadPoolExecutor(self._count, "judge") as pool:
+            while not stop.is_set() and not all(station.source.ended for station in self._stations):
+                self._wait()
+                yield from self._results(lambda future: future.done())
+                now_s = time.monotonic()
+                for station in self._idle().values():
+                    if now_s >= station.source.lost_at_s and not station.source.has_picture():
+                        yield from station.take(now_s)
+                self._begin(pool, now_s)
+                for station in self._idle().values():
+                    yield from station.tick(time.monotonic())
+            yield from self._results(lambda future: True)
+
+    def _idle(self) -> dict[int, Station]:
+        """Those that no judge is with."""
+        return {number: one for number, one in enumerate(self._stations) if number not in self._judged}
+
+    def _waiting(self) -> list[int]:
+        """Those that a free judge could go to."""
+        if len(self._judged) >= self._count:
+            return []
+        return [number for number, station in self._idle().items() if station.source.has_picture()]
+
+    def _begin(self, pool: ThreadPoolExecutor, now_s: float) -> None:
+        while (chosen := self._scheduler.choose(self._waiting(), now_s)) is not None:
+            self._judged[chosen] = pool.submit(self._stations[chosen].take, now_s)
+            self._judged[chosen].add_done_callback(self._wake)
+
+    def _results(self, wanted: Callable[[Future[list[WatchItem]]], bool]) -> Iterator[WatchItem]:
+        """What came of the *wanted* judgements; raises what went wrong in one."""
+        for number in [number for number, future in self._judged.items() if wanted(future)]:
+            yield from self._judged.pop(number).result()
+
+    def _wake(self, _: Future[list[WatchItem]]) -> None:
+        with self._ready:
+            self._ready.notify_all()
+
+    def _wait(self) -> None:
+        """Until a judge is done, or free and a picture there, a camera counts as lost, or TICK_S is over."""
+        lost_at_s = [station.source.lost_at_s for station in self._idle().values() if not station.source.ended]
+        patience_s = min(lost_at_s, default=math.inf) - time.monotonic()
+        with self._ready:
+            self._ready.wait_for(
+                lambda: any(future.done() for future in self._judged.values()) or bool(self._waiting()),
+                min(TICK_S, max(0.0, patience_s)),
+            )

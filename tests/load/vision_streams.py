@@ -1,7 +1,7 @@
 """Several cameras in one process: drops by cause, CPU, capture to verdict, fairness at twice the capacity, memory.
 
     python -m tests.load.vision_streams --streams 8 --seconds 60        one JSON object on standard output
-    python -m tests.load.vision_streams --model yolo11n --threads 2     another model: a path, or YOLO11n at 320 px
+    python -m tests.load.vision_streams --model yolo11n --judges 2      another model: a path, or YOLO11n at 320 px
     python -m tests.load.vision_streams --soak-s 600                    growth of the real process over so many seconds
     python -m tests.load.vision_streams --soak-s 3600 --cameras 2 --rate-fps 1    the same, cheaply
     python -m tests.load.vision_streams --soak-s 3600 --cameras 2 --rate-fps 12 --record    24 hours' pictures at 1 fps
@@ -87,7 +87,7 @@ def write_films(folder: Path, streams: int, fps: float) -> list[Path]:
 
 
 def measure_streams(
-    films: list[Path], *, model: Path, fps: float, seconds: float, threads: int, close_look: bool
+    films: list[Path], *, model: Path, fps: float, seconds: float, threads: int, judges: int, close_look: bool
 ) -> dict[str, Any]:
     """Watch the films in this process."""
     shelf = ModelShelf(threads)
@@ -115,7 +115,7 @@ def measure_streams(
     for statistics in figures:
         statistics.from_s = begun_s
     drops: dict[str, Counter[str]] = {}
-    for item in watch_cameras(watches, stop):
+    for item in watch_cameras(watches, stop, judges=judges):
         if hasattr(item, "drops"):
             drops[item.camera_id] = Counter(item.drops)
     return _summary(figures, drops, fps=fps, seconds=seconds, used_s=used_s[1] - used_s[0])
@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--threads", type=int, default=1, help="of one inference")
+    parser.add_argument("--judges", type=int, default=1, help="pictures that are judged at once")
     parser.add_argument("--model", default=str(DEFAULT_MODEL), help="an ONNX with its manifest, or yolo11n")
     parser.add_argument("--soak-s", type=float, default=0, help="only the growth of the real process over this time")
     parser.add_argument("--cameras", type=int, default=4, help="of the soak")
@@ -248,16 +249,19 @@ def main() -> None:
                 ),
             }
         else:
-            report = _measure_all(folder, find_model(args.model, folder), args.streams, args.seconds, args.threads)
-    print(json.dumps({"cores": os.cpu_count(), "threads": args.threads, **report}, indent=1))
+            report = _measure_all(folder, find_model(args.model, folder), args)
+    print(json.dumps({"cores": os.cpu_count(), "threads": args.threads, "judges": args.judges, **report}, indent=1))
 
 
-def _measure_all(folder: Path, model: Path, streams: int, seconds: float, threads: int) -> dict[str, Any]:
-    options = {"model": str(model), "seconds": seconds, "threads": threads, "close_look": False}
-    write_films(folder, streams, FPS)
+def _measure_all(folder: Path, model: Path, args: argparse.Namespace) -> dict[str, Any]:
+    options = {
+        "model": str(model), "seconds": args.seconds, "threads": args.threads, "judges": args.judges,
+        "close_look": False,
+    }  # fmt: skip
+    write_films(folder, args.streams, FPS)
     normal = in_child(folder, fps=FPS, **options)
-    double_fps = round(max(FPS, 2 * 1000 / normal["cost_ms_p50"] / streams), 2)
-    write_films(folder, streams, double_fps)
+    double_fps = round(max(FPS, 2 * 1000 * args.judges / normal["cost_ms_p50"] / args.streams), 2)
+    write_films(folder, args.streams, double_fps)
     report = {
         "model": model.name,
         "normal": normal,

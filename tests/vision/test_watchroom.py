@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -17,11 +18,12 @@ from vision.crumbs import SHADOWS_MAX, Crumbs, read_suspected_shadows, read_susp
 from vision.detector import OnnxDetector, ScriptedDetector
 from vision.frame import Frame
 from vision.happenings import CameraStatus, FrameStats, WatchItem
+from vision.manifest import ModelError
 from vision.model_shelf import ModelShelf
 from vision.pipeline import Watch
 from vision.source import VideoSource
 from vision.watch_settings import Watched, WatchSettings
-from vision.watchroom import watch_cameras
+from vision.watchroom import share_cores, watch_cameras
 
 SETTINGS = WatchSettings("a", "unused.mp4", violations=(Watched("no_mask"),), rate_fps=10, loop=False)
 DEADLINE_S = 60
@@ -52,10 +54,13 @@ def last_statistics(items: list[WatchItem], stop: threading.Event | None = None)
     return {item.camera_id: item for item in items if isinstance(item, FrameStats)}
 
 
-def test_three_cameras_at_twice_the_capacity_are_served_alike_and_every_drop_has_its_cause(film: Path) -> None:
-    slow = SlowDetector(1 / 15)  # for 30 pictures a second
+@pytest.mark.parametrize("judges", [1, 2])
+def test_three_cameras_at_twice_the_capacity_are_served_alike_and_every_drop_has_its_cause(
+    film: Path, judges: int
+) -> None:
+    slow = SlowDetector(judges / 15)  # for 30 pictures a second
     watches = [Watch(replace(SETTINGS, camera_id=name, source=str(film)), [slow]) for name in "abc"]
-    items = list(watch_cameras(watches, threading.Event()))
+    items = list(watch_cameras(watches, threading.Event(), judges=judges))
     assert not [item for item in items if isinstance(item, CameraStatus)]
     judged = [watch.statistics.judged for watch in watches]
     mean = sum(judged) / 3
@@ -63,6 +68,84 @@ def test_three_cameras_at_twice_the_capacity_are_served_alike_and_every_drop_has
     for watch in watches:
         final = watch.statistics.figures(1e9, {})
         assert final.age_ms_max < 2000
+
+
+class MeetingDetector(ScriptedDetector):
+    """Looks once somebody looks at another camera's picture; notes the threads that looked."""
+
+    def __init__(self, meeting: threading.Barrier) -> None:
+        super().__init__({0: "mask", 1: "no_mask"}, [boxes()])
+        self.threads: set[str] = set()
+        self._meeting = meeting
+        self._alone = threading.Lock()
+
+    def detect(self, image: np.ndarray) -> object:  # type: ignore[override]
+        if not self._alone.acquire(blocking=False):
+            raise AssertionError("two judges are with one camera")
+        with contextlib.suppress(threading.BrokenBarrierError):  # the end of the film
+            self._meeting.wait(DEADLINE_S)
+        self.threads.add(threading.current_thread().name)
+        self._alone.release()
+        return super().detect(image)
+
+
+def test_two_judges_look_at_two_cameras_at_once_and_never_at_one(film: Path) -> None:
+    meeting = threading.Barrier(2)
+    detectors = [MeetingDetector(meeting), MeetingDetector(meeting)]
+    watches = [
+        Watch(replace(SETTINGS, camera_id=name, source=str(film), loop=True), [detector])
+        for name, detector in zip("ab", detectors, strict=True)
+    ]
+    stop = threading.Event()
+
+    def stop_after_some() -> None:
+        while not stop.is_set() and min(watch.statistics.judged for watch in watches) < 5:
+            stop.wait(0.02)
+        stop.set()
+        meeting.abort()
+
+    observer = threading.Thread(target=stop_after_some)
+    observer.start()
+    try:
+        for _ in watch_cameras(watches, stop, judges=2):
+            pass
+    finally:
+        stop.set()
+        observer.join(DEADLINE_S)
+    assert min(watch.statistics.judged for watch in watches) >= 5
+    assert detectors[0].threads | detectors[1].threads == {"judge_0", "judge_1"}
+
+
+class BrokenDetector(ScriptedDetector):
+    """No picture suits it."""
+
+    def detect(self, image: np.ndarray) -> object:  # type: ignore[override]
+        del image
+        raise ModelError("the model gave a class number that is none of its names")
+
+
+@pytest.mark.parametrize(
+    ("cores", "cameras", "shares"),
+    [(1, 1, (1, 1)), (1, 8, (1, 1)), (3, 1, (1, 3)), (3, 2, (2, 1)), (3, 8, (3, 1)), (7, 2, (2, 3))],
+)
+def test_cores_go_to_judges_first_and_what_is_over_to_the_threads_of_each(
+    cores: int, cameras: int, shares: tuple[int, int]
+) -> None:
+    assert share_cores(cores, cameras) == shares
+
+
+def test_what_goes_wrong_in_a_judge_ends_the_watch_and_leaves_that_camera_alone_as_the_suspect(
+    film: Path, tmp_path: Path
+) -> None:
+    names = ["well", "broken"]
+    found = [ScriptedDetector({0: "mask", 1: "no_mask"}, [boxes()]), BrokenDetector({0: "mask", 1: "no_mask"}, [])]
+    watches = [
+        Watch(replace(SETTINGS, camera_id=name, source=str(film)), [detector])
+        for name, detector in zip(names, found, strict=True)
+    ]
+    with pytest.raises(ModelError, match="class number"):
+        list(watch_cameras(watches, threading.Event(), Crumbs(tmp_path / "crumbs", names), judges=2))
+    assert read_suspects(tmp_path / "crumbs", names, judged_only=True) == ["broken"]
 
 
 def test_a_camera_that_hangs_does_not_hold_up_another(film: Path, tmp_path: Path) -> None:
