@@ -120,7 +120,11 @@ def test_a_camera_that_cannot_see_what_it_watches_for_says_so_and_ends_with_stat
     camera = Camera.model_validate({"id": "k", "name": "k", "source": "rtsp://u:pa55@c/1", "violations": ["no_hat"]})
     task = CameraTask(box_id="b", camera=camera, key_file=tmp_path / "k", spool_dir=tmp_path / "s", open_incidents={})
     process = start()
-    said, log = process.communicate(told(tmp_path, task) + "\n", timeout=DEADLINE_S)
+    assert process.stdin is not None
+    process.stdin.write(told(tmp_path, task) + "\n")
+    process.stdin.flush()
+    process.wait(DEADLINE_S)  # with its input open: once that is closed it has only END_S left
+    said, log = process.communicate()
     report = CameraReport.model_validate_json(said)
     assert (process.returncode, report.type) == (2, "misconfigured")
     assert str(report.reason).startswith(
