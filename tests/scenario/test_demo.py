@@ -42,7 +42,7 @@ def test_the_demo_raises_both_alerts_verifies_everything_and_ends_by_itself(tmp_
     assert points["fridge"] > 10, "the MQTT sensor came through the centre's embedded broker"
     assert summary["alerts_raised"]["temperature_excursion"] == summary["alerts_raised"]["no_mask"] == 1
     assert summary["evidence_verified"] == 3, "snapshot, annotated snapshot and film"
-    assert "alert: no_mask" in done.stderr
+    assert "alert: no mask" in done.stderr
     assert processes_of(folder) == []
 
 
