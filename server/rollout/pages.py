@@ -13,13 +13,15 @@ from server.access import needs
 from server.boxes.queries import boxes_of
 from server.deps import AppState, RemoteDep, SessionDep, StateDep, check_csrf, in_thread, snapshot
 from server.models import LoginSession
-from server.pages import render
+from server.pages import language_of, render
 from server.policy import may
 from server.problems import Problem
 from server.rollout.api import RolloutId, RolloutRequest, begin, make_move
 from server.rollout.desk import releases_of, rollouts_of
 from server.rollout.model_upload import keep_model, read_form
+from server.rollout.models import Rollout
 from server.rollout.state import AFTER_MOVE, Move
+from server.rollout.wording import refusal, rollout_reason, told_by_box
 
 router = APIRouter(include_in_schema=False)
 PAGE = "/boxes/rollouts"
@@ -37,9 +39,15 @@ def _page(request: Request, state: AppState, session: LoginSession, problem: Pro
         found = rollouts_of(db, session.user)
         releases = releases_of(db, session.user) if manages else []
         boxes = boxes_of(db, session.user, datetime.now(UTC)) if manages else []
+    language = language_of(request)
+
+    def why(row: Rollout) -> str:
+        return rollout_reason(row.reason, {item.box_id: item.box.name for item in row.boxes}, language)
+
     return render(
         request, "rollouts.html", status=problem.status if problem else 200, session=session, rollouts=found,
-        releases=releases, boxes=boxes, moves=list(AFTER_MOVE), refused=problem.detail if problem else "",
+        releases=releases, boxes=boxes, moves=list(AFTER_MOVE), why=why, box_why=told_by_box,
+        refused=refusal(problem.detail, language) if problem else None,
     )  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def test_page_takes_a_model_begins_its_rollout_and_says_why_not(district: Distri
     assert submit("/boxes/rollouts", data=wanted).status_code == 422  # it is under way
     assert submit("/boxes/rollouts", data={**wanted, "mode": "x"}).status_code == 422
     page = district.ask(administrator, "GET", "/boxes/rollouts").text
-    assert "it looks along and says nothing</p>" in page
+    assert "model mask · it looks along and says nothing" in page
     viewer = district.somebody("auditor", "")
     assert 'id="upload"' in page
     assert 'id="upload"' not in district.ask(viewer, "GET", "/boxes/rollouts").text
