@@ -13,6 +13,7 @@ from server.models_audit import AuditEntry
 
 # (type of the object, field) → what the keys of its values begin with
 VOCABULARIES = {
+    ("alert", "kind"): "kind_",
     ("alert", "from"): "state_",
     ("alert", "to"): "state_",
     ("alert", "colour"): "card_",

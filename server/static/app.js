@@ -32,3 +32,13 @@ if (photo) {
     time.value = parts.format(new Date(photo.files[0].lastModified)).replace(" ", "T");
   });
 }
+
+const menu = document.getElementById("menu");
+if (menu) {  // closes like any menu: at a press elsewhere, or by Escape
+  addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+}
