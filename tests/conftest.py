@@ -14,6 +14,7 @@ SECONDS = {  # of one worker, measured on two cores
     "server/series/test_carrier": 70,
     "server/reports/test_sign_off": 62,
     "browser/test_closed_loop": 60,
+    "browser/test_phone_widths": 55,
     "server/reports/test_verify_reports": 56,
     "chaos/test_kills": 52,
     "contract/test_record_store": 47,
