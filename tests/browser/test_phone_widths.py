@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.crawl import ALL_LOOKS, PHONE, faults_of, page_routes, pages_from, route_of
+from tests.browser.crawl import ALL_LOOKS, LOOKS, PHONE, faults_of, page_routes, pages_from, route_of
 from tests.browser.test_closed_loop import FLAGS, keep
 from tests.browser.whole_canteen import TYPED, Whole, furnish
 from tests.server.centre import Centre
@@ -74,15 +74,20 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+def browser() -> Iterator[Browser]:
     chromium = require("chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     data = tmp_path_factory.mktemp("phone") / "data"
     whole = furnish(data)
     centre = Centre(data)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield Visitor(centre, whole, browser)
-        browser.close()
+    yield Visitor(centre, whole, browser)
     assert centre.stop() == 0
 
 
@@ -94,6 +99,33 @@ def test_every_page_of_a_role_can_be_read_and_pressed_on_a_phone(visitor: Visito
     routes, faults = visitor.visit(role, language)
     assert {"/login", "/p/{token}"} <= routes if role == "public" else {"/", "/alerts/{alert_id}"} <= routes
     assert not faults, "\n".join(f"{fault}  at {where}" for fault, where in sorted(faults.items()))
+
+
+FAULTY = """<html lang="de"><body style="background: #fff">
+<h1>One</h1>
+<h1 style="font-size: 9px; color: #999">Two words here and</h1>
+<div style="width: 500px; height: 20px; overflow: hidden"><p>cut<br>below</p></div>
+<p style="margin-left: 340px">outside</p>
+<a href="/" style="display: block; width: 20px; height: 20px">x</a>
+<input placeholder="far too long for its room" style="width: 60px; border: 1px solid #eee">
+<img src="data:," alt="" id="a"><i id="a">some_code</i><b>None</b>
+<div style="width: 9px; overflow: auto">wider</div>
+</body></html>"""
+FOUND = (
+    "scrolls sideways", "cut or scrolled", "cut below", "outside the screen", "too narrow", "letters of 9",
+    "20x20 px to press", "has no name", "has no alternative", "2 headings", "two elements have the id a",
+    "the page says", "letters of contrast", "the edge of a field", "a code instead", "a value of the program",
+    "not in Chinese",
+)  # fmt: skip
+
+
+def test_each_fault_is_found_on_a_page_that_has_it(browser: Browser) -> None:
+    page = browser.new_page(viewport=PHONE)
+    page.set_content(FAULTY)
+    asked = {"looks": list(ALL_LOOKS), "target": TARGET_PX, "language": "zh-CN", "typed": []}
+    faults = page.evaluate(LOOKS, asked)
+    page.close()
+    assert [what for what in FOUND if not any(fault.startswith(what) for fault in faults)] == []
 
 
 def test_every_page_is_reached_from_another(visitor: Visitor) -> None:
