@@ -61,7 +61,8 @@ class Visitor:
         routes, faults = set(), defaultdict[str, list[str]](list)
         typed = sorted({*TYPED, *self.whole.names.values()}, key=len, reverse=True)
         starts = ("/", self.whole.public_path) if role == "public" else ("/",)
-        known = set().union(*(reached for reached, _ in self._found.values())) if (role, language) in SHORT else set()
+        short = [reached for both, (reached, _) in self._found.items() if both in SHORT and (role, language) in SHORT]
+        known = set().union(*short)
         for path in pages_from(page, self.centre.url, starts, known):
             routes.add(route_of(path.partition("?")[0]))
             looks = [look for look in ALL_LOOKS if look != "words" or path != "/api/docs"]  # it is in English
