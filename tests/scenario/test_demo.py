@@ -30,7 +30,7 @@ def processes_of(folder: Path) -> list[str]:
 
 def test_the_demo_raises_both_alerts_verifies_everything_and_ends_by_itself(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    command = (*DEMO, "--folder", str(folder), "--duration", "75")
+    command = (*DEMO, "--folder", str(folder), "--duration", "66")
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     summary = json.loads(done.stdout)
     assert done.returncode == 0, summary
