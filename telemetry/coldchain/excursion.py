@@ -82,7 +82,7 @@ class Excursion(Remembering):
             self.calm_since_s = None
         if self.anew and self._deep_again(at_s, value_c, limit_c, product_outside, deferred):
             return self._relapse(at_s)
-        if self.calm_since_s is not None and at_s - self.calm_since_s >= self.holdoff.hold_s:
+        if self.calm_since_s is not None and self.since_s is None and at_s - self.calm_since_s >= self.holdoff.hold_s:
             return self._close(at_s)
         return self._worsen(product_outside)
 
@@ -95,14 +95,14 @@ class Excursion(Remembering):
         if self.since_s is None:
             self.since_s = at_s
             self.anew = self.calm_since_s is not None and at_s - self.calm_since_s >= RELAPSE_CALM_S
-        elif self.last_s is not None:
+        elif self.last_s is not None and not deferred:  # the goods hardly see a defrost
             elapsed_s = at_s - self.last_s
             self.dose_c_h += self.sign * (value_c - limit_c) * elapsed_s / HOUR_S
-            if not deferred:
-                self._count(at_s, elapsed_s)
+            self._count(at_s, elapsed_s)
         if self.peak_c is None or self.sign * (value_c - self.peak_c) > 0:
             self.peak_c = value_c
-        self.calm_since_s = None
+        if not deferred:  # a freezer that defrosts more often than the calm must last would never come to its end
+            self.calm_since_s = None
 
     def _count(self, at_s: float, elapsed_s: float) -> None:
         hour = at_s // HOUR_S

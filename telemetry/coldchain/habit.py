@@ -85,13 +85,28 @@ class Habit(Remembering):
             return
         if not strange:
             self.doubted = max(0, self.doubted - 1)
-        self.hours.append(this_hour)
-        for values, value in zip(self._sorted, self.hours[-1], strict=True):
+        self.hours.append([*this_hour, self.hour])
+        for values, value in zip(self._sorted, this_hour, strict=True):
             insort(values, value)
         if len(self.hours) > HOURS_KEPT:
-            for values, value in zip(self._sorted, self.hours.pop(0), strict=True):
-                del values[bisect_left(values, value)]
+            self._drop(0)
         self._measure()
+
+    def set_aside(self, since_s: float, value_c: float) -> None:
+        """What was read from *since_s* until now, with *value_c* as the newest, was a defrost: no part of the usual.
+
+        Else a freezer that defrosts four times a day would have its defrosts as its usual, and the next could not be
+        seen to rise above it.
+        """
+        while self.hours and len(self.hours[-1]) > 3 and self.hours[-1][3] >= since_s // HOUR_S:
+            self._drop(-1)
+        self.top_c = self.bottom_c = self.total_c = value_c
+        self.count = 1
+        self._measure()
+
+    def _drop(self, index: int) -> None:
+        for values, value in zip(self._sorted, self.hours.pop(index)[:3], strict=True):
+            del values[bisect_left(values, value)]
 
     def _add_to_day(self, day: int, mean_c: float) -> None:
         self.day_began = not self.days or self.days[-1][0] != day

@@ -259,6 +259,9 @@ class Probe:
         if undamped_c is not None and thaw.disproved:
             self.product_c = undamped_c
         if ended:
+            if thaw.was_defrost and warm.rise.since_s is not None:
+                habit.set_aside(warm.rise.since_s, value_c)
+                self._quieten()
             warm.finish(at_s)
         return found
 

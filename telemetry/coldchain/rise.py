@@ -115,7 +115,7 @@ class Rise(Remembering):
         """
         if self.since_s is None or value_c <= self.from_c:
             return 1.0
-        half_s = (self.since_s + at_s) / 2
+        half_s = (self._left_s() + at_s) / 2
         before, after = self.points[0], [at_s, value_c]
         for point in self.points:
             if point[0] <= half_s:
@@ -126,3 +126,14 @@ class Rise(Remembering):
         span_s = after[0] - before[0]
         half_c = before[1] + (after[1] - before[1]) * ((half_s - before[0]) / span_s if span_s else 0.0)
         return (half_c - self.from_c) / (value_c - self.from_c)
+
+    def _left_s(self) -> float:
+        """When the air left ``from_c``: the line through the first two points, followed back.
+
+        At five minutes a step the first point is a good part of a defrost's ramp above the reading before it; taken as
+        the start, it would bend a straight ramp.
+        """
+        (first_s, first_c), (second_s, second_c) = self.points[0], self.points[min(1, len(self.points) - 1)]
+        if second_c <= first_c:
+            return first_s
+        return first_s - min((first_c - self.from_c) / (second_c - first_c), 1.0) * (second_s - first_s)

@@ -31,7 +31,7 @@ class Thaw(Remembering):
         self.stuck_told = False
         self.planned_until_s: float | None = None
         self.undamped_c: float | None = None
-        self.disproved = False
+        self.disproved = self.was_defrost = False  # what the reading judged last made of the rise
         self.ahead_s = 0.0  # of the calendar, see Probe.follow_calendar
 
     def follow(self, product_c: float, air_c: float, keep: float) -> float:
@@ -44,7 +44,7 @@ class Thaw(Remembering):
         self, teller: Teller, warm: Watch, at_s: float, value_c: float, product_c: float, spread_c: float, ended: bool
     ) -> list[Finding]:
         """Follow one reading; *ended* says that the rise is over by it."""
-        self.disproved = False
+        self.disproved = self.was_defrost = False
         rise = warm.rise
         if rise.since_s is None:
             self._rest()
@@ -97,7 +97,9 @@ class Thaw(Remembering):
         rise = warm.rise
         assert rise.since_s is not None
         found = []
+        self.was_defrost = self.active
         if self.settings.learn_defrosts and self.memory.learn(rise, at_s, spread_c):
+            self.was_defrost = True
             if not self.told:
                 why = phrase("defrost_learnt", lasting_s=at_s - rise.since_s)
                 found.append(teller.defrost("defrost", warm, at_s, value_c, product_c, why))
