@@ -28,6 +28,7 @@ SLACK_S = 600.0
 SLOWEST, FASTEST = 0.5, 3.0
 KEPT = 12
 OFTEN_SHARE, LATE_SHARE = 0.4, 2.5
+SHORTEST_SHARE, LONGEST_SHARE = 0.75, 1.5  # of the gaps that were: a rhythm need not be even, three by night are one
 RHYTHM_COUNT = 4
 
 
@@ -99,13 +100,16 @@ class DefrostMemory(Remembering):
         if len(self.seen) <= RHYTHM_COUNT:
             return False
         starts = [entry[0] for entry in self.seen]
-        usual_s = median(after - before for before, after in pairwise(starts[:-1]))
-        return starts[-1] - starts[-2] < OFTEN_SHARE * usual_s
+        gaps = [after - before for before, after in pairwise(starts[:-1])]
+        return starts[-1] - starts[-2] < min(OFTEN_SHARE * median(gaps), SHORTEST_SHARE * min(gaps))
 
     def overdue_s(self, at_s: float) -> float | None:
         """Seconds since the last defrost when the next is overdue, else None; told once."""
         period_s = self.period_s
-        if period_s is None or self.late_told or at_s - self.seen[-1][0] < LATE_SHARE * period_s:
+        if period_s is None or self.late_told:
+            return None
+        longest_s = max(after[0] - before[0] for before, after in pairwise(self.seen))
+        if at_s - self.seen[-1][0] < max(LATE_SHARE * period_s, LONGEST_SHARE * longest_s):
             return None
         self.late_told = True
         return at_s - self.seen[-1][0]

@@ -262,6 +262,8 @@ class Probe:
             if thaw.was_defrost and warm.rise.since_s is not None:
                 habit.set_aside(warm.rise.since_s, value_c)
                 self._quieten()
+                if warm.rise.since_s == self.first_s:  # the record began with it: its air said nothing of the goods
+                    self.product_c = min(self.product_c, _or(self._span.high_c, self.product_c))
             warm.finish(at_s)
         return found
 

@@ -18,6 +18,7 @@ class Remembering:
     """Base of all parts with memory."""
 
     FIELDS: ClassVar[tuple[str, ...]] = ()
+    LATER: ClassVar[frozenset[str]] = frozenset()  # fields that states of earlier versions do not have
 
     def state(self) -> dict[str, Any]:
         """The memory as JSON values; lists are copies."""
@@ -25,10 +26,10 @@ class Remembering:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` gave; raises StateError when a field is missing or foreign."""
-        if not isinstance(state, dict) or set(state) != set(self.FIELDS):
+        if not isinstance(state, dict) or set(state) | self.LATER != set(self.FIELDS):
             raise StateError(f"{type(self).__name__}: fields differ from {', '.join(self.FIELDS)}")
-        for name in self.FIELDS:
-            setattr(self, name, _plain(state[name]))
+        for name, value in state.items():
+            setattr(self, name, _plain(value))
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from telemetry.coldchain.contacts import Contacts
+from telemetry.coldchain.contacts import AFTER_DEFROST_S, Contacts
 from telemetry.coldchain.defrost import HEIGHT_C_MIN, RAMP_S_MIN, DefrostMemory
 from telemetry.coldchain.finding import Finding
 from telemetry.coldchain.settings import SensorSettings
@@ -22,7 +22,10 @@ from telemetry.coldchain.wording import Phrase, phrase
 class Thaw(Remembering):
     """``active`` while a defrost is taken as the reason of warm air."""
 
-    FIELDS: ClassVar[tuple[str, ...]] = ("active", "told", "stuck_told", "planned_until_s", "undamped_c")
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "active", "told", "stuck_told", "planned_until_s", "undamped_c", "heated_s",
+    )  # fmt: skip
+    LATER: ClassVar[frozenset[str]] = frozenset({"heated_s"})
 
     def __init__(self, settings: SensorSettings, memory: DefrostMemory, contacts: Contacts) -> None:
         self.settings, self.memory, self.contacts = settings, memory, contacts
@@ -30,6 +33,7 @@ class Thaw(Remembering):
         self.told = False
         self.stuck_told = False
         self.planned_until_s: float | None = None
+        self.heated_s: float | None = None  # since when the contact explains this rise
         self.undamped_c: float | None = None
         self.disproved = self.was_defrost = False  # what the reading judged last made of the rise
         self.ahead_s = 0.0  # of the calendar, see Probe.follow_calendar
@@ -51,7 +55,7 @@ class Thaw(Remembering):
             return []
         if ended:
             return self._ended(teller, warm, at_s, value_c, product_c, spread_c)
-        planned = self._planned(at_s)
+        planned = self._planned(at_s, rise.turned(value_c))
         if planned or (self.settings.learn_defrosts and self.memory.resembles(rise, at_s, value_c)):
             self.active = True
             return self._announce(teller, warm, at_s, value_c, product_c, planned)
@@ -74,7 +78,8 @@ class Thaw(Remembering):
         rise = warm.rise
         assert rise.since_s is not None
         self.active, self.disproved, self.undamped_c = False, True, None
-        overlong = self.planned_until_s is not None or self.memory.outlasts(rise, at_s, value_c)
+        planned = self.planned_until_s is not None or self.heated_s is not None
+        overlong = planned or self.memory.outlasts(rise, at_s, value_c)
         if not (self.told and overlong) or self.stuck_told or warm.told:
             return []
         self.stuck_told = True
@@ -82,14 +87,24 @@ class Thaw(Remembering):
         why = phrase("defrost_no_end", lasting_s=at_s - rise.since_s)
         return [teller.defrost("defrost_stuck", warm, at_s, value_c, product_c, why)]
 
-    def _planned(self, at_s: float) -> bool:
+    def _planned(self, at_s: float, turned: bool) -> bool:
+        """Whether contact or schedule explain this rise. They do so for one defrost and not for the next, unless the
+        air has turned between: a contact that goes with the compressor, or a window every other hour, would else
+        explain for ever why a freezer thaws.
+        """
         if self.contacts.defrosting(at_s):
-            self.planned_until_s = at_s
-            return True
-        until_s = self.settings.schedule.end_at(at_s - self.ahead_s) if self.settings.schedule else None
-        if until_s is not None:
-            self.planned_until_s = until_s + self.ahead_s + self.settings.defrost_grace_s
+            if self.heated_s is None or (turned and at_s > self._heated_until_s(self.heated_s)):
+                self.heated_s = at_s
+            if at_s <= self._heated_until_s(self.heated_s):
+                return True
+        if self.planned_until_s is None or (turned and at_s > self.planned_until_s):
+            until_s = self.settings.schedule.end_at(at_s - self.ahead_s) if self.settings.schedule else None
+            if until_s is not None:
+                self.planned_until_s = until_s + self.ahead_s + self.settings.defrost_grace_s
         return self.planned_until_s is not None and at_s <= self.planned_until_s
+
+    def _heated_until_s(self, heated_s: float) -> float:
+        return heated_s + self.contacts.defrost_s_max + AFTER_DEFROST_S
 
     def _ended(
         self, teller: Teller, warm: Watch, at_s: float, value_c: float, product_c: float, spread_c: float
@@ -111,7 +126,7 @@ class Thaw(Remembering):
 
     def _rest(self) -> None:
         self.active = self.told = self.stuck_told = False
-        self.planned_until_s = self.undamped_c = None
+        self.planned_until_s = self.heated_s = self.undamped_c = None
 
     def overdue(self, at_s: float) -> Phrase | None:
         """The phrase when a regular defrost stays away."""

@@ -116,6 +116,42 @@ def test_the_goods_hardly_see_a_defrost_but_see_all_of_a_fault() -> None:
     assert engine.probes["p"].product_c == pytest.approx(whole, abs=1.0)
 
 
+def test_a_contact_that_goes_with_the_compressor_does_not_explain_a_thaw_for_ever() -> None:
+    engine = Engine({"p": SensorSettings(limits=always(-18.0))})
+    stop_s = START_S + 30 * HOUR_S
+    findings = []
+    for at_s, value_c in add(room(48, -20.0), stop_s, 18 * HOUR_S, towards(40.0, 8 * HOUR_S)):
+        findings += engine.feed_contact("defrost", at_s, float((at_s - START_S) % 1_800 < 600))
+        findings += engine.feed("p", at_s, value_c)
+    opened = next(finding for finding in findings if finding.kind == "excursion_opened")
+    assert opened.at_s - stop_s < 3 * HOUR_S
+
+
+def test_a_schedule_without_a_pause_does_not_explain_a_thaw_for_ever() -> None:
+    schedule = DefrostSchedule((PeriodicWindow(START_S, 2 * HOUR_S, 3_600.0),))
+    stop_s = START_S + 30 * HOUR_S
+    series = add(room(48, -20.0), stop_s, 18 * HOUR_S, towards(40.0, 8 * HOUR_S))
+    findings = judge(series, SensorSettings(limits=always(-18.0), schedule=schedule))
+    opened = next(finding for finding in findings if finding.kind == "excursion_opened")
+    assert opened.at_s - stop_s < 3 * HOUR_S
+
+
+@pytest.mark.parametrize("begun_s", [900.0, 2_400.0, 2_700.0])
+def test_a_record_that_begins_in_a_planned_defrost_says_nothing_of_the_goods(begun_s: float) -> None:
+    schedule = DefrostSchedule((PeriodicWindow(FIRST_S, EVERY_S, 3_600.0),))
+    settings = SensorSettings(limits=always(-18.0), schedule=schedule)
+    assert told(judge([item for item in freezer(4) if item[0] >= FIRST_S + begun_s], settings)) == []
+
+
+def test_a_state_of_the_version_before_is_taken_over() -> None:
+    engine, after = Engine({"p": FREEZER}), Engine({"p": FREEZER})
+    judge(freezer(2), FREEZER, engine)
+    state = engine.state()
+    del state["probes"]["p"]["thaw"]["heated_s"]
+    after.restore(state)
+    assert after.state() == engine.state()
+
+
 def test_schedule_windows_hold_by_day_by_date_and_by_period() -> None:
     daily = DefrostSchedule((DailyWindow(6 * HOUR_S, 1_800.0, frozenset({3})),), margin_s=0.0)
     midnight = START_S  # Wednesday, 15 November 2023

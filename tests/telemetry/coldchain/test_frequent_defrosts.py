@@ -30,11 +30,17 @@ def freezer(days: float, every_h: float, step_s: float = 60.0, height_c: float =
     return defrosted(room(days * 24, -20.0, 1.0, step_s), every_h, height_c)
 
 
-def defrosted(series: Series, every_h: float, height_c: float = 26.0) -> Series:
+def room_after(series: Series, days: float) -> Series:
+    """The same room without defrosts, from the end of *series* on."""
+    later_s = series[-1][0] + MINUTE_S - START_S
+    return [(at_s + later_s, value_c) for at_s, value_c in room(days * 24, -20.0)]
+
+
+def defrosted(series: Series, every_h: float, height_c: float = 26.0, first_s: float = FIRST_S) -> Series:
     shape = heater(RAMP_S, height_c, 500.0)
 
     def warmed(at_s: float, value_c: float) -> float:
-        since_s = (at_s - START_S - FIRST_S) % (every_h * HOUR_S) if at_s >= START_S + FIRST_S else 2 * HOUR_S
+        since_s = (at_s - START_S - first_s) % (every_h * HOUR_S) if at_s >= START_S + first_s else 2 * HOUR_S
         return round(value_c + shape(since_s), 1) if since_s < 2 * HOUR_S else value_c
 
     return [(at_s, warmed(at_s, value_c)) for at_s, value_c in series]
@@ -73,3 +79,21 @@ def test_an_excursion_ends_although_defrosts_go_on() -> None:
     closed = [finding.at_s for finding in findings if finding.kind == "excursion_closed"]
     assert len(closed) == 1
     assert closed[0] - fault_s < 24 * HOUR_S
+
+
+def test_three_defrosts_in_each_night_are_a_rhythm() -> None:
+    series = room(9 * 24, -20.0)
+    for hour in (1, 3, 5):
+        series = defrosted(series, 24, first_s=hour * HOUR_S + 120.0)
+    findings = judge(series, FREEZER)
+    assert [finding.code for finding in told(findings, START_S + DAY_S)] == []
+    missing = [finding for finding in findings if finding.kind == "defrost"][-1].at_s
+    late = told(judge([*series, *room_after(series, 3)], FREEZER), missing)
+    assert [finding.code for finding in late] == ["defrost_late"]
+
+
+def test_a_new_rhythm_is_told_once_and_not_at_each_defrost() -> None:
+    change_s = START_S + 5 * DAY_S
+    slow, often = freezer(9, 12), freezer(9, 4)
+    series = [before if before[0] < change_s else after for before, after in zip(slow, often, strict=True)]
+    assert [finding.code for finding in told(judge(series, FREEZER), START_S + DAY_S)] == ["defrost_often"]
