@@ -204,7 +204,9 @@ class AssetWatch:
         """What must be on disk at once: since when something is outside, open or off."""
         contacts = self.engine.contacts
         since = (contacts.door_since_s, contacts.defrost_since_s, contacts.power_lost_s)
-        return since if probe is None else (*since, probe.high.since_s, probe.low.since_s)
+        if probe is None:
+            return since
+        return (*since, probe.high.since_s, probe.low.since_s, probe.high.break_s, probe.low.break_s)
 
     # -- clock and disk ----------------------------------------------------------------------------------------------
 

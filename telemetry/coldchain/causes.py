@@ -27,6 +27,7 @@ class Scene:
     rise: Rise
     defrost_overlong: bool
     clock: Clock
+    shift_s: float = 0.0  # of ``at_s`` before the times of the contacts
 
 
 def hint(scene: Scene) -> tuple[Cause, ...]:
@@ -47,12 +48,14 @@ def companions_cause(names: list[str], clock: Clock) -> Cause:
 def _from_contacts(scene: Scene) -> list[Cause]:
     contacts, causes = scene.contacts, []
     if contacts.power_lost_s is not None:
-        causes.append(Cause.of("power_failed", phrase("no_power", since_at=contacts.power_lost_s), scene.clock))
+        lost = phrase("no_power", since_at=contacts.power_lost_s + scene.shift_s)
+        causes.append(Cause.of("power_failed", lost, scene.clock))
     if contacts.door_since_s is not None:
-        causes.append(Cause.of("door_open", phrase("door_open_since", since_at=contacts.door_since_s), scene.clock))
-    since_s = contacts.defrost_since_s
-    if since_s is not None and scene.at_s - since_s >= contacts.defrost_s_max:
-        causes.append(Cause.of("defrost_stuck", phrase("defrost_contact", lasting_s=scene.at_s - since_s), scene.clock))
+        opened = phrase("door_open_since", since_at=contacts.door_since_s + scene.shift_s)
+        causes.append(Cause.of("door_open", opened, scene.clock))
+    since_s, at_s = contacts.defrost_since_s, scene.at_s - scene.shift_s
+    if since_s is not None and at_s - since_s >= contacts.defrost_s_max:
+        causes.append(Cause.of("defrost_stuck", phrase("defrost_contact", lasting_s=at_s - since_s), scene.clock))
     return causes
 
 

@@ -24,6 +24,7 @@ from telemetry.coldchain.twins import TwinWatch
 from telemetry.coldchain.wording import clock_in
 
 STATE_VERSION = 1
+FRESH_S, FRESH_INTERVALS = 300.0, 2.0
 
 
 class Engine:
@@ -36,13 +37,10 @@ class Engine:
     ) -> None:
         write = clock_in(zone)
         self.ahead_s = 0.0
-
-        def clock(at_s: float) -> str:
-            return write(at_s - self.ahead_s)
-
+        self.now_s: float | None = None  # the newest tick, on the line of the timers
         door_open_s = min((settings.door_open_s for settings in sensors.values()), default=600.0)
         self.contacts = Contacts(door_open_s)
-        self.probes = {name: Probe(name, settings, clock, self.contacts) for name, settings in sensors.items()}
+        self.probes = {name: Probe(name, settings, write, self.contacts) for name, settings in sensors.items()}
         self.lines = {name: TimeLine() for name in sensors}
         self.twins = [TwinWatch(*pair) for pair in twins]
         self._twins_of: dict[str, list[TwinWatch]] = {name: [] for name in sensors}
@@ -58,10 +56,13 @@ class Engine:
         if line.regular(at_s):
             shift_s = 0.0
         else:
-            placed_s = line.place(at_s)
+            before_s = line.shift_s
+            placed_s = line.place(at_s, self.now_s)
             if placed_s is None:
                 return QUIET
             shift_s = placed_s - at_s
+            if shift_s != before_s:
+                probe.follow_calendar(self.ahead_s, shift_s)
         if not isfinite(value_c):
             return QUIET
         found = probe.feed(at_s + shift_s, value_c)
@@ -80,11 +81,18 @@ class Engine:
         times. Dated limits, schedules and sentences follow the new times.
         """
         self.ahead_s -= offset_s
-        for probe in self.probes.values():
-            probe.follow_calendar(self.ahead_s)
+        self._follow_calendar()
+
+    def _follow_calendar(self) -> None:
+        for name, probe in self.probes.items():
+            probe.follow_calendar(self.ahead_s, self.lines[name].shift_s)
 
     def feed_contact(self, kind: ContactKind, at_s: float, value: float, source: str = "") -> list[Finding]:
-        """One reading of a contact of the asset; findings carry *source* as their sensor."""
+        """One reading of a contact of the asset; findings carry *source* as their sensor. What is no number says
+        nothing.
+        """
+        if not self.probes or not isfinite(value):
+            return QUIET
         teller = next(iter(self.probes.values())).teller
         return [
             replace(teller.contact(news, at_s, None), sensor=source or kind)
@@ -93,6 +101,7 @@ class Engine:
 
     def tick(self, at_s: float) -> list[Finding]:
         """Time passes: tells what is missing. Call it at least once a minute."""
+        self.now_s = at_s + self.ahead_s
         found = [finding for name in self.probes for finding in self.tick_probe(name, at_s)]
         if self.probes:
             teller = next(iter(self.probes.values())).teller
@@ -126,12 +135,11 @@ class Engine:
         try:
             self.ahead_s = float(state.get("ahead_s", 0.0))
             self.contacts.restore(state["contacts"])
-            for probe in self.probes.values():
-                probe.follow_calendar(self.ahead_s)
-            for name, probe in self.probes.items():
-                if name in state["probes"]:
-                    probe.restore(state["probes"][name])
-                    self.lines[name].restore(state["lines"][name])
+            for name in self.probes.keys() & state["probes"].keys():
+                self.lines[name].restore(state["lines"][name])
+            self._follow_calendar()
+            for name in self.probes.keys() & state["probes"].keys():
+                self.probes[name].restore(state["probes"][name])
             saved = {(first, second): twin for first, second, twin in state["twins"]}
             for twin in self.twins:
                 if (twin.first, twin.second) in saved:
@@ -174,10 +182,22 @@ class Engine:
         for twin in self._twins_of[probe.sensor]:
             name = twin.second if twin.first == probe.sensor else twin.first
             other = self.probes[name]
-            if other.first_s is not None and other.warm.rise.since_s is None:
+            if self._reads_now(other, probe) and other.warm.rise.since_s is None:
                 return [twin_cause(name, other.last_c, probe.teller.clock)]
-        rising = [name for name, other in self.probes.items() if other is not probe and other.warm.rise.excess_h > 0]
+        rising = [
+            name
+            for name, other in self.probes.items()
+            if other is not probe and other.warm.rise.excess_h > 0 and self._reads_now(other, probe)
+        ]
         return [companions_cause(rising, probe.teller.clock)] if rising else []
+
+    def _reads_now(self, other: Probe, probe: Probe) -> bool:
+        """Whether *other* is a witness: one that has fallen silent, or stuck, says nothing about now."""
+        if other.first_s is None or other.stillness.told:
+            return False
+        now_s = probe.last_s - self.lines[probe.sensor].shift_s
+        seen_s = other.last_s - self.lines[other.sensor].shift_s
+        return now_s - seen_s <= max(FRESH_S, FRESH_INTERVALS * other.silence.interval_s)
 
 
 def _moved(finding: Finding, by_s: float) -> Finding:

@@ -20,6 +20,7 @@ CRITICAL_DOSE_C_H = 10.0
 WARNING_DOSE_C_H = 1.0
 Move = Literal["opened_air", "opened_product", "opened_cumulative", "relapsed", "worse", "closed"]
 RELAPSE_CALM_S = 14_400.0
+BREAK_S = 60.0  # noise on the limit, read each second, is no return; the air of a room needs minutes for one
 RELAPSE_DEPTH_C = 3.0
 
 
@@ -28,14 +29,16 @@ class Excursion(Remembering):
 
     FIELDS: ClassVar[tuple[str, ...]] = (
         "since_s", "last_s", "opened_s", "calm_since_s", "dose_c_h", "peak_c", "worst", "hours",
-        "anew", "holdoff_state", "first_s",
+        "anew", "holdoff_state", "first_s", "break_s",
     )  # fmt: skip
+    LATER: ClassVar[frozenset[str]] = frozenset({"break_s"})
 
     def __init__(self, sign: int, settings: SensorSettings) -> None:
         self.sign, self.settings = sign, settings
         self.holdoff = Holdoff(settings.close_after_s, settings.close_after_max_s, settings.relapse_s)
         self.since_s: float | None = None
         self.last_s: float | None = None
+        self.break_s: float | None = None  # since when it is inside again, as far as a spell outside may go on
         self.first_s: float | None = None
         self.opened_s: float | None = None
         self.calm_since_s: float | None = None
@@ -70,11 +73,7 @@ class Excursion(Remembering):
         if sign * (value_c - limit_c) > 0:
             self._stay_outside(at_s, value_c, limit_c, deferred)
         else:
-            self.since_s = None
-            if self.opened_s is None:
-                self.dose_c_h, self.peak_c = 0.0, None
-            elif self.calm_since_s is None and sign * (limit_c - value_c) >= self.settings.hysteresis_c:
-                self.calm_since_s = at_s
+            self._come_inside(at_s, sign * (limit_c - value_c))
         self.last_s = at_s
         if self.opened_s is None:
             return self._open(at_s, product_outside, deferred)
@@ -88,10 +87,28 @@ class Excursion(Remembering):
 
     def withdraw(self, at_s: float) -> bool:
         """The limit is no longer in force; True when that ends an open excursion."""
-        self.since_s = None
+        self._end_spell()
         return self.opened_s is not None and self._close(at_s) == "closed"
 
+    def _come_inside(self, at_s: float, depth_c: float) -> None:
+        if self.break_s is None:
+            self.break_s = at_s
+        if self.opened_s is not None:
+            self.since_s = None
+            if self.calm_since_s is None and depth_c >= self.settings.hysteresis_c:
+                self.calm_since_s = at_s
+        elif at_s - self.break_s >= BREAK_S:
+            self._end_spell()
+
+    def _end_spell(self) -> None:
+        self.since_s = self.break_s = None
+        if self.opened_s is None:
+            self.dose_c_h, self.peak_c = 0.0, None
+
     def _stay_outside(self, at_s: float, value_c: float, limit_c: float, deferred: bool) -> None:
+        if self.break_s is not None and at_s - self.break_s >= BREAK_S:
+            self._end_spell()
+        self.break_s = None
         if self.since_s is None:
             self.since_s = at_s
             self.anew = self.calm_since_s is not None and at_s - self.calm_since_s >= RELAPSE_CALM_S
@@ -125,9 +142,11 @@ class Excursion(Remembering):
             return None
         if product_outside:
             move = "opened_product"
-        elif self.since_s is not None and at_s - self.since_s >= self.settings.delay_s:
+        elif self.since_s is None or self.break_s is not None:
+            return None
+        elif at_s - self.since_s >= self.settings.delay_s:
             move = "opened_air"
-        elif self.since_s is not None and self.outside_s(at_s) >= self.settings.cumulative_s:
+        elif self.outside_s(at_s) >= self.settings.cumulative_s:
             move = "opened_cumulative"
         else:
             return None

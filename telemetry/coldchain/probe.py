@@ -36,7 +36,8 @@ class Probe:
     def __init__(self, sensor: str, settings: SensorSettings, clock: Clock, contacts: Contacts | None = None) -> None:
         self.sensor, self.settings = sensor, settings
         self.contacts = contacts or Contacts(settings.door_open_s)
-        self.teller = Teller(sensor, clock, self.contacts)
+        self.ahead_s = 0.0
+        self.teller = Teller(sensor, lambda at_s: clock(at_s - self.ahead_s), self.contacts)
         self.plausibility, self.stillness = Plausibility(settings), Stillness(settings)
         self.silence, self.habit = Silence(settings), Habit()
         self.warm, self.cold = Watch(settings, warm=True), Watch(settings, warm=False)
@@ -46,7 +47,6 @@ class Probe:
         self.first_s: float | None = None
         self.last_s = self.last_c = self.product_c = 0.0
         self.shift_told_s: float | None = None
-        self.ahead_s = 0.0
         self._span, self._span_until_s = LimitSpan(float("-inf")), float("-inf")
         self._lag_s = settings.lag_s(self._span)
         self._keep, self._keep_for_s = 1.0, 0.0
@@ -172,9 +172,12 @@ class Probe:
         why = phrase("stuck", air_c=value_c, lasting_s=at_s - since_s, longest_s=self.stillness.longest_s)
         return self.teller.fault("stuck", at_s, value_c, why)
 
-    def follow_calendar(self, ahead_s: float) -> None:
-        """The probe's times are *ahead_s* ahead of the calendar, by which limits are dated and defrosts planned."""
-        self.ahead_s = self.thaw.ahead_s = ahead_s
+    def follow_calendar(self, ahead_s: float, shift_s: float) -> None:
+        """The probe's times are *shift_s* ahead of those of the contacts, which are *ahead_s* ahead of the calendar,
+        by which limits are dated and defrosts planned.
+        """
+        self.ahead_s = self.thaw.ahead_s = ahead_s + shift_s
+        self.thaw.shift_s = self.teller.shift_s = shift_s
         self._span_until_s = float("-inf")
 
     def _enter_span(self, at_s: float) -> None:

@@ -46,8 +46,8 @@ class SensorSettings:
     strange_h: hours above everything the probe did in its last week, each weighed by its depth in units of the probe's
       own swing, that make a change, whatever the limit.
     gap_s: None: three missed readings, at least 30 min.
-    stuck_min_s: identical readings; a probe with 0.1 °C resolution in a cycling room moves within minutes, and three
-      times the probe's own longest rest is added to that.
+    stuck_min_s: identical readings; a probe with 0.1 °C resolution in a cycling room moves within minutes. Twice the
+      probe's own longest rest counts where that is more.
     jump_c, jump_c_per_min: air cannot change faster, not even at an open door.
     defrost_grace_s: a planned defrost may take so much longer before it is a finding.
     """

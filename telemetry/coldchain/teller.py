@@ -19,6 +19,7 @@ class Teller:
     sensor: str
     clock: Clock
     contacts: Contacts
+    shift_s: float = 0.0  # see Probe.follow_calendar
 
     def opened(
         self,
@@ -148,7 +149,9 @@ class Teller:
         if not self.contacts.door_known:
             return []
         since_s = self.contacts.door_since_s
-        return [phrase("door_closed") if since_s is None else phrase("door_opened", since_at=since_s)]
+        if since_s is None:
+            return [phrase("door_closed")]
+        return [phrase("door_opened", since_at=since_s + self.shift_s)]
 
     def _scene(self, at_s: float, value_c: float, watch: Watch, overlong: bool) -> Scene:
-        return Scene(at_s, value_c, self.contacts, watch.rise, overlong, self.clock)
+        return Scene(at_s, value_c, self.contacts, watch.rise, overlong, self.clock, self.shift_s)

@@ -36,7 +36,7 @@ class Thaw(Remembering):
         self.heated_s: float | None = None  # since when the contact explains this rise
         self.undamped_c: float | None = None
         self.disproved = self.was_defrost = False  # what the reading judged last made of the rise
-        self.ahead_s = 0.0  # of the calendar, see Probe.follow_calendar
+        self.ahead_s = self.shift_s = 0.0  # of the calendar and of the contacts, see Probe.follow_calendar
 
     def follow(self, product_c: float, air_c: float, keep: float) -> float:
         """The goods' temperature after a step during the defrost; the full coupling is followed beside it."""
@@ -92,7 +92,7 @@ class Thaw(Remembering):
         air has turned between: a contact that goes with the compressor, or a window every other hour, would else
         explain for ever why a freezer thaws.
         """
-        if self.contacts.defrosting(at_s):
+        if self.contacts.defrosting(at_s - self.shift_s):
             if self.heated_s is None or (turned and at_s > self._heated_until_s(self.heated_s)):
                 self.heated_s = at_s
             if at_s <= self._heated_until_s(self.heated_s):

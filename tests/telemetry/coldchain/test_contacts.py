@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import nan
 
 import pytest
 
@@ -104,3 +105,25 @@ def test_a_probe_that_rises_beside_a_calm_twin_is_suspected_itself() -> None:
     assert warning.sensor == "b"
     assert warning.causes[-1].code == "sensor_fault"
     assert "twin a reads" in warning.causes[-1].evidence
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_twin_that_fell_silent_or_stuck_does_not_cast_suspicion_on_the_other(silent: bool) -> None:
+    engine = Engine({name: SensorSettings(limits=always(8.0)) for name in ("a", "b")}, twins=(("a", "b"),))
+    findings = []
+    since_s = START_S + 60 * HOUR_S
+    for at_s, value_c in add(room(66), since_s, 6 * HOUR_S, towards(15.0, 4 * HOUR_S)):
+        if at_s < since_s - 8 * HOUR_S:
+            findings += engine.feed("a", at_s, value_c)
+        elif not silent:
+            findings += engine.feed("a", at_s, 4.0)
+        findings += engine.feed("b", at_s, value_c)
+    warning = next(finding for finding in told(findings) if finding.sensor == "b")
+    assert [cause.code for cause in warning.causes] == ["compressor_stopped"]
+
+
+def test_what_is_no_number_says_nothing_of_a_door() -> None:
+    engine = Engine({"p": SensorSettings(limits=always(8.0))})
+    assert engine.feed_contact("door", START_S, nan) == []
+    assert engine.feed_contact("door", START_S + HOUR_S, nan) == []
+    assert Engine({}).feed_contact("door", START_S, 1.0) == []

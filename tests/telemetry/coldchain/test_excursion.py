@@ -28,6 +28,19 @@ def test_opens_after_45_minutes_outside_and_not_before() -> None:
     assert "since" in next(f.reason for f in findings if f.kind == "excursion_opened")
 
 
+def test_noise_on_the_limit_does_not_begin_the_45_minutes_anew() -> None:
+    settings = SensorSettings(limits=always(8.0), product_lag_s=1e6)
+    outside = [(START_S + k, 7.9 if k % 300 < 20 else 8.6 + 0.1 * (k % 2)) for k in range(3_600)]
+    (minute,) = opened(judge([(START_S - 60.0, 4.0), *((at_s, value_c) for at_s, value_c in outside)], settings))
+    assert 45 <= minute < 46
+
+
+def test_a_minute_inside_begins_the_45_minutes_anew() -> None:
+    settings = SensorSettings(limits=always(8.0), product_lag_s=1e6)
+    outside = [(START_S + k, 7.9 if k % 1_800 < 70 else 8.6 + 0.1 * (k % 2)) for k in range(0, 14_400, 10)]
+    assert opened(judge([(START_S - 60.0, 4.0), *outside], settings)) == []
+
+
 def test_opens_at_once_when_the_product_is_outside() -> None:
     settings = SensorSettings(limits=always(8.0), product_lag_s=600.0)
     (minute,) = opened(judge(level(60, 4) + level(60, 12, since_min=60), settings))
