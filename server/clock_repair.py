@@ -7,14 +7,19 @@ a `clock_corrected` event, before or after the records it is about. The first su
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
-from sqlalchemy import delete, insert, select, tuple_
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from server.boxes.keys import KeyBook
 from server.dialects import insert_new
-from server.models import Alert, SeriesPoint, StoredEvent
-from server.models_uplink import ClockCorrection, UnsyncedEvent, UnsyncedPoint
+from server.models import Alert, SeriesPoint, StoredBatch, StoredEvent
+from server.models_uplink import ClockCorrection, UnsyncedBatch, UnsyncedEvent, UnsyncedPoint
+from server.reports.models import BatchSource
+from server.reports.sources import move_batch, to_ms
+from telemetry.batch import Batch, BatchError, open_batch
 from telemetry.messages import Event, Reading
 
 OFFSET_S_MAX = 100 * 366 * 86_400
@@ -36,6 +41,30 @@ def known_offset_ms(db: Session, box_id: str, boot_id: str) -> int | None:
     return db.scalar(
         select(ClockCorrection.offset_ms).where(ClockCorrection.box_id == box_id, ClockCorrection.boot_id == boot_id)
     )
+
+
+def signed_offset_ms(db: Session, keys: KeyBook, box_id: str, boot_id: str) -> int | None:
+    """The correction of a boot, read again from the signed batch that told it; None when none proves it."""
+    event_id = db.scalar(
+        select(ClockCorrection.event_id).where(ClockCorrection.box_id == box_id, ClockCorrection.boot_id == boot_id)
+    )
+    event = None if event_id is None else db.get(StoredEvent, (event_id, box_id))
+    if event is None:
+        return None
+    told_in = (
+        select(StoredBatch.raw)
+        .join(BatchSource, BatchSource.batch_id == StoredBatch.id)
+        .where(BatchSource.box_id == box_id, BatchSource.lane == "events", BatchSource.source_id == event.source_id)
+        .where(BatchSource.first_ms <= to_ms(event.at), BatchSource.last_ms >= to_ms(event.at))
+        .order_by(StoredBatch.id)
+    )
+    for raw in db.scalars(told_in):
+        with suppress(BatchError):
+            for _, record in open_batch(raw, keys.get).records:
+                told = offset_ms_of(record) if isinstance(record, Event) and record.event_id == event_id else None
+                if told is not None and told[0] == boot_id:
+                    return told[1]
+    return None
 
 
 def at_ms(reading: Reading) -> int:
@@ -72,6 +101,17 @@ def _taken(db: Session, keys: Sequence[PointKey]) -> set[PointKey]:
     return found
 
 
+def note_batch(db: Session, batch_id: int, batch: Batch) -> int:
+    """Keep in mind that a batch waits for the correction of its boot; gives the milliseconds if they are known."""
+    if all(record.clock_synced for _, record in batch.records):
+        return 0
+    header = batch.header
+    offset_ms = known_offset_ms(db, header.box_id, header.boot_id)
+    if offset_ms is None:
+        db.add(UnsyncedBatch(batch_id=batch_id, box_id=header.box_id, boot_id=header.boot_id))
+    return offset_ms or 0
+
+
 def repaired(db: Session, box_id: str, boot_id: str, event: Event) -> Event:
     """The event as it is to be stored: at the corrected time if that is known; what was told is kept."""
     if event.clock_synced or db.get(UnsyncedEvent, (event.event_id, box_id)) is not None:
@@ -85,8 +125,11 @@ def _moved(event: Event, offset_ms: int) -> Event:
     return event.model_copy(update={"at": event.at + timedelta(milliseconds=offset_ms)})
 
 
-def correct(db: Session, box_id: str, event: Event) -> list[Alert]:
-    """Carry out a `clock_corrected` event on all that is stored of that boot; gives the alerts whose times changed."""
+def correct(db: Session, box_id: str, event: Event, *, series_here: bool) -> list[Alert]:
+    """Carry out a `clock_corrected` event on all that is stored of that boot; gives the alerts whose times changed.
+
+    Unless the series is *here*, in the record, its batches are marked for the carrier to write their points anew.
+    """
     told = offset_ms_of(event)
     if told is None or db.get(ClockCorrection, (box_id, told[0])) is not None:
         return []
@@ -94,6 +137,7 @@ def correct(db: Session, box_id: str, event: Event) -> list[Alert]:
     db.add(ClockCorrection(box_id=box_id, boot_id=boot_id, offset_ms=offset_ms, event_id=event.event_id))
     db.flush()
     _correct_points(db, box_id, boot_id, offset_ms)
+    _correct_batches(db, box_id, boot_id, offset_ms, series_here=series_here)
     return _correct_events(db, box_id, boot_id, timedelta(milliseconds=offset_ms))
 
 
@@ -115,6 +159,20 @@ def _correct_points(db: Session, box_id: str, boot_id: str, offset_ms: int) -> N
             for row in rows
         ]  # fmt: skip
         insert_new(db, SeriesPoint, points)
+
+
+def _correct_batches(db: Session, box_id: str, boot_id: str, offset_ms: int, *, series_here: bool) -> None:
+    """Put the batches of the boot where their true times are, so that reports, holds and bundles find them."""
+    mine = (UnsyncedBatch.box_id == box_id, UnsyncedBatch.boot_id == boot_id)
+    keys = KeyBook(db)
+    for batch_id in db.scalars(select(UnsyncedBatch.batch_id).where(*mine).order_by(UnsyncedBatch.batch_id)).all():
+        raw = db.scalar(select(StoredBatch.raw).where(StoredBatch.id == batch_id))
+        with suppress(BatchError):  # purged, or damaged since: verify tells
+            move_batch(db, batch_id, open_batch(raw or b"", keys.get), offset_ms)
+    if series_here:
+        db.execute(delete(UnsyncedBatch).where(*mine))
+    else:
+        db.execute(update(UnsyncedBatch).where(*mine).values(offset_ms=offset_ms))
 
 
 def _correct_events(db: Session, box_id: str, boot_id: str, offset: timedelta) -> list[Alert]:

@@ -20,7 +20,7 @@ from server.accounts import digest
 from server.boxes.commands import take_result
 from server.boxes.heartbeats import note_heartbeat
 from server.boxes.keys import replace_key
-from server.clock_repair import correct, repaired
+from server.clock_repair import correct, note_batch, repaired
 from server.dialects import lock_box
 from server.gaps import note_lane
 from server.life_cycle.raising import raise_alert
@@ -131,7 +131,7 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     row = header.model_dump(include={"box_id", "epoch", "lane", "seq", "previous_sha256", "count"})
     values = {**row, "sha256": batch.sha256, "raw": batch.raw, "received_at": now}
     batch_id = db.execute(insert(_JOURNAL).returning(_JOURNAL.c.id), values).scalar_one()
-    index_batch(db, batch_id, batch)
+    index_batch(db, batch_id, batch, note_batch(db, batch_id, batch))
     if header.seq - 1 not in near:
         note_lane(db, header)
     box = db.get_one(Box, header.box_id)
@@ -149,7 +149,7 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
             take_result(db, box, record)
             take_word(db, box, record)
             alerts = _take_event(db, box, repaired(db, box.id, header.boot_id, record))
-            changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record)]}
+            changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record, series_here=series_here)]}
     db.flush()
     return _receipt(batch, "accepted", None), list(changed.values())
 

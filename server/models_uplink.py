@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.models import Base
 
-__all__ = ["Base", "ClockCorrection", "LanePosition", "UnsyncedEvent", "UnsyncedPoint"]
+__all__ = ["Base", "ClockCorrection", "LanePosition", "UnsyncedBatch", "UnsyncedEvent", "UnsyncedPoint"]
 
 
 class LanePosition(Base):
@@ -30,6 +30,20 @@ class ClockCorrection(Base):
     boot_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     offset_ms: Mapped[int] = mapped_column(BigInteger)
     event_id: Mapped[str] = mapped_column(String(64))
+
+
+class UnsyncedBatch(Base):
+    """A batch with times that its box told under a wrong clock and whose correction had not come with it.
+
+    ``offset_ms`` is set once the correction came, while another series store still holds its points as told.
+    """
+
+    __tablename__ = "unsynced_batch"
+    __table_args__ = (Index("ix_unsynced_batch_boot", "box_id", "boot_id"),)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id"), primary_key=True, autoincrement=False)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    boot_id: Mapped[str] = mapped_column(String(64))
+    offset_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class UnsyncedPoint(Base):

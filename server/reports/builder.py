@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from server.models import Box, Site
 from server.reports import sensors
+from server.reports.box_limits import read_told_limits
 from server.reports.cards import cards_of, describe_sensor, limits_in_force
 from server.reports.document import Asset, Content, Kind, Verified, digest_points, lanes_of
 from server.reports.excursions import find_excursions, span_of_excursions
@@ -122,11 +123,15 @@ def read_points(
 def read_refs(db: Session, box_id: str, sensor_id: str, start: datetime, end: datetime) -> list[BatchRef]:
     """The batches of readings and events of one sensor; raises ReportRefused with too many.
 
-    Events count from the beginning to the end of every excursion that touches the period.
+    Events count from the beginning to the end of every excursion that touches the period, and where the box told the
+    limits that held in it.
     """
     readings = find_batches(db, box_id, sensor_id, "readings", to_ms(start), to_ms(end), READINGS_MAX)
     first, last = span_of_excursions(db, box_id, sensor_id, start, end)
     events = find_batches(db, box_id, sensor_id, "events", to_ms(first), to_ms(last) + 1, READINGS_MAX)
+    for told in read_told_limits(db, box_id, sensor_id, start, end):
+        at_ms = to_ms(told.at)
+        events += find_batches(db, box_id, sensor_id, "events", at_ms, at_ms + 1, READINGS_MAX)
     if len(readings) + len(events) > READINGS_MAX:
         raise ReportRefused("too_many_readings", f"a report takes at most {READINGS_MAX} batches; shorten the period")
     return readings + events

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from server.models import Alert, Box, User
 from server.policy import may
+from server.reports.box_limits import read_told_limits, stated_by_box
 from server.reports.document import LimitPeriod, Sensor
 from server.reports.models import SensorCard
 
@@ -111,14 +112,17 @@ def describe_sensor(db: Session, box: Box, sensor_id: str, cards: Sequence[Senso
 def limits_in_force(
     db: Session, box: Box, sensor_id: str, cards: Sequence[SensorCard], start: datetime, end: datetime
 ) -> list[LimitPeriod]:
-    """The limits over the period, without holes: from the cards, else those that the box stated in its events."""
-    marks = sorted({start, end, *(card.valid_from for card in cards if start < card.valid_from < end)})
+    """The limits over the period, without holes: from the cards, else those that the box told or named in alerts."""
+    told = read_told_limits(db, box.id, sensor_id, start, end)
+    changes = [*(card.valid_from for card in cards), *(limits.at for limits in told)]
+    marks = sorted({start, end, *(at for at in changes if start < at < end)})
     found: list[LimitPeriod] = []
     for since, until in pairwise(marks):
         known = [card for card in cards if card.valid_from <= since]
         card = known[-1] if known else None
         if card is None or (card.high_c is None and card.low_c is None):
-            found.append(_stated_by_box(db, box, sensor_id, since, until))
+            by_then = [limits for limits in told if limits.at <= since]
+            found.append(stated_by_box(db, box, sensor_id, by_then[-1] if by_then else None, since, until))
             continue
         found.append(
             LimitPeriod(
@@ -127,27 +131,3 @@ def limits_in_force(
             )
         )  # fmt: skip
     return found
-
-
-def _stated_by_box(db: Session, box: Box, sensor_id: str, since: datetime, until: datetime) -> LimitPeriod:
-    """The newest limit of each side that an excursion of this sensor named before *until*."""
-    query = select(Alert.data).where(
-        Alert.box_id == box.id,
-        Alert.source_id == sensor_id,
-        Alert.kind == "temperature_excursion",
-        Alert.opened_at < until,
-    )
-    sides: dict[str, float] = {}
-    for data in db.scalars(query.order_by(Alert.opened_at.desc()).limit(100)):
-        limit = data.get("limit_c")
-        if isinstance(limit, int | float) and not isinstance(limit, bool):
-            sides.setdefault(str(data.get("side", "high")), float(limit))
-    return LimitPeriod(
-        since=since,
-        until=until,
-        high_c=sides.get("high"),
-        low_c=sides.get("low"),
-        basis="",
-        source="box" if sides else "none",
-        stated_by=box.name if sides else "",
-    )

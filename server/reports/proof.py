@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.boxes.keys import KeyBook
+from server.clock_repair import signed_offset_ms
 from server.models import StoredBatch
 from server.reports.builder import QUANTITY
 from server.reports.document import Content, Lane, digest_points
@@ -33,6 +34,7 @@ class _Proof:
         self._db = db
         self._content = content
         self._keys = KeyBook(db)
+        self._offsets_ms: dict[tuple[str, str], int] = {}
         self._series: dict[tuple[str, str], Series] = {
             (asset.sensor.box_id, asset.sensor.sensor_id): {} for asset in content.assets
         }
@@ -71,8 +73,18 @@ class _Proof:
                 continue
             series = self._series.get((batch.header.box_id, record.sensor_id))
             at_ms = to_ms(record.observed_at)
+            if not record.clock_synced:
+                at_ms += self._offset_ms(batch.header.box_id, batch.header.boot_id)
             if series is not None and (at_ms not in series or batch_id < series[at_ms][0]):
                 series[at_ms] = (batch_id, (at_ms, record.value, record.quality))
+
+    def _offset_ms(self, box_id: str, boot_id: str) -> int:
+        """The clock correction of a boot as its box signed it, 0 without one."""
+        known = self._offsets_ms.get((box_id, boot_id))
+        if known is None:
+            known = signed_offset_ms(self._db, self._keys, box_id, boot_id) or 0
+            self._offsets_ms[box_id, boot_id] = known
+        return known
 
     def compare(self) -> list[str]:
         """One sentence for each sensor whose readings in the report are not those of the batches."""

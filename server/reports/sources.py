@@ -1,4 +1,5 @@
 """Which batches a report rests on: an index from sensor and time to batch, kept by ingest in its own transaction.
+Times that a box told before its clock was right count as corrected, from the moment that the correction is known.
 
 A batch is named by (box, epoch, lane, seq) and the SHA-256 of its exact bytes. The digest over a list of batches is
 the SHA-256 of its lines ``box epoch lane seq sha256``, sorted by the first four, each ended by a line feed: anyone
@@ -12,7 +13,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple, cast
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, delete, func, select
 from sqlalchemy.orm import Session
 
 from server.dialects import write_rows
@@ -39,27 +40,35 @@ def to_ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def spans_of(batch: Batch) -> dict[str, tuple[int, int]]:
-    """Source → first and last time of its records in this batch (milliseconds since 1970 UTC)."""
+def spans_of(batch: Batch, repair_ms: int = 0) -> dict[str, tuple[int, int]]:
+    """Source → first and last time of its records in this batch (milliseconds since 1970 UTC); *repair_ms* is the
+    clock correction of its boot.
+    """
     spans: dict[str, tuple[int, int]] = {}
     for _, record in batch.records:
         source_id, at = (
             (record.source_id, record.at) if isinstance(record, Event) else (record.sensor_id, record.observed_at)
         )
-        at_ms = to_ms(at)
+        at_ms = to_ms(at) + (0 if record.clock_synced else repair_ms)
         first, last = spans.get(source_id, (at_ms, at_ms))
         spans[source_id] = (min(first, at_ms), max(last, at_ms))
     return spans
 
 
-def index_batch(db: Session, batch_id: int, batch: Batch) -> None:
+def index_batch(db: Session, batch_id: int, batch: Batch, repair_ms: int = 0) -> None:
     """Add a stored batch to the index."""
     header = batch.header
     rows = [
         (batch_id, source_id, header.box_id, header.lane, first_ms, last_ms)
-        for source_id, (first_ms, last_ms) in spans_of(batch).items()
+        for source_id, (first_ms, last_ms) in spans_of(batch, repair_ms).items()
     ]
     write_rows(db, _TABLE, rows)
+
+
+def move_batch(db: Session, batch_id: int, batch: Batch, repair_ms: int) -> None:
+    """Put a stored batch where it belongs by now."""
+    db.execute(delete(BatchSource).where(BatchSource.batch_id == batch_id))
+    index_batch(db, batch_id, batch, repair_ms)
 
 
 def find_batches(

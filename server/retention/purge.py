@@ -19,6 +19,7 @@ from server.audit import SYSTEM, note
 from server.blob_port import BlobStore
 from server.boxes.keys import KeyBook
 from server.database import writing
+from server.clock_repair import known_offset_ms
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch
 from server.models_life_cycle import RectificationPhoto
 from server.models_uplink import UnsyncedPoint
@@ -186,7 +187,8 @@ def _empty_batch(db: Session, batch_id: int) -> None:
         row.raw = b""
         return
     spans: dict[tuple[str, str], list[int]] = {}
-    for point in points_of_batch(batch):
+    repair_ms = known_offset_ms(db, row.box_id, batch.header.boot_id) or 0
+    for point in points_of_batch(batch, repair_ms):
         spans.setdefault((point.sensor_id, point.quantity), []).append(point.at_ms)
     for (sensor_id, quantity), at_ms in spans.items():
         db.execute(
