@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from server.audit import SYSTEM, note
 from server.blob_port import BlobStore
 from server.boxes.keys import KeyBook
-from server.database import writing
 from server.clock_repair import known_offset_ms
+from server.database import writing
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch
 from server.models_life_cycle import RectificationPhoto
 from server.models_uplink import UnsyncedPoint
