@@ -14,18 +14,19 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from hashlib import sha256
 
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server.background import background
 from server.database import writing
 from server.series.journal import Portion, read_portion
-from server.series.models import SeriesCursor, SeriesProblem
+from server.series.models import SeriesCursor
 from server.series.port import POINTS_PER_WRITE_MAX, Point, Refused, SeriesStore
+from server.series.problems import record_problems
+from server.series.put_right import put_right
 from server.work import hold_duty, leave_duty, worker_name
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,6 @@ POLL_S = 0.5
 LEASE_S = 15.0
 BACKOFF_S_FIRST = 0.2
 BACKOFF_S_MAX = 30.0
-NAMED_PER_BATCH_MAX = 100
-REASON_CHARACTERS_MAX = 512
 
 
 class Carrier:
@@ -81,12 +80,14 @@ class Carrier:
         return len(portion.points) + len(portion.unreadable)
 
     def carry_on_duty(self) -> int:
-        """One portion if no other replica is carrying, else 0; raises as `carry` does."""
+        """One portion if no other replica is carrying, else 0; raises as `carry` does. With nothing left to carry, what
+        was carried at times that have been corrected since is put right.
+        """
         if time.monotonic() >= self._ask_again_s:  # not with every poll: each is a commit
             with Session(writing(self._engine, beside=True)) as db, db.begin():
                 self._on_duty = hold_duty(db, self._duty, self._worker, LEASE_S)
             self._ask_again_s = time.monotonic() + LEASE_S / 3
-        return self.carry() if self._on_duty else 0
+        return (self.carry() or put_right(self._engine, self._store)) if self._on_duty else 0
 
     def leave(self) -> None:
         """Let another replica carry at once; the database may be gone already."""
@@ -128,33 +129,7 @@ class Carrier:
                 self._stopping.set()  # the thread ends with the call that it is in
 
 
-def record_problems(db: Session, store_name: str, portion: Portion, refused: list[Refused]) -> None:
-    """Note within the caller's transaction what of a portion could not be read or was refused."""
-    rows = [_problem(batch_id, None, reason) for batch_id, reason in portion.unreadable.items()]
-    reasons = dict(refused)
-    for batch_id, points in portion.points if reasons else []:
-        mine = [point for point in points if point in reasons]
-        if len(mine) > NAMED_PER_BATCH_MAX:
-            rows.append(_problem(batch_id, None, f"{len(mine)} points refused, the first: {reasons[mine[0]]}"))
-        else:
-            rows += [_problem(batch_id, point, reasons[point]) for point in mine]
-    if rows:
-        db.execute(insert(SeriesProblem), [{**row, "store": store_name} for row in rows])
-        logger.warning("%s refused something for good: %s", store_name, rows[0]["reason"])
-
-
 def _slices(portion: Portion) -> Iterator[list[Point]]:
     points = [point for _, items in portion.points for point in items]
     for start in range(0, len(points), POINTS_PER_WRITE_MAX):
         yield points[start : start + POINTS_PER_WRITE_MAX]
-
-
-def _problem(batch_id: int, point: Point | None, reason: str) -> dict[str, object]:
-    return {
-        "batch_id": batch_id,
-        "sensor_id": point.sensor_id if point else None,
-        "quantity": point.quantity if point else None,
-        "observed_at_ms": point.at_ms if point else None,
-        "reason": reason[:REASON_CHARACTERS_MAX],
-        "at": datetime.now(UTC),
-    }

@@ -16,12 +16,26 @@ import httpx
 from server.series import influxql
 from server.series.line_protocol import AT_MS_MAX, AT_MS_MIN, MEASUREMENT, decode_name, lines_of, read_point
 from server.series.line_writers import LinesRefused, LineWriter
-from server.series.port import PIECE_MS, POINTS_PER_WRITE_MAX, Extent, Point, Refused, SeriesKey, SeriesUnavailable
+from server.series.port import (
+    PIECE_MS,
+    POINTS_PER_WRITE_MAX,
+    CannotForget,
+    Extent,
+    Point,
+    Refused,
+    SeriesKey,
+    SeriesUnavailable,
+)
 
 ROWS_PER_ANSWER = 20_000
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 REASON_CHARACTERS_MAX = 300
+NEVER = (400, 405, 422, 501)  # asked again, it would answer the same: InfluxDB 3 deletes nothing by InfluxQL
 PROBE = "brightline_probe ok=1i"
+
+
+class QuestionRefused(SeriesUnavailable):
+    """The database reads the question and will never answer it."""
 
 
 class InfluxSeriesStore:
@@ -110,6 +124,15 @@ class InfluxSeriesStore:
         common = counts.keys() & firsts.keys() & lasts.keys()  # a series may come into being between two of them
         return {key: Extent(counts[key][1], firsts[key][0], lasts[key][0]) for key in common}
 
+    def forget(self, key: SeriesKey, start_ms: int, end_ms: int) -> None:
+        start_ms, end_ms = max(start_ms, AT_MS_MIN), min(end_ms, AT_MS_MAX)
+        if start_ms > end_ms:
+            return
+        try:
+            self._ask(influxql.delete_points(key, start_ms, end_ms), method="POST")
+        except QuestionRefused as error:
+            raise CannotForget(str(error)) from error
+
     def clear(self) -> None:
         self._ask(influxql.DELETE_ALL, method="POST")
 
@@ -129,7 +152,8 @@ class InfluxSeriesStore:
         except (ValueError, AttributeError, TypeError) as error:
             raise SeriesUnavailable(f"it answers {status} and no JSON to a question") from error
         if problem is not None or status != httpx.codes.OK:
-            raise SeriesUnavailable(f"it answers {status} to a question: {str(problem)[:REASON_CHARACTERS_MAX]}")
+            kind = QuestionRefused if status in NEVER else SeriesUnavailable
+            raise kind(f"it answers {status} to a question: {str(problem)[:REASON_CHARACTERS_MAX]}")
         return [item.get("series", []) for item in results]
 
 

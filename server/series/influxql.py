@@ -17,10 +17,18 @@ def literal(text: str) -> str:
 
 def select_points(key: SeriesKey, start_ms: int, end_ms: int, order: str, rows_max: int) -> str:
     """The points of one series; *order* is ASC or DESC, both times are included."""
-    names = " AND ".join(f'"{tag}" = {literal(encode_name(name))}' for tag, name in zip(TAGS, key, strict=True))
-    span = f"time >= {start_ms}ms AND time <= {end_ms}ms"
     fields = f'SELECT "value", "quality" FROM "{MEASUREMENT}"'  # noqa: S608 - a constant
-    return f"{fields} WHERE {names} AND {span} ORDER BY time {order} LIMIT {rows_max}"
+    return f"{fields} WHERE {_span(key, start_ms, end_ms)} ORDER BY time {order} LIMIT {rows_max}"
+
+
+def delete_points(key: SeriesKey, start_ms: int, end_ms: int) -> str:
+    """Away with the points of one series; both times are included."""
+    return f"{DELETE_ALL} WHERE {_span(key, start_ms, end_ms)}"
+
+
+def _span(key: SeriesKey, start_ms: int, end_ms: int) -> str:
+    names = " AND ".join(f'"{tag}" = {literal(encode_name(name))}' for tag, name in zip(TAGS, key, strict=True))
+    return f"{names} AND time >= {start_ms}ms AND time <= {end_ms}ms"
 
 
 def select_extents(box_id: str | None) -> str:

@@ -56,6 +56,10 @@ class SeriesUnavailable(Exception):
     """The store cannot be reached or cannot work now; the same call may succeed later. Holds no secret."""
 
 
+class CannotForget(Exception):
+    """The store has no way to forget some of its points; its words."""
+
+
 class SeriesStore(Protocol):
     """Every call may block for its time-outs and raises SeriesUnavailable."""
 
@@ -77,6 +81,9 @@ class SeriesStore(Protocol):
 
     def extents(self, box_id: str | None = None) -> dict[SeriesKey, Extent]:
         """Every series that has points, of all boxes or of one."""
+
+    def forget(self, key: SeriesKey, start_ms: int, end_ms: int) -> None:
+        """Forget the points of one series from *start_ms* to *end_ms*, both included; raises CannotForget."""
 
     def clear(self) -> None:
         """Forget every point."""

@@ -97,6 +97,12 @@ class RecordSeriesStore:
             rows = connection.execute(query).all()
         return {SeriesKey(*row[:3]): Extent(*row[3:]) for row in rows}
 
+    def forget(self, key: SeriesKey, start_ms: int, end_ms: int) -> None:
+        mine = (SeriesPoint.box_id == key.box_id, SeriesPoint.sensor_id == key.sensor_id)
+        span = (SeriesPoint.quantity == key.quantity, SeriesPoint.observed_at_ms.between(start_ms, end_ms))
+        with self._begin() as connection:
+            connection.execute(delete(SeriesPoint).where(*mine, *span))
+
     def clear(self) -> None:
         with self._begin() as connection:
             connection.execute(delete(SeriesPoint))

@@ -12,11 +12,11 @@ from server.database import writing
 from server.dialects import insert_new
 from server.models import StoredBatch
 from server.series import record
-from server.series.carrier import record_problems
 from server.series.journal import read_portion
 from server.series.models import SeriesCursor
 from server.series.points import readings_of
 from server.series.port import SeriesStore
+from server.series.problems import record_problems
 from server.series.record import RecordSeriesStore
 from server.series.settings import Influx1Series, Influx2Series, RecordSeries
 

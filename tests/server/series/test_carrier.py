@@ -6,6 +6,7 @@ import json
 import random
 import sqlite3
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -244,3 +245,17 @@ def test_a_batch_whose_bytes_are_damaged_does_not_stop_the_rest(data: Path) -> N
     with sqlite3.connect(data / "record.sqlite") as db:
         assert db.execute("SELECT value FROM series_point ORDER BY value").fetchall() == [(0.0,), (2.0,)]
     db.close()
+
+
+def test_a_correction_that_comes_late_moves_the_points_in_influxdb(
+    influx_centre: Centre, influxd: InfluxServer
+) -> None:
+    box = influx_centre.box()
+    told = [reading(float(number), number).model_copy(update={"clock_synced": False}) for number in range(20)]
+    assert box.send(box.seal("readings", told)).is_success
+    wait_for("the points arrive as told", lambda: rows(influxd, box) == expected(told))
+    right = [item.model_copy(update={"observed_at": item.observed_at + timedelta(seconds=10)}) for item in told]
+    correction = box.event("clock_corrected", data={"boot_id": "boot", "offset_s": 10.0})
+    assert box.send(box.seal("events", [correction])).is_success
+    wait_for("the points are put right", lambda: rows(influxd, box) == expected(right))
+    assert verify(influx_centre.data)["problems"] == []

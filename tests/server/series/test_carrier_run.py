@@ -16,6 +16,7 @@ from server.accounts import ensure_site
 from server.database import make_engine, writing
 from server.models import Box, StoredBatch
 from server.series import carrier as carrier_module
+from server.series import problems as problems_module
 from server.series.carrier import Carrier
 from server.series.models import SeriesCursor, SeriesProblem
 from server.series.port import Point, Refused, SeriesUnavailable
@@ -45,7 +46,7 @@ class ScriptedStore:
     def range(self, *_: object) -> Iterator[Point]:
         raise NotImplementedError
 
-    latest = extents = keys = clear = close = range  # type: ignore[assignment]
+    latest = extents = keys = forget = clear = close = range  # type: ignore[assignment]
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_of_two_carriers_one_moves_the_cursor_and_records_what_was_refused(engin
 
 
 def test_too_many_refused_points_of_a_batch_are_one_line(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carrier_module, "NAMED_PER_BATCH_MAX", 5)
+    monkeypatch.setattr(problems_module, "NAMED_PER_BATCH_MAX", 5)
     store = ScriptedStore(lambda points: [Refused(point, "full") for point in points[:13]])
     Carrier(engine, store).carry()
     with Session(engine) as db:
