@@ -36,6 +36,7 @@ class ColdChainDesk:
     def __init__(self, config: EdgeConfig, saved: Mapping[str, str]) -> None:
         self._config = config
         self._saved_limits = {key: text for key, text in saved.items() if key.startswith(LIMITS_PREFIX)}
+        self._limits_hold = float("inf"), float("-inf")  # from when until when the limits told last are in force
         self.assets = _assets(config, saved)
         self._asset_of = {sensor_id: asset for asset in self.assets for sensor_id in asset.sensors}
 
@@ -62,14 +63,28 @@ class ColdChainDesk:
         return {key: value for asset in self.assets for key, value in asset.step_clock(step).items()}
 
     async def run(self, record: Record, now: Callable[[], datetime]) -> None:
-        """Tell the limits in force, then let time pass for every asset until cancelled."""
-        events, state = limit_events(self._config, self._saved_limits, now())
+        """Tell the limits in force, at once and when others come into force; let time pass for every asset until
+        cancelled.
+        """
+        while True:
+            await self.tell_limits(record, now())
+            await asyncio.sleep(TICK_S)
+            await self.tick(record, now())
+
+    async def tell_limits(self, record: Record, now: datetime) -> None:
+        """Tell the limits in force where they are not as told before. The clock may have been set either way."""
+        since_s, until_s = self._limits_hold
+        if since_s <= now.timestamp() < until_s:
+            return
+        events, state = limit_events(self._config, self._saved_limits, now)
         if events:
             await record(events, state)
             self._saved_limits |= {key: text for key, text in state.items() if text is not None}
-        while True:
-            await asyncio.sleep(TICK_S)
-            await self.tick(record, now())
+        spans = [
+            probe.settings.span_at(now.timestamp()) for asset in self.assets for probe in asset.engine.probes.values()
+        ]
+        since_s = max((span.from_s for span, _ in spans), default=float("-inf"))
+        self._limits_hold = since_s, min((until_s for _, until_s in spans), default=float("inf"))
 
     async def tick(self, record: Record, now: datetime) -> None:
         """One look at every asset; what is found goes back when its commit fails."""

@@ -177,6 +177,17 @@ def test_extents_name_every_series_of_all_boxes_or_of_one(store: SeriesStore, bo
     assert store.keys("nobody") == []
 
 
+def test_what_is_forgotten_is_a_stretch_of_one_series_with_both_ends(store: SeriesStore, box: str) -> None:
+    series = [key(box), key(box, "cold-2"), key(box, quantity="humidity"), key(f"{box}-other"), key(box, "it's \\ one")]
+    for of in series:
+        store.write(points(of, [1, 2, 3, 4]))
+    for of in (series[0], series[4]):
+        store.forget(of, AT_MS + 1000, AT_MS + 2000)
+        store.forget(of, -(10**16), -1)  # before what a store can keep
+        assert [point.value for point in everything(store, of)] == [1, 4]
+    assert all(len(everything(store, of)) == 4 for of in series[1:4])
+
+
 def test_a_cleared_store_is_empty_and_takes_the_same_points_again(store: SeriesStore, box: str) -> None:
     written = points(key(box), [1, 2, 3])
     store.write(written)

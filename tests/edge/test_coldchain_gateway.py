@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock import ClockStep, boot_id
-from edge.coldchain_desk import limit_events
+from edge.coldchain_desk import ColdChainDesk, limit_events
 from edge.config import EdgeConfig
 from edge.gateway import Gateway
 from telemetry.batch import open_batch
@@ -123,6 +123,9 @@ class FailingRecorder:
         self.events += events
         self.state |= state or {}
 
+    async def tell(self, events: Sequence[Event], state: dict[str, str | None]) -> None:
+        await self.record((), events, state)
+
 
 def scripted(folder: Path) -> tuple[Gateway, FailingRecorder]:
     gateway, recorder = Gateway(config(folder)), FailingRecorder()
@@ -215,3 +218,20 @@ def test_limits_and_the_reason_for_loosening_are_told_once_for_each_configuratio
     assert limit_events(loose, saved, START) == ([], {})
     [back], _ = limit_events(config(tmp_path), saved, START)
     assert back.data["changes"] == []
+
+
+def test_a_dated_limit_is_told_when_it_comes_into_force_and_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    change = START + timedelta(days=2)
+    dated = [{"high_c": 8.0}, {"from": change.isoformat(), "high_c": 5.0}]
+    desk, recorder = ColdChainDesk(config(tmp_path, limit_set=None, limits=dated), {}), FailingRecorder()
+
+    async def scenario() -> None:
+        for hours in (0, 1, 47, 48, 49, 100, 1):
+            await desk.tell_limits(recorder.tell, START + timedelta(hours=hours))
+
+    asyncio.run(scenario())
+    assert [(event.at, event.data["high_c"]) for event in recorder.events] == [
+        (START, 8.0),
+        (change, 5.0),
+        (START + timedelta(hours=1), 8.0),
+    ]
