@@ -61,6 +61,15 @@ class DefrostMemory(Remembering):
             self.late_told = False
         return fits
 
+    def recur(self, since_s: float) -> None:
+        """One that was known while it went on, and whose whole shape a door or a coarse step spoilt: it counts for the
+        rhythm, with the shape of the one before.
+        """
+        if self.seen:
+            self.seen.append([since_s, *self.seen[-1][1:]])
+            del self.seen[:-KEPT]
+            self.late_told = False
+
     def resembles(self, rise: Rise, at_s: float, value_c: float) -> bool:
         """Whether the rise now going on is like the defrosts seen, so far."""
         if not self.seen or rise.since_s is None:

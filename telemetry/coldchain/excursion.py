@@ -19,7 +19,7 @@ HOUR_S = 3_600.0
 CRITICAL_DOSE_C_H = 10.0
 WARNING_DOSE_C_H = 1.0
 Move = Literal["opened_air", "opened_product", "opened_cumulative", "relapsed", "worse", "closed"]
-RELAPSE_CALM_S = 14_400.0
+RELAPSE_CALM_SHARE = 1 / 3  # of the calm that would end the incident, which grows with each relapse: 4 h at first
 BREAK_S = 60.0  # noise on the limit, read each second, is no return; the air of a room needs minutes for one
 RELAPSE_DEPTH_C = 3.0
 
@@ -111,7 +111,8 @@ class Excursion(Remembering):
         self.break_s = None
         if self.since_s is None:
             self.since_s = at_s
-            self.anew = self.calm_since_s is not None and at_s - self.calm_since_s >= RELAPSE_CALM_S
+            calm_s = 0.0 if self.calm_since_s is None else at_s - self.calm_since_s
+            self.anew = calm_s >= RELAPSE_CALM_SHARE * self.holdoff.hold_s
         elif self.last_s is not None and not deferred:  # the goods hardly see a defrost
             elapsed_s = at_s - self.last_s
             self.dose_c_h += self.sign * (value_c - limit_c) * elapsed_s / HOUR_S

@@ -121,6 +121,8 @@ class Thaw(Remembering):
             if self.memory.too_often() and not self.settings.schedule:
                 why = phrase("defrost_again", after_s=at_s - self.memory.seen[-2][0])
                 found.append(teller.defrost("defrost_often", warm, at_s, value_c, product_c, why))
+        elif self.active and self.told and not self.settings.schedule:
+            self.memory.recur(rise.since_s)
         self._rest()
         return found
 

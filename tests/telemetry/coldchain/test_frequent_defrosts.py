@@ -97,3 +97,18 @@ def test_a_new_rhythm_is_told_once_and_not_at_each_defrost() -> None:
     slow, often = freezer(9, 12), freezer(9, 4)
     series = [before if before[0] < change_s else after for before, after in zip(slow, often, strict=True)]
     assert [finding.code for finding in told(judge(series, FREEZER), START_S + DAY_S)] == ["defrost_often"]
+
+
+def test_deep_spells_that_come_back_are_told_anew_less_and_less() -> None:
+    """At fifteen minutes a step nothing tells them from failures: the incident stays open, nobody hears of each."""
+    series = [(at_s, -14.0 if at_s % (8 * HOUR_S) < 1.5 * HOUR_S else v) for at_s, v in room(240, -20.0, 1.0, 900.0)]
+    spells = [finding for finding in judge(series, FREEZER) if finding.kind == "excursion_opened"]
+    assert 1 <= len(spells) <= 3
+
+
+def test_a_defrost_whose_shape_a_door_spoilt_keeps_the_rhythm() -> None:
+    series = freezer(9, 12)
+    for number in range(8, 12):
+        series = add(series, START_S + FIRST_S + number * 12 * HOUR_S + RAMP_S, 50 * MINUTE_S, lambda _: 6.0)
+    findings = judge(series, FREEZER)
+    assert [finding.code for finding in told(findings, START_S + DAY_S)] == []
