@@ -96,8 +96,13 @@ class AssetWatch:
         if probe is None:
             events = self._events(self._feed_contact(sensor_id, at_s, value))
         else:
+            judged_s = probe.last_s
             events = self._events(self.engine.feed(sensor_id, at_s, value))
-            events += self.book.follow(sensor_id, at_s, value)
+            judged = probe.last_s != judged_s
+            if judged:
+                events += self.book.follow(sensor_id, at_s, value)
+            elif not probe.plausibility.count:
+                return events  # it came late, and says nothing about now
         self._failures.pop(sensor_id, None)
         self._fed_s = max(self._fed_s, at_s + self.engine.ahead_s)
         events += self._ended(sensor_id, probe, at_s)
