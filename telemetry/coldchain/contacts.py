@@ -12,6 +12,7 @@ ContactKind = Literal["door", "defrost", "power", "battery_pct"]
 BATTERY_LOW_PCT = 15.0
 BATTERY_WELL_PCT = 25.0
 AFTER_DEFROST_S = 2_700.0
+POWER_CALM_S = 60.0  # mains that flicker, or a worn contact, are one failure
 ContactNews = Literal["door_open_long", "power_failed", "battery_low", "defrost_stuck"]
 
 
@@ -22,8 +23,9 @@ class Contacts(Remembering):
 
     FIELDS: ClassVar[tuple[str, ...]] = (
         "door_since_s", "door_told", "defrost_since_s", "defrost_until_s", "defrost_told", "power_lost_s",
-        "battery_told", "door_known",
+        "battery_told", "door_known", "power_back_s",
     )  # fmt: skip
+    LATER: ClassVar[frozenset[str]] = frozenset({"power_back_s"})
 
     def __init__(self, door_open_s: float = 600.0, defrost_s_max: float = 3_600.0) -> None:
         self.door_open_s, self.defrost_s_max = door_open_s, defrost_s_max
@@ -34,6 +36,7 @@ class Contacts(Remembering):
         self.defrost_until_s: float | None = None
         self.defrost_told = False
         self.power_lost_s: float | None = None
+        self.power_back_s: float | None = None
         self.battery_told = False
 
     def feed(self, kind: ContactKind, at_s: float, value: float) -> list[ContactNews]:
@@ -47,16 +50,22 @@ class Contacts(Remembering):
         elif kind == "defrost":
             self._defrost(at_s, value >= 0.5)
         elif kind == "power":
-            if value >= 0.5:
-                self.power_lost_s = None
-            elif self.power_lost_s is None:
-                self.power_lost_s = at_s
-                return ["power_failed"]
+            return self._power(at_s, value >= 0.5)
         elif value >= BATTERY_WELL_PCT:
             self.battery_told = False
         elif value < BATTERY_LOW_PCT and not self.battery_told:
             self.battery_told = True
             return ["battery_low"]
+        return self.tick(at_s)
+
+    def _power(self, at_s: float, live: bool) -> list[ContactNews]:
+        if live:
+            if self.power_lost_s is not None:
+                self.power_lost_s, self.power_back_s = None, at_s
+        elif self.power_lost_s is None:
+            self.power_lost_s = at_s
+            if self.power_back_s is None or at_s - self.power_back_s >= POWER_CALM_S:
+                return ["power_failed"]
         return self.tick(at_s)
 
     def _defrost(self, at_s: float, heating: bool) -> None:

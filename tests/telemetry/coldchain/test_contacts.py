@@ -36,6 +36,13 @@ def test_power_and_battery_are_told_once() -> None:
     assert contacts.feed("battery_pct", 120.0, 14) == []
 
 
+def test_mains_that_flicker_are_told_once_and_again_after_a_calm() -> None:
+    contacts = Contacts()
+    news = [contacts.feed("power", START_S + second, float(second % 2)) for second in range(600)]
+    assert [item for items in news for item in items] == ["power_failed"]
+    assert contacts.feed("power", START_S + 700, 0.0) == ["power_failed"]
+
+
 def test_a_defrost_contact_that_stays_closed_stops_explaining_and_is_told() -> None:
     contacts = Contacts(defrost_s_max=3_600.0)
     contacts.feed("defrost", 0.0, 1)
