@@ -35,11 +35,13 @@ RHYTHM_COUNT = 4
 class DefrostMemory(Remembering):
     """``seen`` holds the last defrosts as [start_s, length_s, ramp_s, height_c, slope_c_per_s]."""
 
-    FIELDS: ClassVar[tuple[str, ...]] = ("seen", "late_told")
+    FIELDS: ClassVar[tuple[str, ...]] = ("seen", "late_told", "recurred_s")
+    LATER: ClassVar[frozenset[str]] = frozenset({"recurred_s"})
 
     def __init__(self) -> None:
         self.seen: list[list[float]] = []
         self.late_told = False
+        self.recurred_s: float | None = None
 
     def learn(self, rise: Rise, ended_s: float, spread_c: float) -> bool:
         """Judge a rise that is over; True when it was a defrost, which is then remembered."""
@@ -62,13 +64,10 @@ class DefrostMemory(Remembering):
         return fits
 
     def recur(self, since_s: float) -> None:
-        """One that was known while it went on, and whose whole shape a door or a coarse step spoilt: it counts for the
-        rhythm, with the shape of the one before.
+        """One that was known while it went on, and whose whole shape a door or a coarse step spoilt: nothing is to be
+        learned from it, but none is overdue.
         """
-        if self.seen:
-            self.seen.append([since_s, *self.seen[-1][1:]])
-            del self.seen[:-KEPT]
-            self.late_told = False
+        self.recurred_s, self.late_told = since_s, False
 
     def resembles(self, rise: Rise, at_s: float, value_c: float) -> bool:
         """Whether the rise now going on is like the defrosts seen, so far."""
@@ -118,7 +117,8 @@ class DefrostMemory(Remembering):
         if period_s is None or self.late_told:
             return None
         longest_s = max(after[0] - before[0] for before, after in pairwise(self.seen))
-        if at_s - self.seen[-1][0] < max(LATE_SHARE * period_s, LONGEST_SHARE * longest_s):
+        newest_s = max(self.seen[-1][0], self.recurred_s or 0.0)
+        if at_s - newest_s < max(LATE_SHARE * period_s, LONGEST_SHARE * longest_s):
             return None
         self.late_told = True
-        return at_s - self.seen[-1][0]
+        return at_s - newest_s

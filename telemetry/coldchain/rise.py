@@ -7,12 +7,14 @@ side all values are negated before they come here.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 from telemetry.coldchain.state import Remembering
 
 POINTS_MAX = 96
 POINT_SPACING_S = 120.0
+MELTING_C = 1.5  # this near to 0 °C ice melts, as far as a probe in the coil's air can tell
 TURNED_SHARE = 0.3
 TREND_S = 1_800.0
 HOUR_S = 3_600.0
@@ -115,9 +117,10 @@ class Rise(Remembering):
         """
         if self.since_s is None or value_c <= self.from_c:
             return 1.0
-        half_s = (self._left_s() + at_s) / 2
-        before, after = self.points[0], [at_s, value_c]
-        for point in self.points:
+        points = self._unmelted(at_s, value_c)
+        half_s = (self._left_s() + points[-1][0]) / 2
+        before, after = points[0], points[-1]
+        for point in points:
             if point[0] <= half_s:
                 before = point
             else:
@@ -126,6 +129,20 @@ class Rise(Remembering):
         span_s = after[0] - before[0]
         half_c = before[1] + (after[1] - before[1]) * ((half_s - before[0]) / span_s if span_s else 0.0)
         return (half_c - self.from_c) / (value_c - self.from_c)
+
+    def _unmelted(self, at_s: float, value_c: float) -> list[list[float]]:
+        """The course up to now without the time that it stood at the melting point: a heater first warms the coil to
+        0 °C, then melts its ice and only then warms on. The pause says nothing of the ramp.
+        """
+        points = [*(point for point in self.points if point[0] < at_s), [at_s, value_c]]
+        if self.from_c >= -2 * MELTING_C:
+            return points
+        melted_s, moved = 0.0, points[:1]
+        for (last_s, last_c), (point_s, point_c) in pairwise(points):
+            if abs(last_c) <= MELTING_C and abs(point_c) <= MELTING_C:
+                melted_s += point_s - last_s
+            moved.append([point_s - melted_s, point_c])
+        return moved
 
     def _left_s(self) -> float:
         """When the air left ``from_c``: the line through the first two points, followed back.

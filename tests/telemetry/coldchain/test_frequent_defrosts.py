@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import exp
+
 import pytest
 
 from telemetry.coldchain.engine import Engine
@@ -112,3 +114,21 @@ def test_a_defrost_whose_shape_a_door_spoilt_keeps_the_rhythm() -> None:
         series = add(series, START_S + FIRST_S + number * 12 * HOUR_S + RAMP_S, 50 * MINUTE_S, lambda _: 6.0)
     findings = judge(series, FREEZER)
     assert [finding.code for finding in told(findings, START_S + DAY_S)] == []
+
+
+def melting(since_s: float) -> float:
+    """Above -20 °C: ten minutes to the melting point, a quarter of an hour there, then on to 6 °C and back."""
+    minutes = since_s / 60
+    if minutes < 30:
+        return min(2.0 * minutes, 20.0) + max(0.0, 1.2 * (minutes - 25))
+    return 26.0 * exp((30 - minutes) / 9)
+
+
+@pytest.mark.parametrize("every_h", [6, 24])
+def test_a_defrost_that_pauses_while_its_ice_melts_is_known_too(every_h: float) -> None:
+    series = room(8 * 24, -20.0)
+    for number in range(int((8 * 24 - 3) // every_h)):
+        series = add(series, START_S + FIRST_S + number * every_h * HOUR_S, 1.5 * HOUR_S, melting)
+    findings = judge(series, FREEZER)
+    assert told(findings, START_S + 2 * DAY_S) == []
+    assert sum(finding.kind == "defrost" for finding in findings) >= (8 * 24 - 3) // every_h - 1
