@@ -112,7 +112,7 @@ class Thaw(Remembering):
         rise = warm.rise
         assert rise.since_s is not None
         found = []
-        self.was_defrost = self.active
+        self.was_defrost = self.active and self.told  # else it was a door's short gust
         if self.settings.learn_defrosts and self.memory.learn(rise, at_s, spread_c):
             self.was_defrost = True
             if not self.told:
@@ -121,7 +121,7 @@ class Thaw(Remembering):
             if self.memory.too_often() and not self.settings.schedule:
                 why = phrase("defrost_again", after_s=at_s - self.memory.seen[-2][0])
                 found.append(teller.defrost("defrost_often", warm, at_s, value_c, product_c, why))
-        elif self.active and self.told and not self.settings.schedule:
+        elif self.was_defrost and not self.settings.schedule:
             self.memory.recur(rise.since_s)
         self._rest()
         return found
