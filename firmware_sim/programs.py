@@ -32,7 +32,7 @@ class Programs:
 
     def run(self, name: str, *command: str, text: str = "") -> str:
         """Run a program to its end; gives what it printed. Raises ProgramError."""
-        done = subprocess.run(_python(*command), input=text, capture_output=True, text=True, check=False, timeout=120)
+        done = self._complete(command, text)
         if done.returncode != 0:
             raise ProgramError(
                 f"{name} failed with status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
@@ -43,10 +43,7 @@ class Programs:
         """Start a program and, if it announces itself with a JSON line, wait for that line. Raises ProgramError."""
         log = (self._folder / f"{name}.log").open("a")
         with log:
-            process = subprocess.Popen(
-                _python(*command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if announces else log, stderr=log,
-                text=True, env={**os.environ, **environment}, start_new_session=True,
-            )  # fmt: skip
+            process = self._begin(command, log, announces, {**os.environ, **environment})
         self._running[name] = process
         if not announces:
             return {}
@@ -56,6 +53,17 @@ class Programs:
             raise ProgramError(f"{name} did not start; its log is {self._folder / name}.log")
         answer: dict[str, str] = json.loads(line)
         return answer
+
+    def _complete(self, command: tuple[str, ...], text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(_python(*command), input=text, capture_output=True, text=True, check=False, timeout=120)
+
+    def _begin(
+        self, command: tuple[str, ...], log: IO[str], announces: bool, environment: dict[str, str]
+    ) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            _python(*command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if announces else log, stderr=log,
+            text=True, env=environment, start_new_session=True,
+        )  # fmt: skip
 
     def pid(self, name: str) -> int:
         """The process id of a running program."""

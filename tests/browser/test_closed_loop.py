@@ -23,6 +23,7 @@ from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.messages import Event, Reading
 from telemetry.signing import Signer
 from tests.services import require
+from tests.warm import WarmPrograms
 
 pytestmark = pytest.mark.browser
 PHONE = {"width": 390, "height": 844}
@@ -133,7 +134,7 @@ class Centre:
 
 @pytest.fixture
 def centre(tmp_path: Path) -> Iterator[Centre]:
-    programs = Programs(tmp_path)
+    programs = WarmPrograms(tmp_path)
     try:
         yield Centre(tmp_path, programs)
     finally:
@@ -144,7 +145,7 @@ def centre(tmp_path: Path) -> Iterator[Centre]:
 def box(centre: Centre) -> Iterator[PlayedBox]:
     code = ("enrol", "--site", SITE, "--data", str(centre.data))
     with httpx.Client(base_url=centre.url, timeout=20) as client:
-        yield PlayedBox(client, Programs(centre.data).run("enrol", "server.cli", *code))
+        yield PlayedBox(client, WarmPrograms(centre.data).run("enrol", "server.cli", *code))
 
 
 @pytest.fixture

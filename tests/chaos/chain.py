@@ -18,6 +18,7 @@ from firmware_sim.programs import Programs
 from tests.edge.drivers.mosquitto import Mosquitto
 from tests.series_servers import PASSWORD, InfluxServer, free_port
 from tests.waiting import wait_for
+from tests.warm import WarmPrograms
 
 SITE = "阳光小学 食堂"
 HEAD = """\
@@ -35,7 +36,7 @@ SENSOR = """\
 class Chain:
     """*timed*: the payloads carry their own time; *more* and *broker_more* are appended to the configurations of box
     and broker (*more* may begin with further sensors); *line_port* is where the box looks for the centre, if there is a
-    line in between; *influx* keeps the series instead of the record."""
+    line in between; *influx* keeps the series instead of the record; what measures takes `Programs`, started cold."""
 
     def __init__(
         self,
@@ -48,11 +49,12 @@ class Chain:
         more: str = "",
         broker_more: str = "",
         influx: InfluxServer | None = None,
+        programs: type[Programs] = WarmPrograms,
     ) -> None:
         self.folder = folder
         self.influx = influx
         self.sensors = sensors
-        self.programs = Programs(folder)
+        self.programs = programs(folder)
         self._since = 0  # where the broker's log stood when box or broker was started last
         self.broker = Mosquitto(folder / "broker", f"{BROKER_LOG}\n{broker_more}")
         self.data = folder / "centre"

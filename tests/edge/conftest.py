@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from telemetry.signing import Signer
-from tests.edge.console import ROOT, RunEdge
+from tests.edge.console import RunEdge
+from tests.warm import run_warm
 
 
 @pytest.fixture
 def run_edge() -> RunEdge:
-    """`python -m edge.cli …` in a process of its own, with extra environment variables as keywords."""
+    """`brightline-edge …` in a process of its own, with extra environment variables as keywords."""
 
     def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "edge.cli", *map(str, arguments)],
-            cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return run_warm("edge.cli", *map(str, arguments), environment={**os.environ, **environment})
 
     return run
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from firmware_sim.ds18b20 import OneWireFolder, kernel_text, scratchpad
 from firmware_sim.modbus_slave import Slave
 from firmware_sim.modbus_tcp import TcpServer
 from tests.edge.drivers.mosquitto import mosquitto, publisher
+from tests.warm import run_warm
 
 HEAD = "box: {name: a, data_dir: data}\nserver: {url: 'https://centre.example'}\n"
 DEVICE = "28-0316a2794fff"
@@ -25,8 +24,7 @@ DEVICE = "28-0316a2794fff"
 def read(folder: Path, config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = folder / "box.yaml"
     path.write_text(HEAD + config, "utf-8")
-    command = [sys.executable, "-m", "edge.cli", "read", *arguments, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
+    return run_warm("edge.cli", "read", *arguments, str(path))
 
 
 def test_a_modbus_sensor_shows_value_raw_quality_and_latency(tmp_path: Path) -> None:

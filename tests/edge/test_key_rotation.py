@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,9 +19,9 @@ from edge.config import EdgeConfig, load
 from edge.enrolment import key_file, load_identity
 from edge.key_rotation import KeyService, RotationError, next_file, rotate_key
 from telemetry.signing import KeyHistory, PublicKey, Signer, replaced_file
-from tests.edge.console import ROOT
 from tests.server.centre import Box, Centre
 from tests.server.tenancy.district import District, settled
+from tests.warm import WarmProcess, run_warm
 
 WAIT_S = 30.0
 
@@ -152,17 +150,17 @@ def test_sigkill_between_the_centres_commit_and_its_answer_leaves_a_box_that_end
 ) -> None:
     config = load(file)
     door.hold = True
-    command = [sys.executable, "-m", "edge.cli", "rotate-key", str(file)]
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ}) as process:
-        try:
-            assert door.answered.wait(WAIT_S)
-        finally:
-            process.kill()
+    process = WarmProcess("edge.cli", "rotate-key", str(file))
+    try:
+        assert door.answered.wait(WAIT_S)
+    finally:
+        process.kill()
+        process.wait()
     door.hold = False
     wanted = Signer.load(next_file(config.box.data_dir)).public_key.raw
     assert speaks(box, config).raw != wanted
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert "the box has a new key" in done.stdout
+    done = run_warm("edge.cli", "rotate-key", str(file))
+    assert (done.returncode, "the box has a new key" in done.stdout) == (0, True), done.stderr
     assert speaks(box, config).raw == wanted
 
 
@@ -217,11 +215,12 @@ def test_running_box_ends_a_change_replaces_an_old_key_and_starts_anew(
 def test_box_that_runs_ends_a_change_that_was_cut_and_stops_in_order(box: Box, file: Path) -> None:
     config, old = load(file), box.signer.public_key
     Signer.generate().save(next_file(config.box.data_dir))
-    with subprocess.Popen([sys.executable, "-m", "edge.cli", "run", str(file)], cwd=ROOT) as process:
-        try:
-            assert process.wait(WAIT_S) == 0
-        finally:
-            process.kill()
+    process = WarmProcess("edge.cli", "run", str(file))
+    try:
+        assert process.wait(WAIT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
     assert speaks(box, config).raw != old.raw
 
 

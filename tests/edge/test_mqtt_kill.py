@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +16,8 @@ from telemetry.batch import open_batch
 from telemetry.messages import Reading
 from telemetry.outbox import Outbox
 from telemetry.signing import Signer
-from tests.edge.console import ROOT
 from tests.edge.drivers.mosquitto import mosquitto, publisher
+from tests.warm import WarmProcess
 
 DEADLINE_S = 120.0
 # the broker is not killed here, so it need not write after every message; it says who connects and who subscribes
@@ -49,12 +47,12 @@ class NumberedSensor:
         return self.sent
 
 
-def start(config: Path) -> subprocess.Popen[bytes]:
+def start(config: Path) -> WarmProcess:
     with (config.parent / "box.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", "edge.cli", "run", str(config)], cwd=ROOT, stderr=log)
+        return WarmProcess("edge.cli", "run", str(config), stderr=log.fileno())
 
 
-def start_connected(config: Path, broker_log: Callable[[], str]) -> subprocess.Popen[bytes]:
+def start_connected(config: Path, broker_log: Callable[[], str]) -> WarmProcess:
     """Start the box and wait until its broker has seen it, so that it is past its start."""
     before = broker_log().count(" as box ")
     box = start(config)

@@ -7,7 +7,6 @@ import json
 import logging
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,10 +21,10 @@ from edge.mqtt_status import EVENTS_MAX, MqttStatus
 from edge.status_topics import OpenFlags
 from telemetry.messages import Event, Reading
 from tests.edge.broker_watch import BrokerWatch, watching
-from tests.edge.console import ROOT
 from tests.edge.drivers.mosquitto import Mosquitto, mosquitto, publisher
 from tests.edge.drivers.test_mqtt_access import write_certificate
 from tests.services import require
+from tests.warm import WarmProcess
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 DEADLINE_S = 30.0
@@ -83,14 +82,12 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
-def start_box(folder: Path) -> subprocess.Popen[bytes]:
+def start_box(folder: Path) -> WarmProcess:
     with (folder / "box.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "edge.cli", "run", str(folder / "box.yaml")], cwd=ROOT, stderr=log
-        )
+        return WarmProcess("edge.cli", "run", str(folder / "box.yaml"), stderr=log.fileno())
 
 
-def stop_box(box: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def stop_box(box: WarmProcess, number: signal.Signals) -> None:
     box.send_signal(number)
     box.wait(DEADLINE_S)
 

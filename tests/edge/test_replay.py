@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 
 from edge.cli import main
 from edge.replay import Rules, replay
+from tests.warm import run_warm
 
 KEYS = ["at", "sensor", "event", "limit_c", "value_c", "side", "reason"]
 EVENTS = {"excursion_opened", "excursion_closed", "warning", "sensor_fault", "data_gap", "defrost"}
@@ -167,19 +166,8 @@ def test_a_door_column_is_a_contact_and_its_finding_names_it(tmp_path: Path) -> 
 
 def test_the_command_itself_writes_json_lines(tmp_path: Path) -> None:
     readings, config = write(tmp_path, rows())
-    command = [
-        sys.executable,
-        "-m",
-        "edge.cli",
-        "replay",
-        str(readings),
-        "--config",
-        str(config),
-        "--rules",
-        "plain",
-        "--json",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = run_warm("edge.cli", "replay", str(readings), "--config", str(config), "--rules", "plain", "--json")
+    assert done.returncode == 0, done.stderr
     assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["excursion_opened", "excursion_closed"]
 
 

@@ -50,7 +50,7 @@ def measure(post: Callable[[bytes], httpx.Response], sent: list[bytes], points: 
 
 
 def to_centre(folder: Path, sent: list[bytes], points: int) -> dict[str, float]:
-    centre = Centre(folder / "data")
+    centre = Centre(folder / "data", cold=True)
     try:
         administrator = centre.person("administrator")
         centre.enrol_code("A")

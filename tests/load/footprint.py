@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_sim.numbered_publisher import NumberedPublisher
+from firmware_sim.programs import Programs
 from tests.chaos.chain import running_chain
 from tests.load.processes import cpu_s, memory_mb
 
@@ -17,7 +18,7 @@ WARM_UP_S = 20.0
 
 def measure_footprint(folder: Path, seconds: float) -> dict[str, Any]:
     """CPU share of one core and resident memory of the box over *seconds*, after 20 s to settle."""
-    with running_chain(folder, sensors=SENSORS, timed=True) as chain:
+    with running_chain(folder, sensors=SENSORS, timed=True, programs=Programs) as chain:
         publisher = NumberedPublisher(
             chain.broker.port, sensors=SENSORS, timed=True, rate_per_s=SENSORS / INTERVAL_S, window=50
         )

@@ -19,6 +19,7 @@ from typing import Any
 
 from firmware_sim.mqtt_session import MqttSession, publish_packet
 from firmware_sim.numbered_publisher import payload_of, topic_of
+from firmware_sim.programs import Programs
 from tests.chaos.chain import Chain, running_chain
 from tests.load.outage import fill_outbox
 
@@ -39,7 +40,7 @@ def percentiles_ms(values_s: Sequence[float]) -> dict[str, float]:
 
 def measure_latency(folder: Path, events: int, *, backlog_readings: int = 0) -> dict[str, Any]:
     """*events* excursions, with *backlog_readings* waiting in the outbox when they begin."""
-    with running_chain(folder, sensors=2, timed=True, more=LIMIT) as chain:
+    with running_chain(folder, sensors=2, timed=True, more=LIMIT, programs=Programs) as chain:
         if backlog_readings:
             chain.programs.end("box")
             fill_outbox(chain, backlog_readings)

@@ -148,7 +148,7 @@ async def run_boxes(
 def serving(folder: Path) -> Iterator[Centre]:
     work, _ = cores()
     with pinned([work]):
-        centre = Centre(folder / "data")
+        centre = Centre(folder / "data", cold=True)
     try:
         yield centre
     finally:

@@ -17,6 +17,7 @@ from typing import Any
 from edge.config import load
 from edge.enrolment import load_identity
 from firmware_sim.numbered_publisher import NumberedPublisher
+from firmware_sim.programs import Programs
 from telemetry.messages import Reading
 from telemetry.outbox import Outbox
 from tests.chaos.chain import Chain, running_chain
@@ -67,7 +68,7 @@ def fill_outbox(chain: Chain, readings: int) -> None:
 def measure_outage(folder: Path, hours: float) -> dict[str, Any]:
     """Drain *hours* of outage: time, live lag (sampled four times a second), highest RSS of the box, nothing lost."""
     readings = round(hours * 3600 / INTERVAL_S) * SENSORS
-    with running_chain(folder, sensors=LIVE_SENSORS, timed=True) as chain:
+    with running_chain(folder, sensors=LIVE_SENSORS, timed=True, programs=Programs) as chain:
         chain.programs.end("box")
         fill_outbox(chain, readings)
         file_mb = sum(part.stat().st_size for part in (folder / "box").glob("outbox.sqlite*")) / 2**20

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_sim.numbered_publisher import NumberedPublisher
+from firmware_sim.programs import Programs
 from tests.chaos.chain import running_chain
 from tests.chaos.oracle import judge
 from tests.edge.drivers.mosquitto import mosquitto
@@ -85,7 +86,8 @@ def move(pid: int, core: int) -> None:
 def measure_ours(folder: Path, readings: int, *, broker_more: str = "") -> dict[str, Any]:
     """Box and centre on one core; every number is accounted for at the end."""
     work, other = cores()
-    with pinned([work]), running_chain(folder, sensors=SENSORS, timed=True, broker_more=broker_more) as chain:
+    options = {"sensors": SENSORS, "timed": True, "broker_more": broker_more, "programs": Programs}
+    with pinned([work]), running_chain(folder, **options) as chain:
         pids = {"box": chain.pid("box"), "centre": chain.pid("centre"), "broker": chain.pid("broker")}
         move(pids["broker"], other)
         with flood(chain.broker.port, readings, other, timed=True) as publisher:

@@ -18,6 +18,7 @@ import pytest
 from firmware_sim.demo import CONFIG, add_people, enrol_box, free_port, start_box, start_centre
 from firmware_sim.programs import Programs
 from tests.waiting import wait_for
+from tests.warm import WarmPrograms
 
 OUTAGE_S = 30.0
 CAMERA = ("firmware_sim.cli", "camera", "--door", "http", "--schedule", "mask:8,no_mask:90,mask:600")
@@ -70,7 +71,7 @@ class Plant:
 
 @pytest.fixture
 def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
-    programs = Programs(tmp_path)
+    programs = WarmPrograms(tmp_path)
     try:
         built = Plant(tmp_path, programs)
         monkeypatch.setenv("BRIGHTLINE_DEMO_CAMERA", built.camera)

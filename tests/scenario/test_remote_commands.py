@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server.centre import ROOT, Centre
+from tests.server.centre import Centre
 from tests.waiting import wait_for
+from tests.warm import WarmProcess, run_warm
 
 CONFIG = """
 box: {{name: b, data_dir: data}}
@@ -30,13 +28,12 @@ def centre(tmp_path: Path) -> Iterator[Centre]:
 def test_commands_are_fetched_refused_or_done_and_told(centre: Centre, tmp_path: Path) -> None:
     file = tmp_path / "box.yaml"
     file.write_text(CONFIG.format(url=centre.url))
-    edge = [sys.executable, "-m", "edge.cli"]
-    enrol = [*edge, "enrol", "--code", centre.enrol_code(), str(file)]
-    subprocess.run(enrol, cwd=ROOT, check=True, timeout=60, capture_output=True)
+    enrolled = run_warm("edge.cli", "enrol", "--code", centre.enrol_code(), str(file))
+    assert enrolled.returncode == 0, enrolled.stderr
     regulator = centre.person("regulator")
     box_id = regulator.get("/api/v1/boxes").json()["boxes"][0]["id"]
     path = f"/api/v1/boxes/{box_id}/commands"
-    box = subprocess.Popen([*edge, "run", str(file)], cwd=ROOT, env=os.environ.copy(), stderr=subprocess.DEVNULL)
+    box = WarmProcess("edge.cli", "run", str(file))
     try:
         for body in ({"kind": "restart"}, {"kind": "snapshot", "arguments": {"camera": "cam"}}):
             assert regulator.post(path, json=body, headers=regulator.csrf).status_code == 202

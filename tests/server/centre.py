@@ -30,8 +30,8 @@ from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.messages import Event, Lane, Reading
 from telemetry.signing import Signer
 from tests.ready_record import lay_ready_record
+from tests.warm import ROOT, WarmProcess, run_warm
 
-ROOT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WAIT_S = 30.0
 START_S = 60.0  # two that start at once on a busy machine
@@ -39,16 +39,8 @@ PASSWORD = "a long enough password"
 
 
 def run_cli(*args: str, text: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-    """`brightline-server` with these arguments."""
-    done = subprocess.run(
-        [sys.executable, "-m", "server.cli", *args],
-        input=text,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-        check=False,
-    )
+    """`brightline-server` with these arguments, in a process of its own."""
+    done = run_warm("server.cli", *args, text=text)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -61,10 +53,14 @@ def run_here(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 class Centre:
-    """`brightline-server serve` on a free port; *settings* is what stands in its centre.yaml, if anything does."""
+    """`brightline-server serve` on a free port; *settings* is what stands in its centre.yaml, if anything does.
 
-    def __init__(self, data: Path, settings: str = "") -> None:
+    *cold*: started from nothing, for what measures it.
+    """
+
+    def __init__(self, data: Path, settings: str = "", *, cold: bool = False) -> None:
         self.data = data
+        self._cold = cold
         if settings:
             data.mkdir(parents=True, exist_ok=True)
             (data / "centre.yaml").write_text(settings, "utf-8")
@@ -74,21 +70,13 @@ class Centre:
         self._start()
 
     def _start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "server.cli",
-                "serve",
-                "--port",
-                "0",
-                "--insecure-cookies",
-                "--data",
-                str(self.data),
-            ],
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-        )
+        serve = ("serve", "--port", "0", "--insecure-cookies", "--data", str(self.data))
+        if self._cold:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "server.cli", *serve], stdout=subprocess.PIPE, cwd=ROOT, text=True
+            )
+        else:
+            self.process = WarmProcess("server.cli", *serve, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], START_S)
         if not ready:
