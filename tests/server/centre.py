@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from argon2 import PasswordHasher
 from PIL import Image
 from sqlalchemy.orm import Session
 
+from server import accounts
 from server.accounts import add_user, ensure_site, make_enrolment_code
 from server.cli import main
 from server.database import make_engine, writing
@@ -36,6 +39,8 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WAIT_S = 30.0
 START_S = 60.0  # two that start at once on a busy machine
 PASSWORD = "a long enough password"
+# as the log-in takes the cost from the hash, each log-in of a person of the tests takes a hundredth of a real one
+QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 def run_cli(*args: str, text: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -129,7 +134,8 @@ class Centre:
     def person(self, role: str, site: str | None = None) -> Person:
         """Somebody new, logged in."""
         name = f"{role}-{uuid.uuid4().hex[:8]}"
-        with self.changing() as db:
+        with self.changing() as db, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(accounts, "_hasher", QUICK_HASHER)
             add_user(db, name, name, PASSWORD, role, ensure_site(db, site) if site else None)
         return Person(self, name)
 

@@ -14,7 +14,6 @@ from typing import Any, cast
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from argon2 import PasswordHasher
 from fastapi import FastAPI
 from sqlalchemy.orm import Session
 
@@ -37,7 +36,7 @@ from server.settings import Settings, SqliteRecord
 from server.verify import Verification, verify
 from telemetry.batch import sha256_hex
 from tests.ready_record import lay_ready_record
-from tests.server.centre import AT, PASSWORD, Box, Centre, reading
+from tests.server.centre import AT, PASSWORD, QUICK_HASHER, Box, Centre, reading
 
 REGIONS = {"A": "浙江/杭州/西湖", "B": "浙江/杭州/上城", "N": None}
 BINDINGS = [(role, "A") for role in ROLES] + [(role, "") for role in ROLES if role not in SITE_ROLES]
@@ -250,9 +249,7 @@ def settled(
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
     ):
-        patch.setattr(
-            accounts, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        )  # for every person
+        patch.setattr(accounts, "_hasher", QUICK_HASHER)
         patch.setattr(desk, "make_files", json_only)  # drawing the PDFs takes seconds and is not what is asked here
         district = District(InProcess(app, portal), settings)
         for name in places:
