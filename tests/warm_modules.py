@@ -9,10 +9,10 @@ gc.disable()  # what stands here stays: looking through it again and again costs
 import alembic.command  # noqa: E402, F401
 from sqlalchemy.orm import configure_mappers  # noqa: E402
 
-import edge.cli  # noqa: E402, F401
+import edge.cli  # noqa: E402
 import edge.gateway  # noqa: E402, F401
 import firmware_sim.cli  # noqa: E402, F401
-import server.cli  # noqa: E402, F401
+import server.cli  # noqa: E402
 import server.serving  # noqa: E402, F401
 from server import accounts  # noqa: E402
 from server.i18n import catalogue  # noqa: E402
