@@ -1,4 +1,4 @@
-"""What all tests share: the order of their files, and a small font for reports.
+"""What all tests share: the order of their files, Hypothesis's settings, and a small font for reports.
 
 The longest files begin first, so that no worker is left alone with one at the end. A file that is not named keeps its
 place behind them; a wrong figure costs time and nothing else.
@@ -7,7 +7,11 @@ place behind them; a wrong figure costs time and nothing else.
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# how long an example takes tells of the machine, which several share, and nothing of what is tested
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 SECONDS = {  # of one worker, measured on two cores
     "scenario/test_power_cut_and_outage": 120,
     "scenario/test_demo": 110,
