@@ -28,7 +28,7 @@ from server.limits import Limits
 from tests.server.tenancy.district import District, Somebody, settled
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES, EXAMPLES_SLOW = 4, 150
+EXAMPLES, EXAMPLES_SLOW = 2, 150
 FREE = Limits(caller_per_s=1e9, caller_burst=10**9, address_per_s=1e9, address_burst=10**9)
 
 
