@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from telemetry.forwarder import Forwarder
 from telemetry.messages import Event, Reading
 from telemetry.outbox import Outbox
 from telemetry.spool import EvidenceSpool
-from tests.server.centre import Centre, run_cli
+from tests.server.centre import Centre
 
 TRUE_S = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
 YEAR_S = 365 * 86_400.0
@@ -55,7 +54,7 @@ def test_readings_told_a_year_too_early_end_at_their_true_times(tmp_path: Path, 
         asyncio.run(run_box(outbox, machine, EvidenceSpool(tmp_path / "spool"), centre.url))
     rows = sorted(row for row in centre.dump()["series_point"] if row[0] == box.box_id)
     assert [(row[3] / 1000 - TRUE_S, row[4]) for row in rows] == [(number * INTERVAL_S, number) for number in range(20)]
-    found = json.loads(run_cli("verify", "--json", "--data", str(centre.data)).stdout)
+    found = centre.verified()
     assert (found["problems"], found["gaps"], found["readings"]) == ([], [], 20)
 
 

@@ -33,6 +33,7 @@ from telemetry.evidence import EvidenceManifest, seal_evidence
 from telemetry.messages import Event, Lane, Reading
 from telemetry.signing import Signer
 from tests.ready_record import lay_ready_record
+from tests.waiting import wait_for
 from tests.warm import ROOT, WarmProcess, run_warm
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -138,6 +139,17 @@ class Centre:
             patch.setattr(accounts, "_hasher", QUICK_HASHER)
             add_user(db, name, name, PASSWORD, role, ensure_site(db, site) if site else None)
         return Person(self, name)
+
+    def verified(self) -> dict[str, Any]:
+        """What `brightline-server verify` finds once the log's worker, who comes after the record, has seen it all."""
+
+        def found() -> dict[str, Any] | None:
+            said: dict[str, Any] = json.loads(run_here("verify", "--json", "--data", str(self.data)).stdout)
+            return None if any(gap.startswith("log: ") for gap in said["gaps"]) else said
+
+        answer = wait_for("every row has its leaf in the log", found)
+        assert answer is not None
+        return answer
 
     def dump(self) -> dict[str, list[Any]]:
         """Every row of every table but what a task in the background works on, and the names of the blobs."""

@@ -62,9 +62,8 @@ def test_readings_reach_influxdb_the_chart_the_api_and_the_proof(influx_centre: 
     assert [value for _, value in series.json()["points"]] == [item.value for item in given]
     assert '<polyline class="series"' in staff.get(f"/alerts/{alert_id}").text
     assert regulator.get(f"/api/v1/boxes/{box.box_id}/stats").json()["points"] == 50
-    wait_for("the log's worker has seen every row", lambda: not verify(influx_centre.data)["gaps"])
-    found = verify(influx_centre.data)
-    assert (found["problems"], found["points"]) == ([], 50)
+    found = influx_centre.verified()
+    assert (found["problems"], found["gaps"], found["points"]) == ([], [], 50)
 
 
 @pytest.mark.parametrize("kills", [6, pytest.param(50, marks=pytest.mark.slow)])
@@ -103,7 +102,7 @@ def test_kills_of_database_and_centre_lose_and_double_nothing(
         assert not sender.is_alive()
     wait_for("all points arrive", lambda: len(rows(influxd, box)) >= len(sent), 60)
     assert rows(influxd, box) == expected(sent)
-    found = verify(influx_centre.data)
+    found = influx_centre.verified()
     assert (found["problems"], found["gaps"], found["points"]) == ([], [], len(sent))
 
 
