@@ -132,11 +132,11 @@ class Centre:
     def box(self, site: str = "Canteen A") -> Box:
         return Box(self, site)
 
-    def person(self, role: str, site: str | None = None) -> Person:
-        """Somebody new, logged in."""
+    def person(self, role: str, site: str | None = None, *, hasher: PasswordHasher = QUICK_HASHER) -> Person:
+        """Somebody new, logged in; *hasher*: how long each of their log-ins takes."""
         name = f"{role}-{uuid.uuid4().hex[:8]}"
         with self.changing() as db, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(accounts, "_hasher", QUICK_HASHER)
+            patch.setattr(accounts, "_hasher", hasher)
             add_user(db, name, name, PASSWORD, role, ensure_site(db, site) if site else None)
         return Person(self, name)
 
