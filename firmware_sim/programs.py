@@ -55,6 +55,7 @@ class Programs:
         return answer
 
     def _complete(self, command: tuple[str, ...], text: str) -> subprocess.CompletedProcess[str]:
+        """Here and in `_begin` a test starts programs in a way of its own."""
         return subprocess.run(_python(*command), input=text, capture_output=True, text=True, check=False, timeout=120)
 
     def _begin(

@@ -2,7 +2,7 @@
 
 An import of the centre costs two seconds of a core, and the tests start it some hundred times. From there on all is as
 with ``python -m``: arguments, environment, streams, signals, exit status. That programs start cold as well is shown by
-tests/server/test_cli.py, the README's commands and the demo; what tests/load measures is started cold.
+tests/server/test_cli.py and the demo; what tests/load measures is started cold.
 """
 
 from __future__ import annotations

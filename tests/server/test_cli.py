@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from server.database import make_engine, migrate
 from server.models_uplink import Base
 from server.settings import Settings
-from tests.server.centre import PASSWORD, run_cli
+from tests.server.centre import PASSWORD, Centre, run_cli
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,15 @@ def test_an_account_is_made_once_and_a_refused_one_leaves_no_site(data: Path) ->
     again = run_cli(*add, text=PASSWORD + "\n", check=False)
     assert (again.returncode, "there is a user 'li' already" in again.stderr) == (2, True)
     assert PASSWORD not in again.stdout + again.stderr
+
+
+def test_a_centre_that_starts_from_nothing_serves_and_stops(data: Path) -> None:
+    centre = Centre(data, cold=True)
+    try:
+        with centre.client() as client:
+            assert client.get("/login").status_code == 200
+    finally:
+        assert centre.stop() == 0
 
 
 def test_a_port_in_use_is_a_fault(data: Path) -> None:
