@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from server.database import make_engine, migrate
 from server.models_uplink import Base
 from server.settings import Settings
+from tests.ready_record import lay_ready_record
 from tests.server.centre import PASSWORD, Centre, run_cli
 
 
@@ -43,6 +44,7 @@ from tests.server.centre import PASSWORD, Centre, run_cli
 def test_what_is_wrong_is_said_and_the_exit_status_tells_the_kind(
     data: Path, args: tuple[str, ...], text: str, status: int, message: str
 ) -> None:
+    lay_ready_record(data)
     done = run_cli(*args, *(("--data", str(data)) if args else ()), text=text, check=False)
     assert done.returncode == status, done.stderr
     assert message in done.stderr
