@@ -13,11 +13,13 @@ from pathlib import Path
 
 import psycopg
 
-from server.settings import PostgresRecord
+from server.database import migrate
+from server.settings import PostgresRecord, Settings
 from tests.series_servers import free_port
 from tests.services import missing
 from tests.waiting import wait_for
 
+TEMPLATE = "ready"
 ACCOUNTS = ("postgres", "nobody")
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
@@ -35,6 +37,7 @@ class PostgresServer:
     """One cluster; each test takes a database of its own with `new_record`."""
 
     def __init__(self) -> None:
+        self._has_template = False
         initdb, self._postgres = program("initdb"), program("postgres")
         self._folder = Path(tempfile.mkdtemp(prefix="bl-pg-"))  # short: a socket's path has 107 bytes at most
         self._as: dict[str, int] = {}
@@ -78,6 +81,19 @@ class PostgresServer:
         """The settings of an empty database."""
         name = f"record_{uuid.uuid4().hex[:12]}"
         self.execute(f"CREATE DATABASE {name}")
+        return self._settings(name)
+
+    def ready_record(self) -> PostgresRecord:
+        """The settings of a database as `migrate` leaves an empty one, copied from the first: that takes a second."""
+        if not self._has_template:
+            self.execute(f"CREATE DATABASE {TEMPLATE}")
+            migrate(Settings(data_dir=self._folder, database=self._settings(TEMPLATE)))
+            self._has_template = True
+        name = f"record_{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        return self._settings(name)
+
+    def _settings(self, name: str) -> PostgresRecord:
         url = f"postgresql+psycopg://brightline@127.0.0.1:{self.port}/{name}"
         return PostgresRecord(type="postgresql", url=url, pool_size=6)
 

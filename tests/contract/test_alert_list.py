@@ -27,7 +27,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     settings = Settings(data_dir=tmp_path_factory.mktemp("record"))
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        settings = settings.model_copy(update={"database": server.new_record()})
+        settings = settings.model_copy(update={"database": server.ready_record()})
     migrate(settings)
     made = make_engine(settings)
     with Session(writing(made)) as db, db.begin():

@@ -24,7 +24,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     settings = Settings(data_dir=tmp_path)
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        settings = settings.model_copy(update={"database": server.new_record()})
+        settings = settings.model_copy(update={"database": server.ready_record()})
     migrate(settings)
     engine = make_engine(settings)
     yield Desk(engine, tmp_path, picture)

@@ -50,7 +50,7 @@ def centre(
     )
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        settings += settings_of(server.new_record())
+        settings += settings_of(server.ready_record())
     running = Centre(data, settings)
     yield running
     assert running.stop() == 0

@@ -19,7 +19,7 @@ from tests.server.tenancy.district import District, Somebody, settled
 @pytest.fixture(scope="module")
 def district(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
     data = tmp_path_factory.mktemp("rollout") / "data"
-    with settled(data, picture, places=(), database=postgres.new_record()) as made:
+    with settled(data, picture, places=(), database=postgres.ready_record()) as made:
         yield made
 
 

@@ -35,7 +35,7 @@ def canteen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     settings = Settings(data_dir=tmp_path_factory.mktemp("canteen") / "data", secure_cookies=False)
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        settings = settings.model_copy(update={"database": server.new_record()})
+        settings = settings.model_copy(update={"database": server.ready_record()})
     app = create_app(settings)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         district = District(InProcess(app, portal), settings)

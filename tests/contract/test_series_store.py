@@ -35,7 +35,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def postgres_engine(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    instance = Settings(data_dir=tmp_path_factory.mktemp("record"), database=postgres.new_record())
+    instance = Settings(data_dir=tmp_path_factory.mktemp("record"), database=postgres.ready_record())
     migrate(instance)
     engine = make_engine(instance)
     yield engine

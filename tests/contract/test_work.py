@@ -36,7 +36,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     settings = Settings(data_dir=tmp_path_factory.mktemp("record"))
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        settings = settings.model_copy(update={"database": server.new_record()})
+        settings = settings.model_copy(update={"database": server.ready_record()})
     migrate(settings)
     made = make_engine(settings)
     with writing(made).begin() as connection:
