@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from typing import Annotated
@@ -22,8 +23,6 @@ from server.dialects import lock_box
 from server.gaps import find_missing
 from server.ingest import (
     EnrolmentRefused,
-    EvidenceConflict,
-    check_evidence,
     check_not_revoked,
     enrol_box,
     take_batch,
@@ -32,6 +31,7 @@ from server.ingest import (
 )
 from server.live import Change
 from server.problems import Problem
+from server.retention.purged import recall_blobs
 from server.turns import Haste
 from telemetry.batch import FRAME_BYTES_MAX, Batch, BatchError, open_batch, read_header, split_batches
 from telemetry.evidence import BLOB_BYTES_MAX, MANIFEST_BYTES_MAX, EvidenceError, open_evidence
@@ -204,11 +204,12 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
     def check(db: Session) -> None:
         check_not_revoked(db, sealed.manifest.box_id)
         check_picture_key(db, sealed)
-        check_evidence(db, sealed)
 
     def store(db: Session) -> Change | None:
         check(db)  # again: another may have come since
         alert = take_evidence(db, sealed)
+        if recall_blobs(db, [sha256], datetime.now(UTC)):
+            state.blobs.put(sealed.blob)  # the retention may have deleted it since
         return Change.of(alert) if alert else None
 
     try:
@@ -217,8 +218,6 @@ def _store_evidence(state: AppState, sha256: str, body: bytes) -> Change | None:
         return transact(state, store, beside=True)
     except (BatchError, EvidenceError) as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
-    except EvidenceConflict as error:
-        raise Problem(409, "conflict", "the same picture is on record under another manifest") from error
 
 
 @router.get("/health", dependencies=[open_to("everybody")])

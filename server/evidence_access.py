@@ -7,9 +7,10 @@ show. Every view of any picture is on the audit log.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.audit import note, person
@@ -67,37 +68,39 @@ def may_open(viewer: User, evidence: Evidence | None) -> bool:
 
 
 def find_picture(db: Session, viewer: User, sha256: str) -> Picture | None:
-    """A picture, film or sealed original of an alert which this viewer may see, None for any other."""
-    evidence = exists().where(
-        Evidence.sha256 == sha256, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
-    )
-    alert_id = (
-        select(Rectification.alert_id)
-        .join(RectificationPhoto, RectificationPhoto.rectification_id == Rectification.id)
-        .where(RectificationPhoto.photo_sha256 == sha256)
-    )
-    looked = (
-        select(Recheck.alert_id)
-        .join(Evidence, (Evidence.sha256 == Recheck.evidence_sha256) & (Evidence.box_id == Recheck.box_id))
-        .where(Recheck.evidence_sha256 == sha256)
-    )
-    of_alert = evidence | Alert.id.in_(alert_id) | Alert.id.in_(looked)
-    mine = select(Alert).where(within(viewer, Alert.site_id), of_alert)
-    alert = db.scalar(mine.limit(1))
-    row = db.get(Evidence, sha256)
-    site_id = alert.site_id if alert else _site_of_command(db, viewer, row)
-    if site_id is None or not may_open(viewer, row):
-        return None
-    return Picture(sha256, MEDIA_TYPES.get(row.role, "image/jpeg") if row else "image/jpeg", row, alert, site_id)
+    """A picture, film or sealed original of an alert which this viewer may see, None for any other.
+
+    Of several that are the same bytes it is one which the viewer may open: what others have of them tells nothing.
+    """
+    for evidence, alert, site_id in _within_reach(db, viewer, sha256):
+        if may_open(viewer, evidence):
+            media_type = MEDIA_TYPES.get(evidence.role, "image/jpeg") if evidence else "image/jpeg"
+            return Picture(sha256, media_type, evidence, alert, site_id)
+    return None
 
 
-def _site_of_command(db: Session, viewer: User, evidence: Evidence | None) -> int | None:
-    """The site of a picture that somebody asked a box for, if this viewer may see its boxes."""
-    if evidence is None or not may(viewer, "box.read"):
-        return None
-    asked = select(Box.site_id).join(BoxCommand, BoxCommand.box_id == Box.id)
-    mine = asked.where(BoxCommand.id == evidence.incident_id, Box.id == evidence.box_id, within(viewer, Box.site_id))
-    return db.scalar(mine)
+def _within_reach(db: Session, viewer: User, sha256: str) -> Iterator[tuple[Evidence | None, Alert | None, int]]:
+    """What has these bytes on the viewer's sites, with its alert and site: pictures of alerts and of second looks,
+    proof photos (None), and what somebody asked a box for, if this viewer may see boxes.
+    """
+    of_alerts = select(Evidence, Alert).where(Evidence.sha256 == sha256, within(viewer, Alert.site_id))
+    raised = (Alert.incident_id == Evidence.incident_id) & (Alert.box_id == Evidence.box_id)
+    looked = (Recheck.evidence_sha256 == Evidence.sha256) & (Recheck.box_id == Evidence.box_id)
+    for query in (
+        of_alerts.join(Alert, raised),
+        of_alerts.join(Recheck, looked).join(Alert, Recheck.alert_id == Alert.id),
+    ):
+        for evidence, alert in db.execute(query):
+            yield evidence, alert, alert.site_id
+    proofs = select(Alert).join(Rectification, Rectification.alert_id == Alert.id)
+    proofs = proofs.join(RectificationPhoto, RectificationPhoto.rectification_id == Rectification.id)
+    for alert in db.scalars(proofs.where(RectificationPhoto.photo_sha256 == sha256, within(viewer, Alert.site_id))):
+        yield None, alert, alert.site_id
+    if may(viewer, "box.read"):
+        asked = (BoxCommand.id == Evidence.incident_id) & (BoxCommand.box_id == Evidence.box_id)
+        of_boxes = select(Evidence, Box.site_id).join(BoxCommand, asked).join(Box, Box.id == Evidence.box_id)
+        for evidence, site_id in db.execute(of_boxes.where(Evidence.sha256 == sha256, within(viewer, Box.site_id))):
+            yield evidence, None, site_id
 
 
 def note_access(db: Session, user: User, picture: Picture, remote: str) -> None:
@@ -109,7 +112,7 @@ def note_access(db: Session, user: User, picture: Picture, remote: str) -> None:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page of an alert shows of the evidence that its viewer may open; ``manifests`` are by digest."""
+    """What the page of an alert shows of the evidence that its viewer may open; ``manifests`` are by its key."""
 
     annotated: Evidence | None
     snapshot: Evidence | None
@@ -125,5 +128,5 @@ class Shown:
         shown = [item for item in (by_role.get("annotated"), film, *sealed) if item is not None]
         return cls(
             by_role.get("annotated"), by_role.get("snapshot"), film, sealed,
-            {item.sha256: manifest_in(item.signed_manifest) for item in shown},
+            {item.key: manifest_in(item.signed_manifest) for item in shown},
         )  # fmt: skip

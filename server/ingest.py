@@ -30,7 +30,7 @@ from server.models import Alert, Box, EnrolmentCode, Evidence, StoredBatch, Stor
 from server.reports.sources import index_batch
 from server.rollout.desk import take_word
 from server.series.record import insert_readings
-from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header
+from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header, sha256_hex
 from telemetry.evidence import SealedEvidence
 from telemetry.messages import Event, Reading, Receipt
 from telemetry.signing import SIGNATURE_BYTES, PublicKey
@@ -58,10 +58,6 @@ _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 class EnrolmentRefused(Exception):
     """The code is unknown, used or too old; which of them is not told."""
-
-
-class EvidenceConflict(Exception):
-    """The same picture is on record under another manifest; the record keeps the first."""
 
 
 def enrol_box(db: Session, code: str, public_key: str, name: str) -> Box:
@@ -251,20 +247,15 @@ def open_alert(db: Session, box: Box, event: Event) -> Alert:
     return alert
 
 
-def check_evidence(db: Session, evidence: SealedEvidence) -> None:
-    """Raises EvidenceConflict when the same picture is on record for something else."""
-    stored = db.get(Evidence, evidence.manifest.sha256)
-    if stored is not None and stored.signed_manifest != evidence.signed:
-        raise EvidenceConflict
-
-
 def take_evidence(db: Session, evidence: SealedEvidence) -> Alert | None:
     """Store a verified picture's manifest (its blob is in the blob store already); gives its alert."""
     manifest = evidence.manifest
     lock_box(db, manifest.box_id)
-    if db.get(Evidence, manifest.sha256) is None:
+    mine = (Evidence.sha256 == manifest.sha256, Evidence.box_id == manifest.box_id)
+    if db.scalar(select(Evidence.key).where(*mine, Evidence.signed_manifest == evidence.signed)) is None:
         db.add(
             Evidence(
+                key=sha256_hex(evidence.signed),
                 sha256=manifest.sha256,
                 box_id=manifest.box_id,
                 incident_id=manifest.incident_id,

@@ -227,10 +227,15 @@ class Alert(Base):
 
 
 class Evidence(Base):
-    """A picture: the manifest as it was signed, the signature, and where the blob is (by its digest)."""
+    """What a box signed of a picture: the manifest, the signature, and where the blob is (by its digest).
+
+    Boxes, and incidents of one box, may have the same picture, a black one: each has its own row, all one blob.
+    ``key`` is the SHA-256 of the signed manifest; in rows from before revision 0025 it is that of the picture.
+    """
 
     __tablename__ = "evidence"
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     incident_id: Mapped[str] = mapped_column(String(64), index=True)
     role: Mapped[str] = mapped_column(String(16))

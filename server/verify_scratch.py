@@ -26,7 +26,7 @@ CREATE TABLE alien (series INTEGER, at_ms INTEGER, value BLOB, quality TEXT,
   PRIMARY KEY (series, at_ms, value, quality)) WITHOUT ROWID;
 CREATE TABLE event (box_id TEXT, id TEXT, digest TEXT, met INTEGER DEFAULT 0, PRIMARY KEY (box_id, id)) WITHOUT ROWID;
 CREATE TABLE incident (box_id TEXT, id TEXT, met INTEGER DEFAULT 0, PRIMARY KEY (box_id, id)) WITHOUT ROWID;
-CREATE TABLE picture (id TEXT PRIMARY KEY, met INTEGER DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE picture (box_id TEXT, id TEXT, met INTEGER DEFAULT 0, PRIMARY KEY (box_id, id)) WITHOUT ROWID;
 """
 
 
@@ -124,13 +124,12 @@ class Scratch:
         query = "UPDATE incident SET met = 1 WHERE box_id = ? AND id = ? RETURNING 1"
         return self._db.execute(query, (box_id, incident_id)).fetchone() is not None
 
-    def add_pictures(self, digests: Iterable[str]) -> None:
-        self._db.executemany(
-            "INSERT INTO picture (id) VALUES (?) ON CONFLICT DO NOTHING", [(item,) for item in digests]
-        )
+    def add_pictures(self, box_id: str, digests: Iterable[str]) -> None:
+        query = "INSERT INTO picture (box_id, id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        self._db.executemany(query, [(box_id, item) for item in digests])
 
-    def meet_picture(self, digest: str) -> None:
-        self._db.execute("UPDATE picture SET met = 1 WHERE id = ?", (digest,))
+    def meet_picture(self, box_id: str, digest: str) -> None:
+        self._db.execute("UPDATE picture SET met = 1 WHERE box_id = ? AND id = ?", (box_id, digest))
 
     def not_met(self, table: str) -> Iterator[str]:
         """The ids of ``event``, ``incident`` or ``picture`` that nothing in the record answers to, in order."""

@@ -25,6 +25,7 @@ from server.models_life_cycle import Recheck
 from server.photo import PHOTO_BYTES_MAX, PhotoRefused, read_photo
 from server.problems import Problem
 from server.queries import visible_alert
+from server.retention.purged import recall_blobs
 from server.series.port import SeriesUnavailable
 from server.service import Hand
 
@@ -110,11 +111,14 @@ async def rectify(
             timedelta(minutes=rules.clock_skew_min),
         )
         look_up(state, lambda db: service.check_proof(db, hand, alert_id, proof))
-        service.keep_photos(state.blobs, proof)
+        kept = service.keep_photos(state.blobs, proof)
 
         def store(db: Session) -> tuple[Alert, Recheck | None]:
             _check_unchanged(db, hand, alert_id, if_match)
-            return service.submit_rectification(db, hand, alert_id, proof)
+            done = service.submit_rectification(db, hand, alert_id, proof)
+            if recall_blobs(db, kept, hand.clock()):
+                service.keep_photos(state.blobs, proof)  # the retention may have deleted one since
+            return done
 
         alert, asked = transact(state, store)
         if asked is not None and asked.way == "series":

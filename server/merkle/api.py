@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from server.access import open_to
@@ -82,7 +82,11 @@ def head(state: StateDep) -> HeadAnswer:
 
 @router.get("/api/v1/log/proof/{kind}/{sha256}", dependencies=[open_to("everybody")])
 def proof(kind: ProofKind, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")], state: StateDep) -> ProofAnswer:
-    """That a batch, a picture or a file of a report (by its SHA-256) is in the log under the newest published head."""
+    """That a batch, a picture or a file of a report (by its SHA-256) is in the log under the newest published head.
+
+    A picture that is on record more than once is asked for by the SHA-256 of what a box signed of it: the bytes of its
+    file before the signature.
+    """
 
     def work(db: Session) -> ProofAnswer:
         name, ref = _leaf_of(db, kind, sha256)
@@ -96,13 +100,24 @@ def proof(kind: ProofKind, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$"
         return look_up(state, work)
     except NotProvable as error:
         code = str(error)
+        if code == "several":
+            raise Problem(
+                409, code, "several have it: ask by the SHA-256 of a file's bytes before the signature"
+            ) from error
         raise Problem(404, code, WAIT if code == "not_published" else "nothing here has this SHA-256") from error
+
+
+def _keys_of(picture: str) -> Select[str]:
+    return select(Evidence.key).where(Evidence.sha256 == picture).limit(2)
 
 
 def _leaf_of(db: Session, kind: ProofKind, sha256: str) -> tuple[str, str]:
     if kind == "evidence":
-        found = db.scalar(select(Evidence.sha256).where(Evidence.sha256 == sha256))
-        return "evidence", str(found or "")
+        signed_so = db.get(Evidence, sha256)
+        keys = [signed_so.key] if signed_so else db.scalars(_keys_of(sha256)).all()
+        if len(keys) > 1:
+            raise NotProvable("several")
+        return "evidence", keys[0] if keys else ""
     key, column, name = (
         (StoredBatch.id, StoredBatch.sha256, "batch")
         if kind == "batch"

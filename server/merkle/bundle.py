@@ -98,7 +98,7 @@ class Bundle:
             blob = self.blob(row.sha256)
             if blob is not None:
                 sealed = row.signed_manifest + row.signature + blob
-                self.add("evidence", row.sha256, f"evidence/{row.sha256}.ble", sealed)
+                self.add("evidence", row.key, f"evidence/{row.key}.ble", sealed)
 
     def add_file(self, kind: str, ref: int, digest: str, folder: str, data: bytes | None) -> None:
         """A row of which the leaf holds the digest of what it says, with these bytes."""

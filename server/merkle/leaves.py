@@ -32,7 +32,7 @@ Key = InstrumentedAttribute[int] | InstrumentedAttribute[str]
 class Kind:
     """A kind of leaf: the key of its row, the columns that it holds in order, and when a row becomes a leaf.
 
-    ``once``: the trigger's condition for a leaf that is made when a row is changed, not when it is added.
+    ``once``: the column whose first value makes the leaf, of a kind whose leaves are not made when a row is added.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Kind:
     columns: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]
     join: Callable[[Select[Any]], Select[Any]] = lambda query: query
     seal: Callable[[Sequence[Any]], Sequence[Any]] = lambda fields: fields
-    once: str = ""
+    once: InstrumentedAttribute[Any] | None = None
 
     @property
     def table(self) -> str:
@@ -49,7 +49,12 @@ class Kind:
     def query(self) -> Select[Any]:
         """Key and fields of the rows of this kind."""
         query = self.join(select(self.key, *self.columns))
-        return query.where(Rectification.accepted.is_not(None)) if self.once else query
+        return query if self.once is None else query.where(self.once.is_not(None))
+
+    @property
+    def watched(self) -> set[str]:
+        """The columns that its trigger reads."""
+        return {self.key.key} | ({self.once.key} if self.once is not None else set())
 
     def ref(self, text: str) -> int | str:
         return text if self.key.type.python_type is str else int(text)
@@ -96,7 +101,7 @@ KINDS: dict[str, Kind] = {
             (StoredBatch.box_id, StoredBatch.epoch, StoredBatch.lane, StoredBatch.seq, StoredBatch.sha256),
         ),
         Kind(
-            "evidence", Evidence.sha256,
+            "evidence", Evidence.key,
             (
                 Evidence.sha256, Evidence.box_id, Evidence.incident_id, Evidence.role, Evidence.size_bytes,
                 Evidence.signed_manifest, Evidence.signature,
@@ -132,7 +137,7 @@ KINDS: dict[str, Kind] = {
                 Rectification.id, Rectification.accepted, Rectification.decided_by_id, Rectification.decided_at,
                 Rectification.decision_note,
             ),
-            once="OLD.accepted IS NULL AND NEW.accepted IS NOT NULL",
+            once=Rectification.accepted,
         ),
         Kind(
             "report", ReportEntry.id,
@@ -182,6 +187,10 @@ KINDS: dict[str, Kind] = {
         Kind(
             "tombstone", Tombstone.id,
             (Tombstone.kind, Tombstone.ref, Tombstone.rule, Tombstone.size_bytes, Tombstone.at, Tombstone.key),
+        ),
+        Kind(
+            "tombstone_end", Tombstone.id, (Tombstone.id, Tombstone.withdrawn_at),
+            once=Tombstone.withdrawn_at,
         ),
     )
 }  # fmt: skip

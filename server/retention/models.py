@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.models import Base, Site
@@ -30,11 +30,17 @@ class LegalHold(Base):
 class Tombstone(Base):
     """What was purged (``picture``: a blob; ``readings``: the bytes of a batch), by which rule; signed by the centre.
 
-    ``key`` is the name of the log's key that signed. The row is a leaf of the Merkle log as well.
+    ``key`` is the name of the log's key that signed. The row is a leaf of the Merkle log as well, and its withdrawal
+    another one: from then on it speaks of nothing.
     """
 
     __tablename__ = "tombstone"
-    __table_args__ = (UniqueConstraint("kind", "ref"),)
+    __table_args__ = (
+        Index(
+            "uq_tombstone_counting", "kind", "ref", unique=True,
+            sqlite_where=text("withdrawn_at IS NULL"), postgresql_where=text("withdrawn_at IS NULL"),
+        ),
+    )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     ref: Mapped[str] = mapped_column(String(64))
@@ -44,3 +50,4 @@ class Tombstone(Base):
     key: Mapped[str] = mapped_column(String(120))
     signature: Mapped[bytes] = mapped_column(LargeBinary(64))
     done_at: Mapped[datetime | None]  # when the bytes were gone
+    withdrawn_at: Mapped[datetime | None]  # a hold or a new row that needs the bytes was faster, or they came again

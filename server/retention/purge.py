@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, String, cast, delete, exists, func, select
+from sqlalchemy import Engine, Select, String, and_, cast, delete, exists, func, select, union
 from sqlalchemy.orm import Session
 
 from server.audit import SYSTEM, note
@@ -23,10 +23,10 @@ from server.database import writing
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, SeriesPoint, StoredBatch
 from server.models_life_cycle import RectificationPhoto
 from server.models_uplink import UnsyncedPoint
-from server.reports.models import BatchSource, ReportFile, SignedReport
+from server.reports.models import BatchSource, SignedReport
 from server.retention.holds import active, alert_is_held
 from server.retention.models import LegalHold, Tombstone
-from server.retention.purged import add_tombstone
+from server.retention.purged import add_tombstone, is_purged, never_purged
 from server.retention.rules import RetentionRules, Rule
 from server.series.points import points_of_batch
 from telemetry.batch import BatchError, open_batch
@@ -54,9 +54,11 @@ def find_purges(db: Session, rules: RetentionRules, now: datetime) -> Iterator[P
             continue
         for alert in db.scalars(_finished(rule, now)):
             for digest in _blobs_of(db, alert):
-                if digest not in seen and _may_go(db, digest, rules, now):
-                    seen.add(digest)
-                    size_bytes = db.scalar(select(Evidence.size_bytes).where(Evidence.sha256 == digest)) or 0
+                if digest in seen:
+                    continue
+                seen.add(digest)
+                if _may_go(db, digest, rules, now):
+                    size_bytes = db.scalar(select(Evidence.size_bytes).where(Evidence.sha256 == digest).limit(1)) or 0
                     yield Purge("picture", digest, rule.name, size_bytes)
 
 
@@ -72,33 +74,38 @@ def _finished(rule: Rule, now: datetime) -> Select[Any]:
 
 def _blobs_of(db: Session, alert: Alert) -> list[str]:
     """The digests of an alert's pictures and photos that were not purged yet."""
-    pictures = select(Evidence.sha256).where(Evidence.incident_id == alert.incident_id, Evidence.box_id == alert.box_id)
+    pictures = select(Evidence.sha256.label("sha256")).where(
+        Evidence.incident_id == alert.incident_id, Evidence.box_id == alert.box_id
+    )
     mine = select(Rectification.id).where(Rectification.alert_id == alert.id)
     of_mine = RectificationPhoto.rectification_id.in_(mine)
     originals = select(RectificationPhoto.original_sha256).where(of_mine)
     shown = select(RectificationPhoto.photo_sha256).where(of_mine)
-    found = {digest for query in (pictures, originals, shown) for digest in db.scalars(query)}
-    gone = select(Tombstone.ref).where(Tombstone.kind == "picture", Tombstone.ref.in_(found))
-    return sorted(found - set(db.scalars(gone)))
+    named = union(pictures, originals, shown).subquery()
+    return sorted(db.scalars(select(named.c.sha256).where(~is_purged("picture", named.c.sha256))))
 
 
 def _may_go(db: Session, digest: str, rules: RetentionRules, now: datetime) -> bool:
-    """Whether every alert that names the blob lets it go, and no report is made of it."""
-    if db.scalar(select(ReportFile.id).where(ReportFile.sha256 == digest).limit(1)) is not None:
+    """Whether every row that names the blob belongs to an alert, and all of these let it go."""
+    needed = union(*never_purged()).subquery()
+    if db.scalar(select(needed.c[0]).where(needed.c[0] == digest).limit(1)) is not None:
         return False
-    of_evidence = exists().where(
-        Evidence.sha256 == digest, Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id
+    raised = (Evidence.incident_id == Alert.incident_id, Evidence.box_id == Alert.box_id)
+    of_none = select(Evidence.key).where(Evidence.sha256 == digest, ~exists().where(*raised))
+    if db.scalar(of_none.limit(1)) is not None:
+        return False
+    proofs = select(Rectification.alert_id).join(
+        RectificationPhoto, RectificationPhoto.rectification_id == Rectification.id
     )
-    of_photo = exists().where(
-        Rectification.alert_id == Alert.id,
-        RectificationPhoto.rectification_id == Rectification.id,
-        (RectificationPhoto.original_sha256 == digest) | (RectificationPhoto.photo_sha256 == digest),
-    )
-    owners = set(db.scalars(select(Alert.id).where(of_evidence | of_photo)))
+    shown = (RectificationPhoto.original_sha256 == digest) | (RectificationPhoto.photo_sha256 == digest)
+    pictures = select(Alert.id.label("id")).join(Evidence, and_(*raised)).where(Evidence.sha256 == digest)
+    owners = union(pictures, proofs.where(shown)).subquery()
+    keepers = select(owners.c.id)
     for rule in rules.rules:
-        if rule.what == "pictures" and owners:
-            owners -= set(db.scalars(_finished(rule, now).with_only_columns(Alert.id).where(Alert.id.in_(owners))))
-    return not owners
+        if rule.what == "pictures":
+            done = _finished(rule, now).with_only_columns(Alert.id).where(Alert.id.in_(select(owners.c.id)))
+            keepers = keepers.where(owners.c.id.not_in(done.order_by(None)))
+    return db.scalar(keepers.limit(1)) is None
 
 
 def _readings(db: Session, rule: Rule, now: datetime) -> Iterator[Purge]:
@@ -106,7 +113,7 @@ def _readings(db: Session, rule: Rule, now: datetime) -> Iterator[Purge]:
     before = rule.before(now)
     before_ms = round(before.timestamp() * 1000)
     last_ms = select(func.max(BatchSource.last_ms)).where(BatchSource.batch_id == StoredBatch.id).scalar_subquery()
-    gone = exists().where(Tombstone.kind == "readings", Tombstone.ref == cast(StoredBatch.id, String(64)))
+    gone = is_purged("readings", cast(StoredBatch.id, String(64)))
     held = exists().where(LegalHold.site_id == Box.site_id, active(now))
     query = (
         select(StoredBatch.id, func.length(StoredBatch.raw), Box.site_id)
@@ -155,22 +162,22 @@ def purge_portion(
 
 def _still(db: Session, wanted: list[Purge], rules: RetentionRules, now: datetime) -> Iterator[Purge]:
     """What may go under the lock of the writers, too: a hold may have come."""
-    for purge in wanted:
-        if purge.kind == "picture":
-            if _may_go(db, purge.ref, rules, now):
-                yield purge
-        else:
-            held = select(LegalHold.id).join(Box, Box.site_id == LegalHold.site_id)
-            held = held.join(StoredBatch, StoredBatch.box_id == Box.id)
-            if db.scalar(held.where(StoredBatch.id == int(purge.ref), active(now)).limit(1)) is None:
-                yield purge
+    return (purge for purge in wanted if _is_let_go(db, purge.kind, purge.ref, rules, now))
+
+
+def _is_let_go(db: Session, kind: str, ref: str, rules: RetentionRules, now: datetime) -> bool:
+    if kind == "picture":
+        return _may_go(db, ref, rules, now)
+    held = select(LegalHold.id).join(Box, Box.site_id == LegalHold.site_id)
+    held = held.join(StoredBatch, StoredBatch.box_id == Box.id)
+    return db.scalar(held.where(StoredBatch.id == int(ref), active(now)).limit(1)) is None
 
 
 def _finish(engine: Engine, blobs: BlobStore, rules: RetentionRules, now: datetime) -> None:
     """Delete the bytes that tombstones speak of, in the transaction which says that it is done."""
     with Session(writing(engine)) as db, db.begin():
-        waiting = select(Tombstone).where(Tombstone.done_at.is_(None)).order_by(Tombstone.id).limit(AT_ONCE_MAX)
-        for stone in db.scalars(waiting).all():
+        waiting = select(Tombstone).where(Tombstone.done_at.is_(None), Tombstone.withdrawn_at.is_(None))
+        for stone in db.scalars(waiting.order_by(Tombstone.id).limit(AT_ONCE_MAX)).all():
             if stone.kind == "readings":
                 _empty_batch(db, int(stone.ref))
             elif _may_go(db, stone.ref, rules, now):

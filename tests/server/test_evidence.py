@@ -137,12 +137,6 @@ def test_a_stranger_and_a_too_large_picture_are_refused(box: Box, jpeg: Jpeg) ->
     assert refused(box, b"BLE1" + bytes(BLOB_BYTES_MAX + 20_000), "0" * 64) == 413
 
 
-def test_the_same_picture_for_another_incident_is_a_conflict_and_not_lost_in_silence(box: Box, jpeg: Jpeg) -> None:
-    blob = jpeg(7)
-    assert box.send_evidence(box.evidence(blob, "incident-a"), sha256_hex(blob)).status_code == 201
-    assert refused(box, box.evidence(blob, "incident-b"), sha256_hex(blob)) == 409
-
-
 def test_a_box_cannot_put_its_picture_on_another_boxs_alert(box: Box, staff: Person, jpeg: Jpeg) -> None:
     event = box.send_event("violation_opened", data={"kind": "no_mask"})
     blob, intruder = jpeg(8), box.centre.box("Canteen B")

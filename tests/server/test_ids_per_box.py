@@ -7,16 +7,17 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from server.accounts import ensure_site
 from server.assets.expiry import Paper, settle
 from server.boxes.settings import BoxSettings
 from server.boxes.silence import look
-from server.models import Alert, StoredEvent
+from server.models import Alert, Evidence, StoredEvent
 from server.models import Box as Row
 from server.models_assets import Certificate
+from server.models_audit import AuditEntry
 from server.models_boxes import BoxSilence
 from server.vendors.intake import add_source, find_source, take_event
 from telemetry.batch import sha256_hex
@@ -73,6 +74,53 @@ def test_same_event_of_two_boxes_is_an_alert_of_each_with_its_own_picture(
         assert sorted(seen) == [200, 404]
         assert seen[pictures.index(picture)] == 200
     assert district.verified().problems == []
+
+
+def test_same_black_picture_of_two_boxes_and_incidents_is_shown_with_each_alert_and_to_nobody_else(
+    district: District, boxes: tuple[Box, Box], staff: tuple[Somebody, Somebody], jpeg: Callable[..., bytes]
+) -> None:
+    black, stranger, path = jpeg(63), district.somebody("staff", "C"), f"/api/v1/evidence/{sha256_hex(jpeg(63))}"
+    for box, who, incidents in zip(boxes, staff, (("black-1", "black-2"), ("black-1",)), strict=True):
+        assert district.ask(who, "GET", path).status_code == 404
+        for incident_id in incidents:
+            box.send_event(incident_id=incident_id, data={"evidence": [sha256_hex(black)]})
+            sealed = box.evidence(black, incident_id)
+            for _ in range(2):  # the box did not hear the first answer
+                assert box.send_evidence(sealed, sha256_hex(black)).status_code == 201
+            found = shown(district, who, alert_of(district, box, incident_id).id)["evidence"]
+            assert [item["sha256"] for item in found] == [sha256_hex(black)]
+        assert district.ask(who, "GET", path).content == black
+    assert district.ask(stranger, "GET", path).status_code == 404
+    with district.database() as db:
+        assert db.scalar(select(func.count()).where(Evidence.sha256 == sha256_hex(black))) == 3
+        views = select(AuditEntry.site_id, AuditEntry.actor_name).where(AuditEntry.object_id == sha256_hex(black))
+        assert db.execute(views.order_by(AuditEntry.seq)).all() == [
+            (ensure_site(db, place).id, who.name) for place, who in zip("AB", staff, strict=True)
+        ]
+    found = district.verified()
+    assert (found.problems, [gap for gap in found.gaps if "picture" in gap]) == ([], [])
+
+
+def test_picture_that_two_boxes_tell_of_is_missed_of_the_one_that_did_not_send_it(
+    district: District, boxes: tuple[Box, Box], jpeg: Callable[..., bytes]
+) -> None:
+    black = jpeg(64)
+    for box in boxes:
+        box.send_event(incident_id="black-3", data={"evidence": [sha256_hex(black)]})
+    boxes[0].send_evidence(boxes[0].evidence(black, "black-3"), sha256_hex(black))
+    assert f"picture {sha256_hex(black)}: announced by an event, not uploaded yet" in district.verified().gaps
+    boxes[1].send_evidence(boxes[1].evidence(black, "black-3"), sha256_hex(black))
+    assert [gap for gap in district.verified().gaps if "picture" in gap] == []
+
+
+def test_what_is_black_for_parents_too_is_shown_to_them_though_another_may_not_be(
+    district: District, boxes: tuple[Box, Box], jpeg: Callable[..., bytes]
+) -> None:
+    box, parent, black = boxes[0], district.somebody("viewer", "A"), jpeg(65)
+    for incident_id, faces, status in (("black-4", "not_checked", 404), ("black-5", "blurred", 200)):
+        box.send_event(incident_id=incident_id)
+        box.send_evidence(box.evidence(black, incident_id, faces=faces), sha256_hex(black))
+        assert district.ask(parent, "GET", f"/api/v1/evidence/{sha256_hex(black)}").status_code == status
 
 
 def test_box_that_tells_the_incident_of_another_neither_ends_nor_changes_it(

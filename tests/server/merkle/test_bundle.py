@@ -62,6 +62,20 @@ def test_the_days_of_a_site_are_exported_with_all_their_batches(
     assert main(["export", str(out), "--site", "Canteen A", *span, "--data", str(data)]) == 1  # never over a file
 
 
+def test_alerts_with_the_same_picture_are_exported_with_what_was_signed_for_each(
+    record: SmallRecord, jpeg: Callable[..., bytes], tmp_path: Path, exported: tuple[Path, Path]
+) -> None:
+    with record.changing() as db:
+        record.raise_alert(db, "inc-2")
+        record.send_picture(db, jpeg(1), "inc-2")
+    record.grow()
+    out = tmp_path / "days.zip"
+    span = ["--from", "2026-01-02T00:00", "--to", "2026-01-03"]
+    assert main(["export", str(out), "--site", "Canteen A", *span, "--data", str(record.data)]) == 0
+    found = verify_bundle(out, read_public_keys(exported[1]))
+    assert (found.problems, found.pictures) == ([], 2)
+
+
 @pytest.mark.parametrize(
     ("member", "old", "new", "named"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from anyio.from_thread import start_blocking_portal
+from sqlalchemy import select
 
 from server.app import create_app
 from server.database import make_engine
@@ -19,6 +20,7 @@ from server.merkle.settings import LogSettings
 from server.merkle.tree import check_consistency, check_inclusion, leaf_hash
 from server.merkle.verification import read_heads_file
 from server.merkle.worker import LogWorker
+from server.models import Evidence
 from server.notification.egress import Egress
 from server.settings import Settings
 from telemetry.batch import sha256_hex
@@ -127,6 +129,24 @@ def test_anybody_gets_heads_and_proofs_and_can_check_them(record: SmallRecord, j
         assert page.status_code == 200
         assert head.root.hex() in page.text
         assert keys[0].text in page.text
+
+
+def test_picture_that_is_on_record_twice_is_proved_by_what_was_signed_of_it(
+    record: SmallRecord, jpeg: Callable[..., bytes]
+) -> None:
+    with record.changing() as db:
+        for incident_id in ("inc-2", "inc-3"):
+            record.raise_alert(db, incident_id)
+            digest = record.send_picture(db, jpeg(3), incident_id)
+        rows = {row.key: row.incident_id for row in db.scalars(select(Evidence).where(Evidence.sha256 == digest))}
+    record.grow()
+    assert record.verify().problems == []
+    with served(record.data) as centre:
+        answer = centre.request("GET", f"/api/v1/log/proof/evidence/{digest}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "several")
+        for key, incident_id in rows.items():
+            assert centre.request("GET", f"/api/v1/log/proof/evidence/{key}").json()["leaf"][3] == incident_id
+    assert len(rows) == 2
 
 
 def test_what_cannot_be_proved_is_said(record: SmallRecord) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.audit import CONSOLE
+from server.blob_references import referenced_blobs
 from server.blobs import FolderBlobStore
 from server.cli import main
 from server.database import make_engine
@@ -22,7 +23,9 @@ from server.reports.models import SignedReport
 from server.retention.holds import HoldRefused, place_hold, release_hold
 from server.retention.models import Tombstone
 from server.retention.purge import find_purges, purge_portion
+from server.retention.purged import recall_blobs
 from server.retention.rules import default_retention, load_retention
+from server.rollout.models import Release
 from telemetry.batch import sha256_hex
 from tests.server.merkle.small_record import AT, SmallRecord
 
@@ -127,6 +130,73 @@ def test_an_unfinished_alert_keeps_its_pictures_and_those_it_shares(
         db.add(AlertMove(alert_id=alert_id, at=AT, move="reject", old_state="closed", new_state="rejected"))
     assert purge(record, LATER)["confirmed-pictures"] == 1
     assert record.blobs.get(sha256_hex(jpeg(2))) == jpeg(2)
+
+
+def test_a_picture_that_two_alerts_have_goes_with_the_last_and_comes_again_with_a_third(
+    record: SmallRecord, jpeg: Callable[..., bytes]
+) -> None:
+    black = jpeg(1)
+    with record.changing() as db:
+        second = record.raise_alert(db, "inc-2")
+        record.send_picture(db, black, "inc-2")
+        record.send_picture(db, black, "inc-untold")  # its event waits at the box still
+    assert sha256_hex(black) not in purged_pictures(record)
+    with record.changing() as db:
+        untold = record.raise_alert(db, "inc-untold")
+        record.repair(db, untold, jpeg(4))
+    assert sha256_hex(black) not in purged_pictures(record)
+    with record.changing() as db:
+        record.repair(db, second, jpeg(5))
+    assert sha256_hex(black) in purged_pictures(record)
+    with pytest.raises(KeyError):
+        record.blobs.get(sha256_hex(black))
+    with record.changing() as db:
+        third = record.raise_alert(db, "inc-3")
+        record.send_picture(db, black, "inc-3")
+        assert recall_blobs(db, [sha256_hex(black)], LATER)
+        assert not recall_blobs(db, [sha256_hex(black)], LATER)
+        assert sha256_hex(black) in set(referenced_blobs(db))
+    assert sha256_hex(black) not in purged_pictures(record)
+    record.grow()
+    assert record.verify().problems == []
+    record.blobs.delete(sha256_hex(black))  # the withdrawn tombstone excuses nothing
+    assert record.verify().problems == [f"picture {sha256_hex(black)}: its bytes are missing"]
+    record.blobs.put(black)
+    with record.changing() as db:
+        record.repair(db, third, jpeg(6))
+    assert sha256_hex(black) in purged_pictures(record)
+    record.grow()
+    assert record.verify().problems == []
+
+
+def purged_pictures(record: SmallRecord) -> set[str]:
+    """Purge; the pictures whose tombstone counts."""
+    purge(record, LATER)
+    with record.changing() as db:
+        counting = (Tombstone.kind == "picture", Tombstone.withdrawn_at.is_(None))
+        return set(db.scalars(select(Tombstone.ref).where(*counting, Tombstone.done_at.is_not(None))))
+
+
+def test_withdrawal_of_a_tombstone_cannot_be_taken_back(record: SmallRecord, jpeg: Callable[..., bytes]) -> None:
+    black = sha256_hex(jpeg(1))
+    assert black in purged_pictures(record)
+    with record.changing() as db:
+        recall_blobs(db, [black], LATER)
+    record.grow()
+    record.tamper("UPDATE tombstone SET withdrawn_at = NULL WHERE withdrawn_at IS NOT NULL")
+    assert [problem for problem in record.verify().problems if "tombstone_end" in problem] != []
+
+
+def test_a_picture_with_the_bytes_of_a_release_takes_nothing_with_it(record: SmallRecord) -> None:
+    release = b"cameras: []"
+    with record.changing() as db:
+        alert_id = record.raise_alert(db, "inc-2")
+        digest = record.send_picture(db, release, "inc-2")
+        said = {"sha256": digest, "size_bytes": len(release), "region_path": "/", "made_by": "x", "made_at": AT}
+        db.add(Release(name="x", **said))
+        record.repair(db, alert_id, release + b"\n")
+    assert digest not in purged_pictures(record)
+    assert record.blobs.get(digest) == release
 
 
 def test_a_false_alarm_loses_its_pictures_early(record: SmallRecord) -> None:
