@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Select, String, and_, cast, delete, exists, func,
 from sqlalchemy.orm import Session
 
 from server.audit import SYSTEM, note
-from server.blob_port import BlobStore
+from server.blob_port import BlobDamaged, BlobStore
 from server.boxes.keys import KeyBook
 from server.clock_repair import known_offset_ms
 from server.database import writing
@@ -174,15 +174,35 @@ def _is_let_go(db: Session, kind: str, ref: str, rules: RetentionRules, now: dat
 
 
 def _finish(engine: Engine, blobs: BlobStore, rules: RetentionRules, now: datetime) -> None:
-    """Delete the bytes that tombstones speak of, in the transaction which says that it is done."""
+    """Delete the bytes that tombstones speak of, in the transaction which says that it is done.
+
+    A hold, or a row that needs them, may have come since: they stay, and the tombstone is withdrawn.
+    """
     with Session(writing(engine)) as db, db.begin():
         waiting = select(Tombstone).where(Tombstone.done_at.is_(None), Tombstone.withdrawn_at.is_(None))
         for stone in db.scalars(waiting.order_by(Tombstone.id).limit(AT_ONCE_MAX)).all():
+            if not _is_let_go(db, stone.kind, stone.ref, rules, now) and _has_bytes(db, blobs, stone):
+                stone.withdrawn_at = now
+                note(db, SYSTEM, "retention.keep", (stone.kind, stone.ref), {"rule": stone.rule})
+                continue
             if stone.kind == "readings":
                 _empty_batch(db, int(stone.ref))
-            elif _may_go(db, stone.ref, rules, now):
+            else:
                 blobs.delete(stone.ref)
             stone.done_at = now
+
+
+def _has_bytes(db: Session, blobs: BlobStore, stone: Tombstone) -> bool:
+    """Whether there is something left: a purge that was cut short may have deleted it."""
+    if stone.kind == "readings":
+        return bool(db.get_one(StoredBatch, int(stone.ref)).raw)
+    try:
+        blobs.get(stone.ref)
+    except KeyError:
+        return False
+    except BlobDamaged:
+        return True
+    return True
 
 
 def _empty_batch(db: Session, batch_id: int) -> None:

@@ -242,6 +242,38 @@ def test_a_purge_that_was_cut_short_is_finished_by_the_next(record: SmallRecord,
     assert record.verify().problems == []
 
 
+class HeldMeanwhile(FolderBlobStore):
+    """Like a disk that is gone just before a hold comes."""
+
+    def delete(self, sha256: str) -> None:
+        raise OSError("no such disk")
+
+
+def test_a_hold_that_comes_between_tombstone_and_deletion_wins(record: SmallRecord, jpeg: Callable[..., bytes]) -> None:
+    with pytest.raises(OSError, match="no such disk"):
+        purge(record, LATER, HeldMeanwhile(record.settings.blob_dir))
+    gone = sha256_hex(jpeg(2))
+    record.blobs.delete(gone)  # of the two, one was deleted when the power went
+    with record.changing() as db:
+        site_id = db.scalars(select(Alert.site_id)).one()
+        hold_id = place_hold(db, CONSOLE, "court", LATER, site_id=site_id).id
+    assert purge(record, LATER) == {}
+    assert record.blobs.get(sha256_hex(jpeg(1))) == jpeg(1)
+    with record.changing() as db:
+        assert {row.ref for row in db.scalars(select(Tombstone)) if row.done_at} == {gone}
+        assert db.scalar(select(func.min(func.length(StoredBatch.raw)))) > 0
+        assert sha256_hex(jpeg(1)) in set(referenced_blobs(db))
+        kept = select(func.count()).select_from(AuditEntry).where(AuditEntry.action == "retention.keep")
+        assert db.scalar(kept) == 3  # a picture and two batches
+    record.grow()
+    assert (record.verify().problems, record.verify().readings) == ([], 10)
+    with record.changing() as db:
+        release_hold(db, CONSOLE, hold_id, "over", LATER)
+    assert purge(record, LATER) == {"confirmed-pictures": 1, "readings": 2}
+    record.grow()
+    assert record.verify().problems == []
+
+
 def test_rules_keep_to_the_law_and_are_told_by_their_place(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     good = "rules: [{name: a, what: readings, keep_days: 800, basis: x}]"
