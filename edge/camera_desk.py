@@ -57,6 +57,7 @@ class CameraDesk:
         self.stats: CameraReport | None = None  # the last figures of its process
         self.losses: list[str] = []  # why its process ended, the newest ones since the start
         self.taken_back: CameraReport | None = None  # the last report of a model that is live no more
+        self.turned_off: CameraReport | None = None  # the last one of a candidate that is off
         self.open: dict[str, str] = json.loads(saved) if saved else {}  # kind, or kind@zone → incident id
 
     @property
@@ -208,6 +209,7 @@ class CameraDesk:
         logger.warning("camera %s: its model: %s: %s", self.camera_id, report.kind, report.reason)
         if report.kind == CANDIDATE_OFF:
             self._crashed_shadows.clear()
+            self.turned_off = report
         if report.kind == "rolled_back":
             self.taken_back = report
         data: dict[str, Scalar | list[str]] = {

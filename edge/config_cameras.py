@@ -45,7 +45,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 class CameraShadow(_Part):
     """A candidate that sees ``share`` of the model's pictures with at most ``cpu_share`` of one core.
 
-    ``live_by`` and ``rate_fps_before`` are set by a release from the centre: see `vision.watch_settings.ShadowUse`.
+    The last three are set by a release from the centre: see `vision.watch_settings.ShadowUse`.
     """
 
     path: Path
@@ -55,6 +55,7 @@ class CameraShadow(_Part):
     keep_days: Annotated[float, Field(gt=0, le=365)] = 14.0
     live_by: Identifier | None = None
     rate_fps_before: Annotated[float, Field(ge=0, le=60)] = 0.0
+    release: Annotated[str, Field(max_length=64)] = ""
 
 
 class CameraModel(_Part):

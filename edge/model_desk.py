@@ -2,7 +2,7 @@
 
 Its files are checked by digest, its manifest against the cameras' violations, and a process of its own runs it once,
 before anything is kept. Then the box starts anew with it on trial (`edge.released_models`): proved when cameras judged
-pictures with it, taken back when their process dies of it or the cameras themselves take it back.
+pictures with it, taken back when their process dies of it or the cameras themselves take it back or turn it off.
 """
 
 from __future__ import annotations
@@ -128,6 +128,9 @@ class ModelDesk:
                 report = desk.taken_back
                 if report is not None and report.other_sha256 == installed.model_sha256 and installed.mode == "live":
                     return f"camera {desk.camera_id} took it back: {report.reason}"
+                report = desk.turned_off
+                if report is not None and report.model_sha256 == installed.model_sha256:
+                    return f"camera {desk.camera_id} turned it off: {report.reason}"
                 if not installed.confirmed and len(desk.losses) >= LOSSES_MAX:
                     return f"camera {desk.camera_id}: {desk.losses[-1]}"
             return ""

@@ -46,6 +46,7 @@ def _placed(camera: Camera, model: CameraModel, folder: ModelFolder, state: Stat
             "path": folder.model(now),
             "live_by": now.command_id if now.mode == "live" else None,
             "rate_fps_before": now.rates_fps.get(camera.id, 0.0),
+            "release": now.release,
         }
     )
     path = folder.model(before) if before.sha256 else model.path

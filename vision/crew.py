@@ -103,7 +103,7 @@ class Crew:
             looker, kept = self.lookers[number], ShadowFolder(folder / str(number), use.shadow.keep_days)
             crashed = number in settings.crashed_shadows
             if refusal := shadow_refused(use, kept, crashed=crashed):
-                if crashed:
+                if crashed or use.shadow.release:  # a release that is off at once has failed
                     self._refusals.append(refusal)
                 continue
             at_work = in_shadow(number)

@@ -81,14 +81,15 @@ def current_use(use: ModelUse, folder: Path | None, number: int) -> ModelUse:
 def shadow_refused(use: ModelUse, folder: ShadowFolder, *, crashed: bool) -> Refusal | None:
     """Why the candidate of *use* must not be loaded; None when it may. *crashed*: it ended the process again and again.
 
+    The same bytes in a new release are tried anew: what they ran on may have been the fault, and somebody asks for it.
     Raises ModelError for a candidate without a manifest.
     """
     assert use.shadow is not None
     sha256 = sha256_of(use.shadow.path)
     if not crashed:
-        return folder.refusal(sha256)
+        return folder.refusal(sha256, use.shadow.release)
     reason = "the camera process died inside of it more than once"
-    refusal = Refusal(sha256, datetime.now(UTC).isoformat(), reason)
+    refusal = Refusal(sha256, datetime.now(UTC).isoformat(), reason, use.shadow.release)
     logger.warning("candidate %s is off: %s", use.shadow.path.name, reason)
     try:
         folder.refuse(refusal)

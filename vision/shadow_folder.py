@@ -42,11 +42,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A candidate that is not loaded any more."""
+    """A candidate that is not loaded any more; ``release``: which brought it, empty for the box's own file."""
 
     sha256: str
     at: str
     reason: str
+    release: str = ""
 
 
 class ShadowFolder:
@@ -76,14 +77,16 @@ class ShadowFolder:
             _write(self.path / "history.json", lines)
         _write(self.decision_file, asdict(decision))
 
-    def refusal(self, sha256: str) -> Refusal | None:
-        """Why the candidate of that digest is off; None when it is not."""
+    def refusal(self, sha256: str, release: str | None = None) -> Refusal | None:
+        """Why the candidate of that digest is off; None when it is not, or was as another *release* than this one."""
         found = _read(self.path / "off.json")
         try:
             refusal = Refusal(**found) if isinstance(found, dict) else None
         except TypeError:
             return None
-        return refusal if refusal is not None and refusal.sha256 == sha256 else None
+        if refusal is None or refusal.sha256 != sha256 or release not in (None, refusal.release):
+            return None
+        return refusal
 
     def refuse(self, refusal: Refusal) -> None:
         """Turn a candidate off until somebody allows it again or another one comes. Raises OSError."""

@@ -29,7 +29,7 @@ class ShadowUse:
 
     A promotion is taken back when surely more than ``disagreement_max`` of the pictures differ from the former model.
     ``live_by``: the order by which it is the live model from the start on, once for each order; ``rate_fps_before``:
-    pictures judged a second before that, 0 for not known.
+    pictures judged a second before that, 0 for not known. ``release``: which brought it; empty for none.
     """
 
     path: Path
@@ -39,6 +39,7 @@ class ShadowUse:
     keep_days: float = 14.0
     live_by: str | None = None
     rate_fps_before: float = 0.0
+    release: str = ""
 
     def __post_init__(self) -> None:
         for name in ("share", "cpu_share", "disagreement_max"):

@@ -88,6 +88,34 @@ def test_model_that_the_cameras_take_back_is_taken_back_by_the_box_also_after_it
     assert box.start().path == box.file_of(V1)
 
 
+def test_candidate_that_the_cameras_turn_off_fails_its_release_also_after_its_proof(box: CameraBox) -> None:
+    box.prove("1", V1)
+    box.prove("2", V2, "shadow")
+    off = {"type": "model_changed", "kind": "candidate_off", "reason": "the camera process died inside of it"}
+    model = box.start()
+    assert model.shadow is not None
+    assert model.shadow.release == "2"
+    box.live_on({**off, "model_sha256": sha256_hex(V2)})
+    assert box.told[-1] == ("2", "failed")
+    assert "died inside of it" in str(box.events[-1].data["reason"])
+    model = box.start()
+    assert (model.path, model.shadow) == (box.file_of(V1), None)
+    box.prove("3", V2, "shadow")
+    model = box.start()
+    assert model.shadow is not None
+    assert (model.shadow.path, model.shadow.release) == (box.file_of(V2), "3")
+    box.live_on()
+    assert box.told[-1] == ("3", "applied")
+
+
+def test_another_candidate_that_is_off_fails_no_release(box: CameraBox) -> None:
+    box.prove("1", V1)
+    box.start()
+    off = {"type": "model_changed", "kind": "candidate_off", "reason": "it crashed", "model_sha256": sha256_hex(V2)}
+    asyncio.run(box.judge(**off))
+    assert box.desk()._failed_for("mask")(box.folder.record("mask").state.current) == ""
+
+
 def test_camera_process_that_ends_again_and_again_fails_the_model_on_trial(box: CameraBox) -> None:
     box.order("1", V1)
     box.start()

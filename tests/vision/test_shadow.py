@@ -296,6 +296,22 @@ def copy_model(path: Path) -> str:
     return digest
 
 
+def test_candidate_of_a_release_that_is_off_is_told_at_each_start_and_tried_anew_in_another_release(
+    tmp_path: Path,
+) -> None:
+    digest = copy_model(tmp_path / "candidate.onnx")
+
+    def start(release: str, *crashed: int) -> tuple[bool, list[str]]:
+        use = ModelUse(shadow=ShadowUse(tmp_path / "candidate.onnx", release=release))
+        settings = WatchSettings("kitchen", "x", models=(use,), shadow_dir=tmp_path / "shadow", crashed_shadows=crashed)
+        crew = Crew(settings)
+        return crew.lookers[0].shadow is not None, [item.sha256 for item in crew.refusals()]
+
+    assert start("7", 0) == (False, [digest])
+    assert start("7") == (False, [digest])
+    assert start("8") == (True, [])
+
+
 def test_a_candidate_that_ended_the_process_is_loaded_no_more_until_somebody_allows_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
