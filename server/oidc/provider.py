@@ -29,6 +29,7 @@ from server.oidc.settings import OidcSettings
 _log = logging.getLogger(__name__)
 BYTES_MAX = 256 * 1024
 ASKED_AT_ONCE_MAX = 8  # more would take the threads that serve pages while the provider is slow
+IN_HEADER, IN_FORM = "client_secret_basic", "client_secret_post"
 _ERROR = re.compile(r"[a-z_]{1,40}")  # RFC 6749, 5.2: nothing else that it says comes into the log
 
 
@@ -70,7 +71,7 @@ class Provider:
             "code_verifier": verifier,
         }  # fmt: skip
         try:
-            token = self._ask("POST", self._endpoint("token_endpoint"), said).get("id_token")
+            token = self._ask_token(said).get("id_token")
             if not isinstance(token, str):
                 raise OidcRefused("oidc_refused", "the answer holds no id_token")
             identity = self.check(token, nonce)
@@ -102,6 +103,19 @@ class Provider:
         trusts = self.settings.trusts_second_factor
         return id_token.check_claims(claims, expected, self._clock(), trusts_second_factor=trusts)
 
+    def _ask_token(self, said: dict[str, str]) -> dict[str, Any]:
+        """Ask with the secret as the provider takes it (RFC 6749, 2.3.1): in the header, unless it says that it takes
+        it in the form alone (``token_endpoint_auth_methods_supported`` of the discovery document)."""
+        address, headers = self._endpoint("token_endpoint"), {}
+        secret = self.settings.client_secret.get_secret_value()
+        taken = self._discovery.get().get("token_endpoint_auth_methods_supported")
+        if isinstance(taken, list) and IN_FORM in taken and IN_HEADER not in taken:
+            said = {**said, "client_id": self.settings.client_id, "client_secret": secret}
+        else:
+            pair = ":".join(quote(part, safe="") for part in (self.settings.client_id, secret))
+            headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        return self._ask("POST", address, said, headers)
+
     def _discover(self) -> dict[str, Any]:
         """OpenID Connect Discovery 1.0, 4."""
         found = self._ask("GET", self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration")
@@ -126,13 +140,15 @@ class Provider:
             raise OidcRefused("oidc_unreachable", f"the discovery document has no allowed {name}")
         return str(address)
 
-    def _ask(self, method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
+    def _ask(
+        self, method: str, url: str, form: dict[str, str] | None = None, more: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """The JSON object that it answers; raises OidcRefused."""
         if not self._places.acquire(blocking=False):
             raise OidcRefused("busy", "too many people wait for the provider at this moment")
-        headers = {"accept": "application/json"}
+        headers = {"accept": "application/json", **(more or {})}
         if form is not None:
-            headers |= {"authorization": self._login(), "content-type": "application/x-www-form-urlencoded"}
+            headers["content-type"] = "application/x-www-form-urlencoded"
         content = urlencode(form or {}).encode()
         try:
             answer = self._egress.fetch(method, url, content, headers, bytes_max=BYTES_MAX)
@@ -149,11 +165,6 @@ class Provider:
             code = "oidc_refused" if ours else "oidc_unreachable"
             raise OidcRefused(code, f"the provider answers {answer.status}{error_words(found)}")
         return found
-
-    def _login(self) -> str:
-        """RFC 6749, 2.3.1."""
-        said = (self.settings.client_id, self.settings.client_secret.get_secret_value())
-        return "Basic " + base64.b64encode(":".join(quote(part, safe="") for part in said).encode()).decode()
 
 
 def error_words(answer: object) -> str:

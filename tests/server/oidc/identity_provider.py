@@ -180,8 +180,12 @@ class IdentityProvider:
 
     def _exchange(self, login: str, said: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         """The token endpoint: a code counts once, for this client and whoever knows the verifier (RFC 7636, 4.6)."""
-        given = base64.b64decode(login.removeprefix("Basic ")).decode()
-        if [unquote(part) for part in given.split(":")] != [CLIENT, SECRET]:
+        if self.answers.discovery.get("token_endpoint_auth_methods_supported") == ["client_secret_post"]:
+            given = [*said.get("client_id", ()), *said.get("client_secret", ()), *([login] if login else [])]
+        else:
+            assert "client_secret" not in said
+            given = [unquote(part) for part in base64.b64decode(login.removeprefix("Basic ")).decode().split(":")]
+        if given != [CLIENT, SECRET]:
             return 401, {"error": "invalid_client"}
         asked = self._codes.pop(said["code"][0], None)
         challenge = base64url(hashlib.sha256(said["code_verifier"][0].encode()).digest())

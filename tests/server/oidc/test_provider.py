@@ -166,6 +166,20 @@ def test_only_some_wait_for_a_slow_provider_and_the_others_are_told(
 
 
 @pytest.mark.parametrize(
+    "taken",
+    [["client_secret_post"], ["client_secret_post", "client_secret_basic"], ["private_key_jwt"], "client_secret_post"],
+)
+def test_the_secret_goes_into_the_form_only_where_the_provider_takes_it_nowhere_else(
+    asker: Asker, idp: IdentityProvider, taken: Any
+) -> None:
+    idp.answers.discovery = {"token_endpoint_auth_methods_supported": taken}
+    attempt = begin()
+    back = pass_provider(asker.provider.authorization_url(attempt.state, attempt.nonce, attempt.challenge))
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    assert asker.provider.identify(code, attempt.verifier, attempt.nonce).subject == "person-1"
+
+
+@pytest.mark.parametrize(
     ("raw", "said"),
     [(b"<html>", "answers 200"), (b"[]", "answers 200"), (b"[" * 100_000, "answers 200"),
      (b'{"a": "' + b"x" * provider.BYTES_MAX + b'"}', "does not answer (refused)"),
