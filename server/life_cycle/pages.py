@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, cast
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -32,6 +33,7 @@ from server.policy import may
 from server.problems import Problem
 from server.queries import Narrowing
 from server.retention.desk import knows_why, may_see_holds
+from server.retention.holds import may_lift
 from server.series.port import SeriesStore, SeriesUnavailable
 from server.service import Hand
 
@@ -115,6 +117,7 @@ def show_alert(
         looks={key: _look(item, language) for key, item in detail.rechecks.items()},
         photos_max=rules_in_force().file.photos.count_max, step_names=("confirm", "acknowledge", "rectify", "review"),
         holds_shown=may_see_holds(session.user), hold_told=knows_why(session.user),
+        may_lift=partial(may_lift, session.user),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ router = APIRouter(prefix="/api/v1", tags=["alerts"])
 HoldId = Annotated[int, Query(ge=1, le=2**53, description="needed where several are on the alert")]
 PLACED = {
     "id": 7, "of": "alert", "since": "2026-11-25T02:00:00Z", "until": None, "by": "zhang", "reason": "court case 12",
+    "may_lift": True,
 }  # fmt: skip
 
 
@@ -61,7 +62,8 @@ def lift(
     hold: HoldId | None = None,
     if_match: IfMatch = None,
 ) -> StillHeld:
-    """Lift one hold of the alert's own; ``held`` says whether another one keeps it still.
+    """Lift one hold of the alert's own; ``held`` says whether another one keeps it still. One that was placed by
+    somebody who reaches further than the caller (a province's, to a district) is not the caller's to lift.
 
     The reason stands in the query: what a DELETE carries as a body need not arrive (RFC 9110, 9.3.5).
     """

@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from server.audit import person
+from server.audit import note, person
 from server.conditional import check_match
 from server.deps import AppState, transact
 from server.models import Alert, User
 from server.policy import may
 from server.problems import Problem
 from server.queries import visible_alert
-from server.retention.holds import HoldRefused, holds_on, place_hold, release_hold
+from server.retention.holds import HoldRefused, holds_on, may_lift, place_hold, rank_of, release_hold
 from server.retention.models import LegalHold
 from server.service import Hand
 
@@ -35,7 +35,10 @@ def place(state: AppState, hand: Hand, alert_id: int, wish: Wish) -> LegalHold:
     def work(db: Session) -> LegalHold:
         alert = _seen(db, hand, alert_id, wish.if_match)
         actor = person(hand.user, hand.remote_addr)
-        return place_hold(db, actor, wish.reason.strip(), hand.clock(), alert_id=alert.id, until=wish.until)
+        return place_hold(
+            db, actor, wish.reason.strip(), hand.clock(), alert_id=alert.id, until=wish.until,
+            placed_within=rank_of(hand.user),
+        )  # fmt: skip
 
     try:
         return transact(state, work)
@@ -44,28 +47,37 @@ def place(state: AppState, hand: Hand, alert_id: int, wish: Wish) -> LegalHold:
 
 
 def lift(state: AppState, hand: Hand, alert_id: int, hold_id: int | None, wish: Wish) -> list[LegalHold]:
-    """End one of an alert's own holds; gives those that keep it still. Raises Problem 404, 409, 412 or 422.
+    """End one of an alert's own holds; gives those that keep it still. Raises Problem 403, 404, 409, 412 or 422.
 
-    Without *hold_id* there must be one only: nobody lifts by mistake what another has placed.
+    Without *hold_id* there must be one only: nobody lifts by mistake what another has placed. A try to lift what was
+    placed from above is on record.
     """
 
-    def work(db: Session) -> list[LegalHold]:
+    actor = person(hand.user, hand.remote_addr)
+
+    def work(db: Session) -> list[LegalHold] | None:
         alert = _seen(db, hand, alert_id, wish.if_match)
-        own = [hold.id for hold in holds_on(db, alert, hand.clock()) if hold.alert_id is not None]
+        own = {hold.id: hold for hold in holds_on(db, alert, hand.clock()) if hold.alert_id is not None}
         if not own:
             raise Problem(409, "not_held", "no hold of its own is on this alert")
         if hold_id is None and len(own) > 1:
             raise Problem(409, "holds_several", f"say which hold: {', '.join(map(str, own))}")
         if hold_id is not None and hold_id not in own:
             raise Problem(409, "unknown_hold", "no such hold is on this alert, or it was lifted already")
-        wanted = own[0] if hold_id is None else hold_id
-        release_hold(db, person(hand.user, hand.remote_addr), wanted, wish.reason.strip(), hand.clock())
+        wanted = next(iter(own)) if hold_id is None else hold_id
+        if not may_lift(hand.user, own[wanted]):
+            note(db, actor, "hold.release_refused", ("hold", wanted), {"alert": alert.id}, site_id=alert.site_id)
+            return None
+        release_hold(db, actor, wanted, wish.reason.strip(), hand.clock())
         return holds_on(db, alert, hand.clock())
 
     try:
-        return transact(state, work)
+        left = transact(state, work)
     except HoldRefused as error:
         raise Problem(422, "hold_refused", str(error)) from error
+    if left is None:
+        raise Problem(403, "hold_rank", "it was placed from above you; ask there, or an administrator, to lift it")
+    return left
 
 
 def _seen(db: Session, hand: Hand, alert_id: int, if_match: str | None) -> Alert:
@@ -91,6 +103,7 @@ def hold_json(hold: LegalHold, user: User) -> dict[str, Any]:
         "until": hold.until,
         "by": hold.placed_by if told else None,
         "reason": hold.reason if told else None,
+        "may_lift": hold.alert_id is not None and may(user, "alert.hold") and may_lift(user, hold),
     }
 
 

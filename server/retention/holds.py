@@ -1,6 +1,7 @@
 """Legal holds: who wants what kept, why and until when. No purge breaks one; placing and releasing is on record.
 
-Each hold stands by itself: what two people held is free when both holds are released.
+Each hold stands by itself: what two people held is free when both holds are released. Nobody lifts what was placed
+from above them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from server.audit import Actor, note
-from server.models import Alert
+from server.models import Alert, User
+from server.policy import cut_of
 from server.retention.models import LegalHold
+from server.scope import WHOLE, reach_of
 
 REASON_CHARACTERS_MAX = 2000
 NAME_CHARACTERS_MAX = 80
@@ -33,6 +36,7 @@ def place_hold(
     site_id: int | None = None,
     alert_id: int | None = None,
     until: datetime | None = None,
+    placed_within: str = WHOLE,
 ) -> LegalHold:
     """Hold an alert, or a whole site, in the caller's transaction; raises HoldRefused."""
     if not reason.strip():
@@ -51,7 +55,7 @@ def place_hold(
         raise HoldRefused("a hold is on an alert or a site")
     hold = LegalHold(
         site_id=site_id, alert_id=alert_id, reason=reason[:REASON_CHARACTERS_MAX],
-        placed_by=actor.name[:NAME_CHARACTERS_MAX], placed_at=now, until=until,
+        placed_by=actor.name[:NAME_CHARACTERS_MAX], placed_at=now, until=until, placed_within=placed_within,
     )  # fmt: skip
     db.add(hold)
     db.flush()
@@ -72,6 +76,20 @@ def release_hold(db: Session, actor: Actor, hold_id: int, reason: str, now: date
     said = {"alert": hold.alert_id, "reason": hold.release_reason}
     note(db, actor, "hold.release", ("hold", hold.id), said, site_id=hold.site_id)
     return hold
+
+
+def rank_of(user: User) -> str:
+    """How far this person reaches, as a hold of theirs says it."""
+    return reach_of(user).region_path or ""
+
+
+def may_lift(user: User, hold: LegalHold) -> bool:
+    """Whether this person reaches as far as whoever placed the hold; an administrator always does, a token only as
+    far as it is bound."""
+    if user.role == "administrator" and cut_of(user.role) is None:
+        return True
+    rank = rank_of(user)
+    return rank == WHOLE or not hold.placed_within or (rank != "" and hold.placed_within.startswith(rank))
 
 
 def active(now: datetime) -> ColumnElement[bool]:

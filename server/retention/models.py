@@ -11,7 +11,10 @@ from server.models import Base, Site
 
 
 class LegalHold(Base):
-    """Nothing of the alert, or of the whole site where none is named, is purged before ``until`` or its release."""
+    """Nothing of the alert, or of the whole site where none is named, is purged before ``until`` or its release.
+
+    ``placed_within``: how far whoever placed it reaches, as a region's path; ``/`` the whole instance, empty the site.
+    """
 
     __tablename__ = "legal_hold"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -19,6 +22,7 @@ class LegalHold(Base):
     alert_id: Mapped[int | None] = mapped_column(ForeignKey("alert.id"), index=True)
     reason: Mapped[str] = mapped_column(Text)
     placed_by: Mapped[str] = mapped_column(String(80))
+    placed_within: Mapped[str] = mapped_column(String(255))
     placed_at: Mapped[datetime]
     until: Mapped[datetime | None]
     released_by: Mapped[str | None] = mapped_column(String(80))

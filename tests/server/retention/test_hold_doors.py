@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import func, select, update
 
 from server.audit import CONSOLE
-from server.models import Alert, AlertMove
+from server.models import Alert, AlertMove, User
 from server.models_audit import AuditEntry
-from server.retention.holds import IN_FORCE_MAX, place_hold
+from server.policy import Cut, CutRole
+from server.retention.holds import IN_FORCE_MAX, may_lift, place_hold
+from server.retention.models import LegalHold
 from server.retention.purge import find_purges
 from server.retention.rules import default_retention
 from tests.server.tenancy.district import District, Somebody, settled
@@ -66,9 +68,49 @@ def test_what_two_hold_is_purged_only_after_two_lifts(district: District, regula
     assert picture not in wanted(district)
     again = lift(district, administrator, hold=first.json()["id"])
     assert (again.status_code, again.json()["code"]) == (409, "unknown_hold")
-    assert lift(district, regulator).json() == {"held": False}
+    assert lift(district, administrator).json() == {"held": False}
     assert picture in wanted(district)
     assert lift(district, regulator).json()["code"] == "not_held"
+
+
+def test_what_was_placed_from_above_is_lifted_there_or_by_an_administrator_and_a_try_is_on_record(
+    district: District, regulator: Somebody
+) -> None:
+    whole, path = district.somebody("regulator", ""), f"/alerts/{district.places['A'].alert_id}"
+    hold_id = hold(district, whole, "case 7").json()["id"]
+    assert [item["may_lift"] for item in district.ask(regulator, "GET", f"/api/v1{path}").json()["holds"]] == [False]
+    for said in ({}, {"hold": hold_id}):
+        refused = lift(district, regulator, **said)
+        assert (refused.status_code, refused.json()["code"]) == (403, "hold_rank")
+    page = district.ask(regulator, "GET", path).text
+    assert ("placed from above" in page, f'id="lift-{hold_id}"' in page) == (True, False)
+    form = {"csrf": regulator.csrf, "reason": "x"}
+    for language, words in (("en", "only they there or an administrator"), ("zh-CN", "只能由上级或管理员解除")):
+        headers = {**regulator.headers, "accept-language": language}
+        answer = district.client_.request("POST", f"{path}/hold/{hold_id}/lift", headers=headers, data=form)
+        assert (answer.status_code, words in answer.text) == (403, True)
+    with district.database() as db:
+        tries = select(func.count()).select_from(AuditEntry).where(AuditEntry.object_id == str(hold_id))
+        assert db.scalar(tries.where(AuditEntry.action == "hold.release_refused")) == 4
+    assert f'id="lift-{hold_id}"' in district.ask(whole, "GET", path).text
+    assert lift(district, whole).json() == {"held": False}
+    second = hold(district, regulator).json()
+    assert second["may_lift"] is True
+    assert lift(district, whole, hold=second["id"]).json() == {"held": False}
+    third = hold(district, whole).json()["id"]
+    assert lift(district, district.somebody("administrator", "A"), hold=third).json() == {"held": False}
+
+
+@pytest.mark.parametrize(
+    ("reach", "placed_within", "may"),
+    [("/1/4/", "/1/4/9/", True), ("/1/4/", "/1/4/", True), ("/1/4/", "/1/", False), ("/1/4/", "/1/40/", False),
+     ("/1/4/", "/", False), ("/1/4/", "", True), ("/", "/", True), ("", "", True), ("", "/1/4/", False)],
+)  # fmt: skip
+def test_rank_is_how_far_one_reaches(reach: str, placed_within: str, may: bool) -> None:
+    token = Cut(1, "t", frozenset({"alert.hold"}), site_id=None if reach else 1, region_path=reach or None)
+    for role in ("regulator", "administrator"):
+        user = User(role=CutRole(role, token))
+        assert may_lift(user, LegalHold(placed_within=placed_within)) is may
 
 
 def test_a_school_sees_that_it_is_held_but_neither_why_nor_how_to_lift_it(
