@@ -25,7 +25,7 @@ from telemetry.backoff import Backoff, Reach
 from telemetry.messages import Lane, Receipt
 from telemetry.outbox import Outbox, OutboxError, Pending
 from telemetry.pace import Pace
-from telemetry.spool import EvidenceSpool
+from telemetry.spool import EvidenceSpool, picture_of
 from telemetry.uplink import (
     TIMEOUT_S,
     Answer,
@@ -249,7 +249,7 @@ class Forwarder:
         path = files[0]
         data = await _in_thread(path.read_bytes)
         try:
-            await uplink.send_evidence(path.stem, data)
+            await uplink.send_evidence(picture_of(path), data)
         except UplinkRefused as error:
             logger.error("centre refused evidence %s: %s", path.stem, error)
             await _in_thread(partial(self._spool.refuse, path))

@@ -1,12 +1,14 @@
 """Evidence that waits for its upload: one sealed file each, whole or not there at all.
 
-A file is written beside its place, synced, then renamed; its name is the SHA-256 of the picture in it.
+A file is written beside its place, synced, then renamed; its name is the SHA-256 of the picture in it, with a number
+where another one with the same picture (a black one) waits already.
 Only a receipt from the centre removes it; what the centre refuses for good moves to ``refused/``, what is torn or was
 changed on the disk to ``quarantine/``.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -15,7 +17,8 @@ from pathlib import Path
 from telemetry.evidence import EvidenceError, open_evidence
 from telemetry.signing import PublicKey
 
-_NAME = re.compile(r"^[0-9a-f]{64}\.ble$")
+SAME_MAX = 1000  # files with the same picture
+_NAME = re.compile(r"^[0-9a-f]{64}(-\d{1,3})?\.ble$")
 _PART = re.compile(r"\.(\d+)\.part$")
 
 
@@ -60,6 +63,11 @@ def set_aside(path: Path, folder: Path) -> None:
     path.rename(folder / path.name)
 
 
+def picture_of(path: Path) -> str:
+    """The SHA-256 of the picture in a file of the spool, by its name."""
+    return path.stem.partition("-")[0]
+
+
 class EvidenceSpool:
     """A folder of sealed evidence files."""
 
@@ -69,9 +77,13 @@ class EvidenceSpool:
 
     def put(self, data: bytes, sha256: str) -> Path:
         """Keep a sealed evidence file; on return it is on disk. Raises OSError."""
-        target = self._folder / f"{sha256}.ble"
-        if not _NAME.match(target.name):
+        if not _NAME.match(f"{sha256}.ble"):
             raise ValueError(f"{sha256!r} is not a SHA-256 in hex")
+        names = [sha256, *(f"{sha256}-{number}" for number in range(1, SAME_MAX))]
+        free = (path for name in names if not (path := self._folder / f"{name}.ble").exists())
+        target = next(free, None)
+        if target is None:
+            raise OSError(errno.ENOSPC, f"{SAME_MAX} files with the same picture wait already")
         write_whole(target, data)
         return target
 
@@ -87,7 +99,7 @@ class EvidenceSpool:
         for path in self.waiting():
             try:
                 sealed = open_evidence(path.read_bytes(), key_of)
-                if sealed.manifest.sha256 == path.stem:
+                if sealed.manifest.sha256 == picture_of(path):
                     continue
             except FileNotFoundError:
                 continue  # it was delivered meanwhile

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from telemetry.batch import sha256_hex
 from telemetry.evidence import EvidenceError, EvidenceManifest, open_evidence, seal_evidence
 from telemetry.signing import KeyFileError, Signer
-from telemetry.spool import EvidenceSpool
+from telemetry.spool import EvidenceSpool, picture_of
 
 SIGNER = Signer.generate()
 BLOB = b"\xff\xd8 a picture \xff\xd9"
@@ -51,6 +51,17 @@ def test_spool_gives_whole_files_only_and_keeps_what_is_refused(tmp_path: Path) 
     assert (tmp_path / "spool" / "refused" / second.name).read_bytes() == SEALED
     with pytest.raises(ValueError, match="not a SHA-256"):
         spool.put(b"", "../outside")
+
+
+def test_spool_keeps_what_was_signed_of_two_black_pictures_each_until_it_is_delivered(tmp_path: Path) -> None:
+    spool = EvidenceSpool(tmp_path / "spool")
+    later = seal_evidence(MANIFEST.model_copy(update={"incident_id": "i-2"}), BLOB, SIGNER)
+    files = [spool.put(sealed, MANIFEST.sha256) for sealed in (SEALED, later)]
+    assert spool.recover(lambda _: SIGNER.public_key) == []
+    assert {path.read_bytes() for path in spool.waiting()} == {SEALED, later}
+    assert [picture_of(path) for path in files] == [MANIFEST.sha256] * 2
+    spool.delivered(files[0])
+    assert [path.read_bytes() for path in spool.waiting()] == [later]
 
 
 def test_a_key_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
