@@ -191,6 +191,10 @@ class Alert(Base):
         Index("ix_alert_site_id_id", "site_id", "id"),
         Index("ix_alert_site_state_id", "site_id", "state", "id"),
         Index("ix_alert_state_id", "state", "id"),
+        Index("ix_alert_kind_id", "kind", "id"),
+        Index("ix_alert_kind_state_id", "kind", "state", "id"),
+        Index("ix_alert_tier_id", "tier", "id"),
+        Index("ix_alert_tier_state_id", "tier", "state", "id"),
         Index("ix_alert_site_source", "site_id", "source_id", "kind", "opened_at"),
         UniqueConstraint("incident_id", "box_id", name="uq_alert_incident"),
         # to a unique constraint no NULL is like another one

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import ceil, floor
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from server.evidence_access import may_open
 from server.life_cycle.state import STATES, WITH_SITE, State
@@ -15,11 +15,13 @@ from server.models import Alert, AlertMove, Box, Evidence, Rectification, Region
 from server.models_life_cycle import Card, Recheck, RectificationPhoto
 from server.retention.holds import holds_on
 from server.retention.models import LegalHold
-from server.scope import within
+from server.scope import WHOLE, reach_of, within
 from server.series.port import SeriesKey, SeriesStore
 
 LIST_MAX = 200
 COUNT_MAX = 1000
+FEW_MAX = 5000  # alerts that are read and sorted without more ado
+FEW_SITES_MAX = 200
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,23 @@ class Narrowing:
     region_id: int | None = None
     overdue_at: datetime | None = None
 
-    def conditions(self) -> list[ColumnElement[bool]]:
+    def conditions(self, alert: type[Alert]) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.tier is not None:
-            found.append(Alert.tier == self.tier)
+            found.append(alert.tier == self.tier)
         if self.kind:
-            found.append(Alert.kind == self.kind)
+            found.append(alert.kind == self.kind)
         if self.overdue_at is not None:
-            found += [Alert.state.in_(sorted(WITH_SITE)), Alert.deadline_at < self.overdue_at]
-        if self.site_part or self.region_id is not None:
-            found.append(Alert.site_id.in_(self._sites()))
+            found += [alert.state.in_(sorted(WITH_SITE)), alert.deadline_at < self.overdue_at]
+        if self.names_sites:
+            found.append(alert.site_id.in_(self.sites()))
         return found
 
-    def _sites(self) -> Select[int]:
+    @property
+    def names_sites(self) -> bool:
+        return bool(self.site_part) or self.region_id is not None
+
+    def sites(self) -> Select[int]:
         sites = select(Site.id).where(Site.name.contains(self.site_part, autoescape=True))
         if self.region_id is None:
             return sites
@@ -104,20 +110,48 @@ def list_alerts(
     narrowing: Narrowing = EVERYTHING,
 ) -> list[Alert]:
     """Newest first; *before* is the id to go on from."""
-    query = _visible(viewer).where(*narrowing.conditions()).order_by(Alert.id.desc()).limit(min(limit, LIST_MAX + 1))
+    alert = _few(db, viewer, narrowing) or Alert
+    query = select(alert).options(joinedload(alert.site)).where(*_asked(alert, viewer, narrowing))
     if state is not None:
-        query = query.where(Alert.state == state)
+        query = query.where(alert.state == state)
     if before is not None:
-        query = query.where(Alert.id < before)
-    return list(db.scalars(query))
+        query = query.where(alert.id < before)
+    return list(db.scalars(query.order_by(alert.id.desc()).limit(min(limit, LIST_MAX + 1))))
+
+
+def _asked(alert: type[Alert], viewer: User, narrowing: Narrowing) -> list[ColumnElement[bool]]:
+    return [within(viewer, alert.site_id), *narrowing.conditions(alert)]
+
+
+def _few(db: Session, viewer: User, narrowing: Narrowing) -> type[Alert] | None:
+    """The alerts of the sites that are asked for, if these are some of all and have few; None otherwise.
+
+    The database cannot know that they are few, and would look for them among all alerts, the newest first. The limit
+    keeps it from that.
+    """
+    path = reach_of(viewer).region_path
+    if path == WHOLE and not narrowing.names_sites:
+        return None
+    if path is None and narrowing.tier is None and not narrowing.kind:
+        return None  # the newest of one site stand in an index
+    asked = select(Site.id).where(within(viewer, Site.id))
+    if narrowing.names_sites:
+        asked = asked.where(Site.id.in_(narrowing.sites()))
+    sites = db.scalars(asked.limit(FEW_SITES_MAX + 1)).all()
+    if len(sites) > FEW_SITES_MAX:
+        return None
+    theirs = select(Alert).where(Alert.site_id.in_(sites)).limit(FEW_MAX + 1)
+    count = select(func.count()).select_from(theirs.with_only_columns(Alert.id).subquery())
+    return aliased(Alert, theirs.cte("few")) if (db.scalar(count) or 0) <= FEW_MAX else None
 
 
 def counts(db: Session, viewer: User, narrowing: Narrowing = EVERYTHING) -> Counts:
     """Alerts per state, each counted no further than COUNT_MAX: among a million, counting all takes half a second."""
-    mine = (within(viewer, Alert.site_id), *narrowing.conditions())
+    alert = _few(db, viewer, narrowing) or Alert
+    mine = _asked(alert, viewer, narrowing)
 
     def counted(state: State) -> ColumnElement[int]:
-        some = select(Alert.id).where(Alert.state == state, *mine).limit(COUNT_MAX + 1).subquery()
+        some = select(alert.id).where(alert.state == state, *mine).limit(COUNT_MAX + 1).subquery()
         return select(func.count()).select_from(some).scalar_subquery().label(state)
 
     found = db.execute(select(*map(counted, STATES))).one()._mapping
