@@ -65,8 +65,13 @@ def ask(district: District, who: Somebody, case: Case) -> httpx.Response:
     said = case.as_transport_kwargs(base_url="http://centre", headers=who.headers)
     request = requests.Request(**{key: value for key, value in said.items() if key in REQUEST}).prepare()
     body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-    headers = {key: value for key, value in request.headers.items() if key.lower() != "content-length"}
+    # as RFC 9110, 5.5 lets them be, beyond ASCII too: by itself this client refuses to send those
+    headers = {key: _header_bytes(value) for key, value in request.headers.items() if key.lower() != "content-length"}
     return district.client_.request(str(request.method), str(request.url), content=body, headers=headers)
+
+
+def _header_bytes(value: str | bytes) -> bytes:
+    return value.encode("latin-1") if isinstance(value, str) else value
 
 
 REQUEST = {"method", "url", "headers", "files", "data", "params", "auth", "cookies", "json"}
