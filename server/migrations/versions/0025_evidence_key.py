@@ -12,7 +12,7 @@ from alembic import op
 from server.models import UtcDateTime
 
 revision = "0025"
-down_revision = "0028"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 
