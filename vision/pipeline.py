@@ -6,6 +6,7 @@ item too, and no violation opens or closes while it lasts. How long was really j
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -51,9 +52,10 @@ class Watch:
         self._last_s: float | None = None
         self._size: tuple[int, ...] | None = None  # height and width of the last picture
 
-    def finish(self, at: datetime) -> Iterator[WatchItem]:
+    def finish(self) -> Iterator[WatchItem]:
         """What there is to say at the end: the coverage since the last report."""
-        if self._last_s is not None and (report := self._ledger.take(at, self._last_s, self._crew.models)):
+        self._ledger.settle(math.inf)
+        if report := self._ledger.take(self._crew.models):
             yield report
 
     def lost(self, reason: str, now_s: float) -> Iterator[WatchItem]:
@@ -67,7 +69,9 @@ class Watch:
         """The items that one picture gives rise to."""
         begun_s = time.monotonic()
         self._take_size(frame)
-        sight = self._sight.look(frame.image, frame.monotonic_s)
+        sight = self._sight.look(frame.image, frame.monotonic_s, frame.keyframe)
+        if sight.blind and sight.reason == "frozen":
+            self._ledger.take_back()
         if not sight.clear:
             self.statistics.doubtful += 1
             yield from self._not_seen(sight.reason if sight.blind else "", frame.captured_at, frame.monotonic_s)
@@ -91,7 +95,8 @@ class Watch:
         self._size = size
 
     def _told(self, at: datetime, now_s: float) -> Iterator[WatchItem]:
-        if self._ledger.is_due(now_s) and (report := self._ledger.take(at, now_s, self._crew.models)):
+        self._ledger.settle(self._sight.alive_s(now_s))
+        if self._ledger.is_due() and (report := self._ledger.take(self._crew.models)):
             yield report
         for news in self._crew.news():
             yield ModelChanged(
@@ -102,22 +107,22 @@ class Watch:
 
     def _step(self, at: datetime, now_s: float) -> float:
         """Seconds since the moment before; none may be counted twice or backwards."""
-        self._ledger.start(at, now_s)
         step_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
+        self._ledger.step(at, now_s, step_s)
         return step_s
 
     def _not_seen(self, reason: str, at: datetime, now_s: float) -> Iterator[WatchItem]:
         """Nothing is judged. *reason* is empty while it is only a doubt."""
         step_s = self._step(at, now_s)
-        self._ledger.count_blind(step_s)
+        self._ledger.count_blind()
         self.statistics.blind_s += step_s
         for looker in self._crew.lookers:
             looker.forget()
         for guard in self._crew.guards:
             guard.machine.blind()
             if self.settings.times.active(guard.rule.active, at):
-                self._ledger.count(guard.code, guard.zone_id, step_s, judged=False)
+                self._ledger.count(guard.code, guard.zone_id, judged=False)
         yield from self.looks.miss(self._crew, at, now_s)
         if reason and not self._blind:
             self._blind = True
@@ -136,7 +141,7 @@ class Watch:
             active = self.settings.times.active(guard.rule.active, at)
             if active:
                 watched = step_s <= guard.machine.rule.gap_s_max and guard.covers(before) and guard.covers(scene)
-                self._ledger.count(guard.code, guard.zone_id, step_s, judged=watched)
+                self._ledger.count(guard.code, guard.zone_id, judged=watched)
             if guard.looker in looked and (outcome := guard.watch(scene, now_s, active=active)):
                 yield self._item(guard, outcome, seen)
         yield from self.looks.see(seen, self._crew, step_s)

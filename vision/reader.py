@@ -21,6 +21,7 @@ from vision.address import CameraAddress, public_name
 from vision.decoder import PictureDecoder
 from vision.frame import Frame
 from vision.hardware import accelerator, found_hardware
+from vision.keyframes import Keyframes
 from vision.packet_ring import PacketRing
 
 logger = logging.getLogger(__name__)
@@ -159,6 +160,7 @@ class Reader:
     def _take_all(self, container: Any, video: Any) -> None:
         start_s = due_s = time.monotonic()
         first_s: float | None = None
+        keyframes = Keyframes(video)
         for picture in self._pictures(container, video):
             if self.stop.is_set():
                 return
@@ -167,6 +169,7 @@ class Reader:
                 if self.stop.wait(max(0.0, start_s + picture.time - first_s - time.monotonic())):
                     return
             now_s = time.monotonic()
+            keyframes.take(picture, now_s)
             if now_s + EARLY_SHARE * self._interval_s < due_s:
                 continue
             due_s = next_due(due_s, now_s, self._interval_s)
@@ -174,7 +177,7 @@ class Reader:
             image = np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)
             self._at_work(False)
             self._came()
-            self._publish(Frame(image, datetime.now(UTC), now_s, self.given))
+            self._publish(Frame(image, datetime.now(UTC), now_s, self.given, keyframes.latest))
             self.given += 1
 
     def _came(self) -> None:

@@ -23,7 +23,7 @@ def replay(watch: Watch, path: Path, start: datetime) -> dict[str, Any]:
         frames, last = frames + 1, frame.captured_at
         for item in watch.judge(frame):
             report.take(item)
-    for item in watch.finish(last):
+    for item in watch.finish():
         report.take(item)
     return {"video": str(path), "start": start.isoformat(), "frames": frames,
             "duration_s": round((last - start).total_seconds(), 3), **report.as_dict()}  # fmt: skip

@@ -19,13 +19,15 @@ import numpy.typing as npt
 
 from vision.detections import Floats
 from vision.frame import Image
+from vision.keyframes import Keyframe
+from vision.stillness import Stillness
 
 HOLD_S = 2.0
 CLEAR_S = 1.0
 LEARN_S = 2.0
 FOLLOW_S = 600.0  # time constant with which the reference follows the picture
 FROZEN_S = 2.0  # before it counts as a doubt: some cameras send a picture twice
-FROZEN_FRAMES_MIN = 5
+FROZEN_TOLD_S = 3.0  # it was seen to stand still for so long: it need not be doubtful for HOLD_S on top
 SIZE = (160, 96)  # width, height of the pictures that are measured
 BLOCK_PX = 16
 BLACK_LEVEL_MAX = 12.0  # of 255
@@ -162,15 +164,14 @@ class SightCheck:
     _doubt_s: float = 0.0  # how long the pictures have been doubtful, and ...
     _clear_s: float = 0.0  # ... how long they have been good without a break
     _last_s: float | None = None
-    _last: npt.NDArray[np.uint8] | None = None
-    _same_since_s: float = 0.0
-    _same_frames: int = 0
+    _stillness: Stillness = field(default_factory=Stillness)
     _followed_s: float | None = None
 
-    def look(self, image: Image, now_s: float) -> Sight:
-        """Judge one picture taken at monotonic *now_s*."""
+    def look(self, image: Image, now_s: float, keyframe: Keyframe | None = None) -> Sight:
+        """Judge one picture taken at monotonic *now_s*; *keyframe* is the latest of its stream, see `Frame`."""
         look = Look.at(image)
-        reason = self._doubt(look) or self._frozen(image, now_s)
+        self._stillness.look(keyframe, now_s)
+        reason = self._doubt(look) or self._frozen(now_s)
         if not reason:
             self._learn(look, now_s)
         return self._decide(reason, now_s)
@@ -180,9 +181,14 @@ class SightCheck:
         """What it should see; None while that is being learnt."""
         return self._reference
 
+    def alive_s(self, now_s: float) -> float:
+        """Up to when the pictures surely were of their time, as far as it can be known at *now_s*."""
+        return self._stillness.alive_s(now_s)
+
     def lost(self) -> None:
         """No pictures at all: what comes after that is judged by its own pictures."""
-        self._blind, self._doubt_s, self._clear_s, self._last, self._last_s = False, 0.0, 0.0, None, None
+        self._blind, self._doubt_s, self._clear_s, self._last_s = False, 0.0, 0.0, None
+        self._stillness = Stillness()
 
     def _doubt(self, look: Look) -> str:
         if look.level < BLACK_LEVEL_MAX:
@@ -208,16 +214,11 @@ class SightCheck:
             return "defocused"
         return "moved" if _is_moved(look.edges, reference.edges, rich) else ""
 
-    def _frozen(self, image: Image, now_s: float) -> str:
-        """Sensors are never without noise: the very same bytes for seconds are no picture of now."""
-        part = np.ascontiguousarray(image[::8])
-        if self._last is None or part.shape != self._last.shape or not np.array_equal(part, self._last):
-            self._last, self._same_since_s, self._same_frames = part, now_s, 0
-            return ""
-        self._same_frames += 1
-        if self._same_frames < FROZEN_FRAMES_MIN or now_s - self._same_since_s < FROZEN_S:
-            return ""
-        return "frozen"
+    def _frozen(self, now_s: float) -> str:
+        still_s = self._stillness.still_s(now_s)
+        if still_s >= FROZEN_TOLD_S:
+            self._doubt_s = HOLD_S
+        return "frozen" if still_s >= FROZEN_S else ""
 
     def _learn(self, look: Look, now_s: float) -> None:
         """The first LEARN_S of good pictures make the reference; then it follows them slowly."""

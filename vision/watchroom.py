@@ -79,7 +79,7 @@ class Station:
             yield statistics
 
     def finish(self) -> Iterator[WatchItem]:
-        yield from self._watch.finish(datetime.now(UTC))
+        yield from self._watch.finish()
 
 
 def check_source(watch: Watch) -> None:

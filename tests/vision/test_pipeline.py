@@ -260,7 +260,7 @@ def test_time_without_pictures_is_due_and_not_judged() -> None:
 def test_a_pause_between_two_pictures_is_not_judged() -> None:
     target = watch(head(0))
     items = judge(target, [frame(i) for i in range(6)]) + judge(target, [frame(i) for i in range(50, 56)])
-    items += list(target.finish(START))
+    items += list(target.finish())
     assert coverage(items) == [(11.0, 2.0, 0.0)]
 
 
@@ -268,7 +268,7 @@ def test_time_outside_of_the_periods_is_not_due() -> None:
     night = SiteTimes(open=(Span("05:00", "19:00"),))
     target = watch(head(0), settings=replace(with_changes(active=["night"]), times=night))
     judge(target, [frame(i) for i in range(11)])
-    (report,) = target.finish(START)
+    (report,) = target.finish()
     assert isinstance(report, CoverageReport)
     assert report.rows == ()
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from firmware_sim.scene import Kitchen, Look
-from tests.vision.views import black, boxes, frame
+from tests.vision.views import black, boxes, frame, keyframe
 from vision.detector import ScriptedDetector
 from vision.happenings import CameraStatus, ViolationClosed, ViolationOpened
 from vision.pipeline import Watch
-from vision.sight import CLEAR_S, SightCheck
+from vision.sight import CLEAR_S, Sight, SightCheck
 from vision.sight_memory import SightMemory
 from vision.watch_settings import Watched, WatchSettings
 
@@ -62,12 +62,16 @@ CHANGES: dict[str, Change] = {
 }
 
 
+def look(check: SightCheck, image: np.ndarray, index: int) -> Sight:
+    return check.look(image, index / FPS, keyframe(image))
+
+
 def told(check: SightCheck, images: list[np.ndarray], start: int = 0) -> list[tuple[float, str]]:
     """When and why it went blind (an empty reason: it sees again), in seconds of the sequence."""
     changes = []
     blind = False
     for index, image in enumerate(images, start):
-        sight = check.look(image, index / FPS)
+        sight = look(check, image, index)
         assert not (sight.blind and sight.clear)
         if sight.blind != blind:
             blind = sight.blind
@@ -90,7 +94,7 @@ def test_it_sees_again_soon_after_the_picture_is_good_again(reason: str) -> None
     check = SightCheck()
     told(check, [view(i) for i in range(45, 60)], start=45)
     told(check, [CHANGES[reason](view(i), i) for i in range(60, 95)], start=60)
-    after = [check.look(view(i), i / FPS).clear for i in range(95, 110)]
+    after = [look(check, view(i), i).clear for i in range(95, 110)]
     assert after.index(True) / FPS <= CLEAR_S + 2 / FPS
     assert all(after[after.index(True) :])
 
@@ -143,7 +147,7 @@ def test_a_camera_that_is_covered_from_its_first_picture_is_told() -> None:
 def test_a_doubtful_picture_is_not_clear_from_the_first_and_one_alone_is_no_blindness() -> None:
     check = SightCheck()
     told(check, [view(i) for i in range(45, 60)], start=45)
-    sights = [check.look(CHANGES["black"](view(i), i) if i == 65 else view(i), i / FPS) for i in range(60, 80)]
+    sights = [look(check, CHANGES["black"](view(i), i) if i == 65 else view(i), i) for i in range(60, 80)]
     assert [sight.clear for sight in sights] == [i != 65 for i in range(60, 80)]
     assert not any(sight.blind for sight in sights)
 
@@ -202,7 +206,7 @@ def test_a_camera_that_was_turned_while_the_box_was_off_is_told(tmp_path: Path, 
     check = seen_before_a_restart(tmp_path)
     ((at_s, why),) = told(check, [view(i, "empty", left=left) for i in range(25)])
     assert (why, at_s <= TOLD_S_MAX) == ("moved", True)
-    after = [check.look(view(i), i / FPS).clear for i in range(25, 40)]
+    after = [look(check, view(i), i).clear for i in range(25, 40)]
     assert any(after), "it is turned back"
 
 

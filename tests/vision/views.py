@@ -11,6 +11,7 @@ import numpy as np
 
 from vision.detections import Detections
 from vision.frame import Frame, Image
+from vision.keyframes import Keyframe
 
 START = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)  # a Monday, noon in Shanghai
 
@@ -34,7 +35,12 @@ def frame(index: int, image: Image | None = None, *, fps: float = 5) -> Frame:
         noise = np.random.default_rng(index).integers(0, 6, (360, 640, 3), dtype=np.uint8)
         image = np.asarray(cv2.add(wall(640, 360), noise), np.uint8)
     at_s = index / fps
-    return Frame(image, START + timedelta(seconds=at_s), at_s, index)
+    return Frame(image, START + timedelta(seconds=at_s), at_s, index, keyframe(image))
+
+
+def keyframe(image: Image) -> Keyframe:
+    """As a camera sends it whose pictures are all keyframes."""
+    return Keyframe.of(image[..., 1], intra=True)
 
 
 def black(index: int) -> Frame:
