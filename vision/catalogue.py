@@ -113,13 +113,23 @@ class WornRule(_Rule):
 
 
 class StateRule(_Rule):
-    """An object in a state for too long; not while one of ``unless_near`` is within ``near_heights`` of its heights."""
+    """An object in a state for too long; not while one of ``unless_near`` is within ``near_heights`` of its heights.
+
+    It is the same object while it is unseen for no longer than ``grace_s`` and comes back where it was or, in its own
+    larger sides, within ``reach`` of it.
+    """
 
     kind: Literal["state"]
     classes: Annotated[Classes, Field(min_length=1)]
     compliant: Classes = ()
     unless_near: Classes = ()
     near_heights: Annotated[float, Field(ge=0, le=20)] = 1.0
+    reach: Annotated[float, Field(ge=0, le=5)] = 0.0
+
+    @property
+    def grace_s(self) -> float:
+        """What of ``dwell_s`` may be missing."""
+        return (1 - self.window_share) * self.dwell_s
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vision.catalogue import Rule
+from vision.catalogue import Rule, StateRule
 from vision.detections import Floats
 from vision.judgement import judge
+from vision.places import Places
 from vision.scene import Scene
 from vision.violation import Closed, Opened, Verdict, ViolationMachine
 from vision.zones import Zone
@@ -25,6 +26,11 @@ class Guard:
     was_active: bool = True
     verdicts: tuple[Verdict, ...] = ()  # of the last scene
     watched_at_s: float | None = None
+    _places: Places | None = None  # of what is judged by the place where it stands
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rule, StateRule):
+            self._places = Places(self.rule.grace_s, self.rule.reach)
 
     @property
     def zone_id(self) -> str:
@@ -37,6 +43,8 @@ class Guard:
         if not active:
             self.boxes = {}
             return self.machine.observe([], now_s)
+        if self._places is not None:
+            scene = self._places.name(scene, self.rule.subjects, now_s)
         judged = judge(self.rule, scene, self.zone, self.machine.is_offender)
         self.boxes = {item.observation.track_id: item.xyxy for item in judged if item.xyxy is not None}
         self.verdicts = tuple(item.observation.verdict for item in judged)

@@ -1,9 +1,9 @@
 """Whether a camera's picture has stood still: a sensor is never without noise, so no two keyframes of it are the same.
 
 A frozen source gives the same blocks of pixels again as soon as its encoder quantises as before; a live one, encoded
-strongly, repeats a few. Measured on films of x264 and x265, 100 kbit/s to CRF 33, keyframes every 1 to 10 s, drawn clock,
-five scenes: live at most 0.25 of the blocks that show something (sensor noise of 0.3 of 255), frozen 0.4 or more from
-the second to the fifth keyframe on. Blocks that show nothing are equal in the dark as well and do not count.
+strongly, repeats a few. Measured on films of x264 and x265, 100 kbit/s to CRF 33, keyframes every 1 to 10 s, a drawn
+clock: live at most 0.25 of the blocks that show something (sensor noise of 0.3 of 255), frozen 0.4 or more from the
+second to the fifth keyframe on. Blocks that show nothing are equal in the dark as well and do not count.
 """
 
 from __future__ import annotations
