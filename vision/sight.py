@@ -1,4 +1,4 @@
-"""Whether the camera sees: black, flooded with light, covered, defocused, moved and frozen pictures are told apart.
+"""Whether the camera sees: black, dark, flooded with light, covered, defocused, moved and frozen are told apart.
 
 A doubtful picture is not judged from its first moment (`Sight.clear` is false); after ``HOLD_S`` of it the camera is
 blind, with the reason, and it sees again after ``CLEAR_S`` of good pictures. What the camera should see is learnt from
@@ -36,6 +36,9 @@ FLAT_STD_MAX = 3.0  # grey levels within a block: nothing to be seen in it
 FLAT_SHARE_MAX = 0.85  # of all blocks, when there is no reference yet
 LOST_SHARE_MAX = 0.6  # of the blocks that had something in them
 SHARPNESS_SHARE_MIN = 0.55  # of the reference's, at the median block
+DARK_LIGHT_MAX = 0.35  # of the reference's: then contrast is measured beside the light and the noise that are left
+NOISE_TIMES = 3.0  # what has less contrast than that cannot be told from noise
+LAPLACIAN_GAIN = 20**0.5  # of white noise: the root of the sum of the kernel's squares
 SAME_VIEW_MIN = 0.6  # correlation of the coarse pictures: the same view, only without its details
 MATCH_MIN, MATCHED_SHARE_MIN = 0.5, 0.3
 STAYS_SHARE_MIN = 0.8
@@ -79,6 +82,27 @@ class Look:
             contrast,
             np.asarray(fine / (contrast + 1), np.float32),
         )
+
+    @property
+    def noise(self) -> float:
+        """The sensor's, as a standard deviation in these pixels: what there is in the blocks with the least details."""
+        return float(np.percentile(self._fine, 10)) / LAPLACIAN_GAIN
+
+    @property
+    def details(self) -> Floats:
+        """(6, 10): as ``sharpness``, without what noise adds to it and without a constant that matters in the dark."""
+        signal = np.sqrt(np.maximum(self._fine**2 - (LAPLACIAN_GAIN * self.noise) ** 2, 0))
+        contrast = np.sqrt(np.maximum(self.contrast**2 - self.noise**2, 0))
+        return np.asarray(signal / np.maximum(contrast, 1e-3), np.float32)
+
+    @property
+    def _fine(self) -> Floats:
+        return np.asarray(self.sharpness * (self.contrast + 1), np.float32)
+
+
+def _light(look: Look, reference: Look) -> float:
+    """How bright it is, as a share of what it was: at the median block, whatever stands before the others."""
+    return float(np.median(look.coarse / np.maximum(reference.coarse, 1)))
 
 
 def shrink(image: Image) -> Image:
@@ -205,11 +229,16 @@ class SightCheck:
     def _differs(look: Look, reference: Look) -> str:
         flat = look.contrast < FLAT_STD_MAX
         rich = reference.contrast >= FLAT_STD_MAX
-        lost = (look.contrast < 0.3 * reference.contrast) & rich
+        light = _light(look, reference)
+        least = 0.3 * reference.contrast
+        is_dark = light < DARK_LIGHT_MAX
+        if is_dark:
+            least = np.maximum(light * least, NOISE_TIMES * look.noise)
+        lost = (look.contrast < least) & rich
         if flat.mean() > FLAT_SHARE_MAX or lost.sum() > LOST_SHARE_MAX * rich.sum():
             same_view = _correlation(look.coarse, reference.coarse) >= SAME_VIEW_MIN
-            return "defocused" if same_view else "covered"
-        sharpness = look.sharpness[rich] / np.maximum(reference.sharpness[rich], 1e-3)
+            return ("dark" if is_dark else "defocused") if same_view else "covered"
+        sharpness = look.details[rich & ~lost] / np.maximum(reference.details[rich & ~lost], 1e-3)
         if len(sharpness) and float(np.median(sharpness)) < SHARPNESS_SHARE_MIN:
             return "defocused"
         return "moved" if _is_moved(look.edges, reference.edges, rich) else ""

@@ -52,7 +52,14 @@ def cloth(image: np.ndarray, index: int) -> np.ndarray:
     return noisy(image, index)
 
 
+def dim(image: np.ndarray, index: int, *, share: float = 0.15, sigma: float = 3.0) -> np.ndarray:
+    """The lamps are down to *share*; what is left drowns in the sensor's noise or does not."""
+    noise = np.random.default_rng(index).normal(0, sigma, image.shape)
+    return np.clip(image * share + noise + 0.5, 0, 255).astype(np.uint8)
+
+
 CHANGES: dict[str, Change] = {
+    "dark": dim,
     "black": lambda image, index: (image * 0.03).astype(np.uint8),
     "flooded with light": lambda image, index: np.clip(image.astype(np.int16) + 150, 0, 255).astype(np.uint8),
     "covered": cloth,
@@ -111,6 +118,7 @@ def dusk(image: np.ndarray, index: int) -> np.ndarray:
         lambda image, index: (image * 0.4).astype(np.uint8),  # a lamp goes out
         lambda image, index: np.clip(image * 1.25, 0, 255).astype(np.uint8),
         dusk,
+        lambda image, index: dim(image, index, sigma=1),  # nearly all lamps, and a good sensor
         lambda image, index: np.asarray(cv2.GaussianBlur(image, (0, 0), 1)),  # steam on the lens, a little
         noisy,
     ],
@@ -120,6 +128,16 @@ def test_people_lamps_dusk_and_noise_are_no_blindness(learnt_from: Look, change:
     told(check, [view(i, learnt_from) for i in range(20)])
     looks: list[Look] = ["no_mask"] * 60 + ["empty"] * 30 + ["mask"] * 60
     assert told(check, [change(view(i, look), i) for i, look in enumerate(looks, 20)], start=20) == []
+
+
+@pytest.mark.parametrize(("share", "sigma"), [(0.3, 1), (0.2, 1), (1, 3)])
+def test_a_lens_out_of_focus_is_told_in_little_light_and_in_noise_too(share: float, sigma: float) -> None:
+    check = SightCheck()
+    told(check, [view(i, "empty") for i in range(45, 60)], start=45)
+    blurred = [np.asarray(cv2.GaussianBlur(view(i, "empty"), (0, 0), 5)) for i in range(60, 85)]
+    bad = [dim(image, i, share=share, sigma=sigma) for i, image in enumerate(blurred)]
+    ((at_s, why),) = told(check, bad, start=60)
+    assert (why, at_s <= TOLD_S_MAX) == ("defocused", True)
 
 
 @pytest.mark.parametrize("shift_px", [40, 60, 100])

@@ -84,27 +84,27 @@ def watch() -> Watch:
     return Watch(settings, [ScriptedDetector({0: "mask", 1: "no_mask"}, [boxes()])])
 
 
-FROZEN = {  # a film, and the seconds within which it is told
-    "a keyframe a second, constant quality": ("photo", 5, {"qp": "28"}, 0, False, 5.0),
-    "every two seconds, constant quality, a clock": ("wall", 10, {"qp": "30"}, 0, True, 6.0),
-    "every four seconds": ("night", 20, {"qp": "26"}, 0, False, 8.5),
-    "a keyframe a second, 300 kbit/s": ("spots", 5, {}, 300_000, False, 8.0),
-    "every two seconds, 150 kbit/s, a clock": ("photo", 10, {}, 150_000, True, 12.0),
+FROZEN = {  # a film, when it hangs, and the seconds within which that is told
+    "a keyframe a second, constant quality": ("photo", 5, {"qp": "28"}, 0, False, 6, 4.5),
+    "every two seconds, constant quality, a clock": ("wall", 10, {"qp": "30"}, 0, True, 7, 5),
+    "every four seconds": ("night", 20, {"qp": "26"}, 0, False, 7, 8),
+    "a keyframe a second, 300 kbit/s": ("spots", 5, {}, 300_000, False, 16, 6),
+    "every two seconds, 80 kbit/s, a clock": ("photo", 10, {}, 80_000, True, 30, 12),
 }
 
 
 @pytest.mark.parametrize("name", list(FROZEN))
 def test_a_hung_sensor_is_told_and_none_of_its_time_counts_as_judged(name: str, tmp_path: Path) -> None:
-    what, gop, options, rate, clock, told_s_max = FROZEN[name]
-    images = pictures(what, sigma=1.5, live_s=7, frozen_s=15, clock=clock)
+    what, gop, options, rate, clock, live_s, told_s_max = FROZEN[name]
+    images = pictures(what, sigma=1.5, live_s=live_s, frozen_s=told_s_max + 3, clock=clock)
     path = film(tmp_path / "film.mkv", images, gop=gop, rate=rate, **options)
     report = replay(watch(), path, START)
     (blind,) = report["blind"]
     assert (blind["reason"], blind["to_s"]) == ("frozen", None)
-    assert 7 <= blind["from_s"] <= 7 + told_s_max
+    assert live_s <= blind["from_s"] <= live_s + told_s_max
     (row,) = report["coverage"]
     assert row["due_s"] == pytest.approx(report["duration_s"], abs=0.01)
-    assert row["judged_s"] <= 7
+    assert live_s - 7 * gop / FPS <= row["judged_s"] <= live_s, "a frozen second never counts, a live one mostly"
 
 
 LIVE = {
@@ -142,7 +142,7 @@ def test_seconds_alone_decide_when_a_still_picture_is_told(fps: float, told_s: f
     hung = seen[-1]
     waited = (number / fps for number in range(1, 60))
     told = (s for s in waited if check.look(hung.image, hung.monotonic_s + s, keyframe(hung.image)).blind)
-    assert next(told) == pytest.approx(told_s)
+    assert next(told) == pytest.approx(told_s, abs=0.21)
 
 
 def test_what_was_counted_since_the_last_change_is_taken_back_and_the_report_ends_before_it() -> None:
