@@ -37,6 +37,7 @@ FLAT_SHARE_MAX = 0.85  # of all blocks, when there is no reference yet
 LOST_SHARE_MAX = 0.6  # of the blocks that had something in them
 SHARPNESS_SHARE_MIN = 0.55  # of the reference's, at the median block
 DARK_LIGHT_MAX = 0.35  # of the reference's: then contrast is measured beside the light and the noise that are left
+DARK_MATCHED_SHARE_MIN = 0.2  # of the edges, where noise and people hide the others: it is not covered
 NOISE_TIMES = 3.0  # what has less contrast than that cannot be told from noise
 LAPLACIAN_GAIN = 20**0.5  # of white noise: the root of the sum of the kernel's squares
 SAME_VIEW_MIN = 0.6  # correlation of the coarse pictures: the same view, only without its details
@@ -236,6 +237,8 @@ class SightCheck:
             least = np.maximum(light * least, NOISE_TIMES * look.noise)
         lost = (look.contrast < least) & rich
         if flat.mean() > FLAT_SHARE_MAX or lost.sum() > LOST_SHARE_MAX * rich.sum():
+            if is_dark and _matched_share(look.edges, reference.edges, rich) >= DARK_MATCHED_SHARE_MIN:
+                return "dark"
             same_view = _correlation(look.coarse, reference.coarse) >= SAME_VIEW_MIN
             return ("dark" if is_dark else "defocused") if same_view else "covered"
         sharpness = look.details[rich & ~lost] / np.maximum(reference.details[rich & ~lost], 1e-3)

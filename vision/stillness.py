@@ -63,17 +63,15 @@ class Stillness:
         return max(proven_s, now_s - UNPROVEN_S_MAX)
 
     def _stands_still(self, before: Keyframe, now: Keyframe) -> bool:
-        rich = now.blocks.std(axis=1) >= RICH_STD_MIN
-        if before.blocks.shape != now.blocks.shape or not len(rich) or rich.mean() < RICH_SHARE_MIN:
-            self._share = 0.0
+        if before.blocks.shape != now.blocks.shape:
             return False
         equal = np.asarray((now.blocks == before.blocks).all(axis=1))
         if now.intra:  # drawn by itself, a block with little noise is often the same, but not for long
             self._unchanged = equal if self._unchanged is None else equal & self._unchanged
-            return bool(self._unchanged[rich].mean() >= INTRA_SHARE_MIN)
+            return _share_of_rich(self._unchanged, now) >= INTRA_SHARE_MIN
         if float(np.median(np.abs(now.blocks.mean(axis=1) - before.blocks.mean(axis=1)))) > OTHER_LIGHT_LEVELS:
             self._habit.clear()
-        share_before, self._share = self._share, float(equal[rich].mean())
+        share_before, self._share = self._share, _share_of_rich(equal, now)
         if (share_before + self._share) / 2 >= self._least():
             return True
         self._habit.append(self._share)
@@ -84,3 +82,11 @@ class Stillness:
         if len(known) < HABIT_KEYFRAMES_MIN:
             return REPEATED_SHARE_MAX
         return min(REPEATED_SHARE_MAX, max(REPEATED_SHARE_MIN, HABIT_TIMES * max(known)))
+
+
+def _share_of_rich(chosen: npt.NDArray[np.bool_], keyframe: Keyframe) -> float:
+    """How many of the blocks that show something are *chosen*; 0 where too few do."""
+    if not chosen.any():
+        return 0.0
+    rich = keyframe.blocks.std(axis=1) >= RICH_STD_MIN
+    return float(chosen[rich].mean()) if rich.mean() >= RICH_SHARE_MIN else 0.0

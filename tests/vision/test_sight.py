@@ -54,8 +54,12 @@ def cloth(image: np.ndarray, index: int) -> np.ndarray:
 
 def dim(image: np.ndarray, index: int, *, share: float = 0.15, sigma: float = 3.0) -> np.ndarray:
     """The lamps are down to *share*; what is left drowns in the sensor's noise or does not."""
-    noise = np.random.default_rng(index).normal(0, sigma, image.shape)
-    return np.clip(image * share + noise + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(image * np.float32(share) + sigma * grain(index % 5) + 0.5, 0, 255).astype(np.uint8)
+
+
+@cache
+def grain(number: int) -> np.ndarray:
+    return np.random.default_rng(number).standard_normal((360, 640, 3), np.float32)
 
 
 CHANGES: dict[str, Change] = {
