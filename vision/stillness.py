@@ -25,7 +25,7 @@ OTHER_LIGHT_LEVELS = 1.0  # of 255, at the median block: habits are learnt anew
 INTRA_SHARE_MIN = 0.9  # of a codec that draws every block by itself: the rest may be a drawn clock
 RICH_STD_MIN = 2.0  # grey levels within a block that shows something
 RICH_SHARE_MIN = 0.1  # of all blocks: with fewer nothing can be said
-PROOFS = 6  # so many keyframes that differed make it sure that the first of them was live
+PROOFS = 8  # so many keyframes that differed make it sure that the first of them was live
 UNPROVEN_S_MAX = 60.0
 
 
