@@ -21,19 +21,20 @@ SPACING_S = 0.9  # nearer keyframes (a camera that sends nothing else) say nothi
 @dataclass(frozen=True, eq=False)
 class Keyframe:
     """``blocks`` (N, 256): the brightness of blocks of 16 × 16 pixels. ``intra``: the codec has nothing but keyframes,
-    and draws each block by itself."""
+    and draws each block by itself. ``first`` of its connection: a film that is played again begins as it did."""
 
     blocks: Image
     intra: bool
+    first: bool = False
 
     @classmethod
-    def of(cls, grey: Image, *, intra: bool) -> Keyframe:
+    def of(cls, grey: Image, *, intra: bool, first: bool = False) -> Keyframe:
         """From brightness of shape (height, width)."""
         rows, columns = grey.shape[0] // BLOCK_PX, grey.shape[1] // BLOCK_PX
         whole = grey[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
         down, across = (max(1, -(-count // most)) for count, most in zip((rows, columns), BLOCKS_MAX, strict=True))
         some = whole[::down, :, ::across].swapaxes(1, 2)
-        return cls(np.ascontiguousarray(some).reshape(-1, BLOCK_PX * BLOCK_PX), intra)
+        return cls(np.ascontiguousarray(some).reshape(-1, BLOCK_PX * BLOCK_PX), intra, first)
 
 
 class Keyframes:
@@ -50,4 +51,5 @@ class Keyframes:
         if not picture.key_frame or (self._taken_s is not None and 0 <= now_s - self._taken_s < SPACING_S):
             return
         self._taken_s = now_s
-        self.latest = Keyframe.of(picture.to_ndarray(format="gray"), intra=self._intra)
+        grey = picture.to_ndarray(format="gray")
+        self.latest = Keyframe.of(grey, intra=self._intra, first=self.latest is None)

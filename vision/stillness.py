@@ -63,7 +63,7 @@ class Stillness:
         return max(proven_s, now_s - UNPROVEN_S_MAX)
 
     def _stands_still(self, before: Keyframe, now: Keyframe) -> bool:
-        if before.blocks.shape != now.blocks.shape:
+        if now.first or before.blocks.shape != now.blocks.shape:
             return False
         equal = np.asarray((now.blocks == before.blocks).all(axis=1))
         if now.intra:  # drawn by itself, a block with little noise is often the same, but not for long

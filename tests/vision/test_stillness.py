@@ -15,6 +15,7 @@ from firmware_sim.scene import PORTRAIT
 from tests.vision.views import START, boxes, frame, keyframe, wall
 from vision.coverage import CoverageReport
 from vision.detector import ScriptedDetector
+from vision.film import read_film
 from vision.frame import Image
 from vision.happenings import CameraStatus
 from vision.keyframes import Keyframe
@@ -157,6 +158,14 @@ def test_what_was_counted_since_the_last_change_is_taken_back_and_the_report_end
     assert sum(item.rows[0].due_s for item in reports) == pytest.approx(39 / FPS)
     assert sum(item.rows[0].judged_s for item in reports) == pytest.approx(3)
     assert sum(item.blind_s for item in reports) == pytest.approx(39 / FPS - 3)
+
+
+def test_a_film_of_one_keyframe_that_is_played_again_and_again_is_not_frozen(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mkv", pictures("photo", sigma=1, live_s=4), gop=500)
+    check = SightCheck()
+    for again in range(5):
+        for item in read_film(path, FPS, START):
+            assert check.look(item.image, 4 * again + item.monotonic_s, item.keyframe).clear
 
 
 def test_a_stream_without_known_keyframes_is_never_called_frozen_and_counts_at_once() -> None:
