@@ -169,7 +169,9 @@ class Reader:
                 if self.stop.wait(max(0.0, start_s + picture.time - first_s - time.monotonic())):
                     return
             now_s = time.monotonic()
+            self._at_work(True)
             keyframes.take(picture, now_s)
+            self._at_work(False)
             if now_s + EARLY_SHARE * self._interval_s < due_s:
                 continue
             due_s = next_due(due_s, now_s, self._interval_s)

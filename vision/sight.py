@@ -87,13 +87,15 @@ class Look:
     @property
     def noise(self) -> float:
         """The sensor's, as a standard deviation in these pixels: what there is in the blocks with the least details."""
-        return float(np.percentile(self._fine, 10)) / LAPLACIAN_GAIN
+        fine = np.sort(self._fine, axis=None)
+        return float(fine[len(fine) // 10]) / LAPLACIAN_GAIN
 
     @property
     def details(self) -> Floats:
         """(6, 10): as ``sharpness``, without what noise adds to it and without a constant that matters in the dark."""
-        signal = np.sqrt(np.maximum(self._fine**2 - (LAPLACIAN_GAIN * self.noise) ** 2, 0))
-        contrast = np.sqrt(np.maximum(self.contrast**2 - self.noise**2, 0))
+        noise = self.noise
+        signal = np.sqrt(np.maximum(self._fine**2 - (LAPLACIAN_GAIN * noise) ** 2, 0))
+        contrast = np.sqrt(np.maximum(self.contrast**2 - noise**2, 0))
         return np.asarray(signal / np.maximum(contrast, 1e-3), np.float32)
 
     @property
