@@ -243,7 +243,8 @@ class SightCheck:
                 return "dark"
             same_view = _correlation(look.coarse, reference.coarse) >= SAME_VIEW_MIN
             return ("dark" if is_dark else "defocused") if same_view else "covered"
-        sharpness = look.details[rich & ~lost] / np.maximum(reference.details[rich & ~lost], 1e-3)
+        now, before = (look.details, reference.details) if is_dark else (look.sharpness, reference.sharpness)
+        sharpness = now[rich & ~lost] / np.maximum(before[rich & ~lost], 1e-3)
         if len(sharpness) and float(np.median(sharpness)) < SHARPNESS_SHARE_MIN:
             return "defocused"
         return "moved" if _is_moved(look.edges, reference.edges, rich) else ""
