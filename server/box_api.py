@@ -17,13 +17,12 @@ from sqlalchemy.orm import Session
 
 from server.access import open_to
 from server.audit import Actor, note
-from server.boxes.keys import check_batch_key, check_picture_key, door_key, hold_keys
+from server.boxes.keys import check_batch_key, check_not_revoked, check_picture_key, door_key, hold_keys
 from server.deps import AppState, RemoteDep, StateDep, body_within, in_thread, look_up, transact
 from server.dialects import lock_box
 from server.gaps import find_missing
 from server.ingest import (
     EnrolmentRefused,
-    check_not_revoked,
     enrol_box,
     take_batch,
     take_evidence,
@@ -174,7 +173,6 @@ def _take(
     for item in batches:
         batch = item if isinstance(item, Batch) else open_batch(item, keys.get)
         box_id = batch.header.box_id
-        check_not_revoked(db, box_id)
         check_batch_key(db, batch, keys[box_id], held[box_id])
         receipt, alerts = take_batch(db, batch, series_here=series_here)
         receipts.append(receipt)

@@ -10,9 +10,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from server.boxes.keys import check_batch_key, door_key
+from server.boxes.keys import check_batch_key, check_not_revoked, door_key
 from server.database import writing
-from server.ingest import check_not_revoked, take_batch
+from server.ingest import take_batch
 from telemetry.batch import BatchError, open_batch, read_frame, read_header
 
 BATCHES_PER_COMMIT = 100

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Table, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from server.accounts import digest
@@ -42,8 +42,21 @@ CLOSES = {"excursion_closed", "violation_closed", "sensor_recovered", "camera_re
 
 
 # The tables themselves, for the many rows of readings: mapped objects would cost more than the database
-_JOURNAL = cast(Table, StoredBatch.__table__)
+_JOURNAL, _BOX = cast(Table, StoredBatch.__table__), cast(Table, Box.__table__)
 LAST_SEEN_STEP = timedelta(seconds=1)
+# made once, as every batch runs them
+_ADD = insert(_JOURNAL).returning(_JOURNAL.c.id)
+_NEAR = select(_JOURNAL.c.seq, _JOURNAL.c.sha256, _JOURNAL.c.previous_sha256).where(
+    _JOURNAL.c.box_id == bindparam("box_id"),
+    _JOURNAL.c.epoch == bindparam("epoch"),
+    _JOURNAL.c.lane == bindparam("lane"),
+    _JOURNAL.c.seq.between(bindparam("first"), bindparam("last")),
+)
+_SEEN = (
+    update(_BOX)
+    .where(_BOX.c.id == bindparam("seen"), or_(_BOX.c.last_seen_at.is_(None), _BOX.c.last_seen_at < bindparam("old")))
+    .values(last_seen_at=bindparam("now"))
+)
 
 # the kind of an alert whose event names none
 KIND_OF_TYPE = {
@@ -85,12 +98,6 @@ def key_of(db: Session, box_id: str) -> PublicKey | None:
     return PublicKey.from_b64(box.public_key) if box else None
 
 
-def check_not_revoked(db: Session, box_id: str) -> None:
-    """Raises BatchError for a box whose key was revoked: whoever holds it now may not be the box."""
-    if db.get_one(Box, box_id).revoked_at is not None:
-        raise BatchError("revoked", f"box {box_id} was revoked here; enrol it again")
-
-
 def verify_signature(raw: bytes, key_of: Callable[[str], PublicKey | None]) -> None:
     """Whether a known box signed these bytes, without unpacking them; raises BatchError."""
     header, _ = read_header(raw)
@@ -126,18 +133,17 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     now = datetime.now(UTC)
     row = header.model_dump(include={"box_id", "epoch", "lane", "seq", "previous_sha256", "count"})
     values = {**row, "sha256": batch.sha256, "raw": batch.raw, "received_at": now}
-    batch_id = db.execute(insert(_JOURNAL).returning(_JOURNAL.c.id), values).scalar_one()
+    batch_id = db.execute(_ADD, values).scalar_one()
     index_batch(db, batch_id, batch, note_batch(db, batch_id, batch))
     if header.seq - 1 not in near:
         note_lane(db, header)
-    box = db.get_one(Box, header.box_id)
-    if box.last_seen_at is None or now - box.last_seen_at > LAST_SEEN_STEP:
-        box.last_seen_at = now
+    db.execute(_SEEN, {"seen": header.box_id, "old": now - LAST_SEEN_STEP, "now": now})
     if header.lane == "readings":
         if series_here:
             readings = [record for _, record in batch.records if isinstance(record, Reading)]
-            insert_readings(db, box.id, header.boot_id, readings)
+            insert_readings(db, header.box_id, header.boot_id, readings)
         return _receipt(batch, "accepted", None), []
+    box = db.get_one(Box, header.box_id)
     changed: dict[int, Alert] = {}
     for _, record in batch.records:
         if isinstance(record, Event):
@@ -152,14 +158,8 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
 
 def _neighbours(db: Session, header: BatchHeader) -> dict[int, _Near]:
     """What is stored under this number, the one before and the one after."""
-    rows = db.execute(
-        select(_JOURNAL.c.seq, _JOURNAL.c.sha256, _JOURNAL.c.previous_sha256).where(
-            _JOURNAL.c.box_id == header.box_id,
-            _JOURNAL.c.epoch == header.epoch,
-            _JOURNAL.c.lane == header.lane,
-            _JOURNAL.c.seq.between(header.seq - 1, header.seq + 1),
-        )
-    )
+    lane = {"box_id": header.box_id, "epoch": header.epoch, "lane": header.lane}
+    rows = db.execute(_NEAR, {**lane, "first": header.seq - 1, "last": header.seq + 1})
     return {row[0]: _Near(row[1], row[2]) for row in rows}
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from server.boxes.calls import StaleCall
+from server.boxes.keys import check_not_revoked
 from server.deps import AppState, in_thread, look_up
-from server.ingest import check_not_revoked, key_of
+from server.ingest import key_of
 from server.problems import Problem
 from telemetry.batch import BatchError
 from telemetry.commands import Call, CommandError, Fetch, Signed

@@ -8,8 +8,9 @@ long. One that an enrolment replaced counts for nothing any more.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Table, and_, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from server.audit import Actor, note
@@ -24,10 +25,25 @@ from telemetry.signing import SIGNATURE_BYTES, KeyHistory, PublicKey
 OVERLAP = timedelta(days=30)
 GATEWAY = "gateway-"  # begins the ids of the boxes that stand for a site's third-party gateways
 CENTRES_OWN = ("vendor-", GATEWAY)  # the centre itself signs for these boxes
+_BOX, _KEY = cast(Table, Box.__table__), cast(Table, BoxKey.__table__)
+# made once: each batch of each box asks this twice, and a statement that is made anew costs more than its answer
+_STANDING = (
+    select(_BOX.c.public_key, _BOX.c.revoked_at, _KEY.c.public_key)
+    .select_from(_BOX.outerjoin(_KEY, and_(_KEY.c.box_id == _BOX.c.id, _KEY.c.last_epoch.is_not(None))))
+    .where(_BOX.c.id == bindparam("box_id"))
+    .order_by(_KEY.c.id.desc())
+)
 
 
 class KeyRefused(Exception):
     """The change does not follow the key that the box has here."""
+
+
+class Standing(NamedTuple):
+    """What is on record of a box that comes to the door: the keys with which it may come, and whether it may at all."""
+
+    keys: KeyHistory
+    revoked_at: datetime | None
 
 
 class KeyBook:
@@ -45,12 +61,31 @@ class KeyBook:
         return self._known[box_id]
 
 
+def standing_of(db: Session, box_id: str) -> Standing | None:
+    """How a box stands here; None if it was never enrolled."""
+    rows = db.execute(_STANDING, {"box_id": box_id}).all()
+    if not rows:
+        return None
+    older = tuple(PublicKey.from_b64(row[2]) for row in rows if row[2] is not None)
+    return Standing(KeyHistory(PublicKey.from_b64(rows[0][0]).raw, older), rows[0][1])
+
+
 def door_key(db: Session, box_id: str) -> KeyHistory | None:
     """The keys with which an enrolled box may come to the door; see `check_batch_key` and `check_picture_key`."""
-    box = db.get(Box, box_id)
-    if box is None:
-        return None
-    return _history(box, [row for row in _replaced(db, box_id) if row.last_epoch is not None])
+    standing = standing_of(db, box_id)
+    return standing.keys if standing else None
+
+
+def check_not_revoked(db: Session, box_id: str) -> None:
+    """Raises BatchError for an enrolled box whose key was revoked: whoever holds it now may not be the box."""
+    standing = standing_of(db, box_id)
+    if standing is not None:
+        _refuse_revoked(box_id, standing.revoked_at)
+
+
+def _refuse_revoked(box_id: str, revoked_at: datetime | None) -> None:
+    if revoked_at is not None:
+        raise BatchError("revoked", f"box {box_id} was revoked here; enrol it again")
 
 
 def _replaced(db: Session, box_id: str) -> list[BoxKey]:
@@ -63,9 +98,16 @@ def _history(box: Box, older: list[BoxKey]) -> KeyHistory:
 
 
 def hold_keys(db: Session, box_id: str) -> KeyHistory | None:
-    """`door_key` at the start of a transaction, until whose end nobody changes them or takes anything of the box."""
+    """`door_key` at the start of a transaction, until whose end nobody changes them or takes anything of the box.
+
+    Raises BatchError for a box that was revoked.
+    """
     lock_box(db, box_id)
-    return door_key(db, box_id)
+    standing = standing_of(db, box_id)
+    if standing is None:
+        return None
+    _refuse_revoked(box_id, standing.revoked_at)
+    return standing.keys
 
 
 def check_batch_key(db: Session, batch: Batch, seen: KeyHistory | None, keys: KeyHistory | None) -> None:
@@ -168,8 +210,7 @@ def check_change(db: Session, change: KeyChange) -> Box:
     box = db.get(Box, change.box_id)
     if box is None:
         raise BatchError("unknown_box", f"no box {change.box_id} is enrolled here")
-    if box.revoked_at is not None:
-        raise BatchError("revoked", f"box {change.box_id} was revoked here; enrol it again")
+    _refuse_revoked(box.id, box.revoked_at)
     if box.public_key not in (change.old_key, change.new_key):
         raise KeyRefused("the old key is not the one that this box has here")
     return box
