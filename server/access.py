@@ -63,7 +63,7 @@ class OpenTo:
     def __init__(self, who: Openness) -> None:
         self.who = who
 
-    def __call__(self) -> None:
+    async def __call__(self) -> None:
         return None
 
 
@@ -83,7 +83,7 @@ class FirstFactor(OpenTo):
     def __init__(self) -> None:
         super().__init__("first_factor")
 
-    def __call__(self, session: SessionDep) -> None:  # type: ignore[override]
+    async def __call__(self, session: SessionDep) -> None:  # type: ignore[override]
         return None
 
 

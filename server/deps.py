@@ -65,7 +65,8 @@ class AppState:
     releases: ReleaseBytes = field(default_factory=ReleaseBytes)
 
 
-def app_state(request: Request) -> AppState:
+# What waits for nothing is `async`: for a plain function the framework would go to a thread and back, in each request
+async def app_state(request: Request) -> AppState:
     state = request.app.state.brightline
     assert isinstance(state, AppState)
     return state
@@ -160,7 +161,7 @@ def session_of(request: Request, state: StateDep) -> LoginSession:
 SessionDep = Annotated[LoginSession, Depends(session_of)]
 
 
-def user_of(session: SessionDep) -> User:
+async def user_of(session: SessionDep) -> User:
     return session.user
 
 
@@ -175,14 +176,14 @@ def check_csrf(session: LoginSession, given: str | None) -> None:
         raise Problem(403, "csrf", "the form is too old or did not come from this site; reload the page")
 
 
-def csrf_header(request: Request, session: SessionDep) -> None:
+async def csrf_header(request: Request, session: SessionDep) -> None:
     check_csrf(session, request.headers.get("x-csrf-token"))
 
 
 CsrfDep = Depends(csrf_header)
 
 
-def own_origin(request: Request) -> None:
+async def own_origin(request: Request) -> None:
     """Refuse a log-in that another site's page sends (W3C Fetch Metadata): it would log its reader in as somebody."""
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         raise Problem(403, "csrf", "the form is too old or did not come from this site; reload the page")
@@ -192,7 +193,7 @@ OwnOriginDep = Depends(own_origin)
 AlertId = Annotated[int, Path(ge=1, le=2**53)]  # beyond the database's integers there is no alert
 
 
-def remote_addr(request: Request) -> str:
+async def remote_addr(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
