@@ -18,7 +18,8 @@ from server.dialects import insert_new
 from server.models import Alert, SeriesPoint, StoredBatch, StoredEvent
 from server.models_uplink import ClockCorrection, UnsyncedBatch, UnsyncedEvent, UnsyncedPoint
 from server.reports.models import BatchSource
-from server.reports.sources import move_batch, to_ms
+from server.reports.sources import move_batch
+from server.series.port import to_ms
 from telemetry.batch import Batch, BatchError, open_batch
 from telemetry.messages import Event, Reading
 
@@ -67,14 +68,10 @@ def signed_offset_ms(db: Session, keys: KeyBook, box_id: str, boot_id: str) -> i
     return None
 
 
-def at_ms(reading: Reading) -> int:
-    return round(reading.observed_at.timestamp() * 1000)
-
-
 def write_unsynced(db: Session, box_id: str, boot_id: str, readings: Sequence[Reading]) -> None:
     """Store points whose times are not sure: at the corrected time if the correction is known, else as told."""
     offset_ms = known_offset_ms(db, box_id, boot_id)
-    keys = [(box_id, reading.sensor_id, reading.quantity, at_ms(reading)) for reading in readings]
+    keys = [(box_id, reading.sensor_id, reading.quantity, to_ms(reading.observed_at)) for reading in readings]
     taken = set() if offset_ms is not None else _taken(db, keys)
     points, told = [], []
     for (_, sensor_id, quantity, told_ms), reading in zip(keys, readings, strict=True):

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from sqlalchemy import Table, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -27,14 +27,16 @@ from server.life_cycle.raising import raise_alert
 from server.life_cycle.record import tell
 from server.life_cycle.rules import rules_in_force
 from server.models import Alert, Box, EnrolmentCode, Evidence, StoredBatch, StoredEvent
-from server.reports.sources import index_batch
+from server.reports.sources import index_batch, spans_of
 from server.rollout.desk import take_word
+from server.series.points import readings_of
 from server.series.record import insert_readings
 from telemetry.batch import FIRST_PREVIOUS, Batch, BatchError, BatchHeader, read_header, sha256_hex
 from telemetry.evidence import SealedEvidence
-from telemetry.messages import Event, Reading, Receipt
+from telemetry.messages import Event, Receipt
 from telemetry.signing import SIGNATURE_BYTES, PublicKey
 
+Status = Literal["accepted", "duplicate", "rejected"]
 OPENS = {"excursion_opened", "violation_opened", "sensor_fault", "camera_blind", "warning"}
 UPDATES = {"excursion_updated", "violation_updated"}
 MOMENTS = {"warning"}  # told once: nothing that goes on
@@ -122,27 +124,15 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
     Unless the series is *here*, in the record, its points are carried to their store from the journal, later.
     """
     header = batch.header
-    lock_box(db, header.box_id)
-    near = _neighbours(db, header)
-    if header.seq in near:
-        if near[header.seq].sha256 == batch.sha256:
-            return _receipt(batch, "duplicate", None), []
-        return _receipt(batch, "rejected", "conflict: other bytes are stored under this identity"), []
-    if not _fits(batch, near):
-        return _receipt(batch, "rejected", "chain: it does not follow the batch stored before it"), []
-    now = datetime.now(UTC)
-    row = header.model_dump(include={"box_id", "epoch", "lane", "seq", "previous_sha256", "count"})
-    values = {**row, "sha256": batch.sha256, "raw": batch.raw, "received_at": now}
-    batch_id = db.execute(_ADD, values).scalar_one()
-    index_batch(db, batch_id, batch, note_batch(db, batch_id, batch))
-    if header.seq - 1 not in near:
-        note_lane(db, header)
-    db.execute(_SEEN, {"seen": header.box_id, "old": now - LAST_SEEN_STEP, "now": now})
+    status, reason, batch_id = journal_batch(db, header, batch.sha256, batch.raw)
+    receipt = _receipt(batch, status, reason)
+    if batch_id is None:
+        return receipt, []
+    index_batch(db, batch_id, header, spans_of(batch, note_batch(db, batch_id, batch)))
     if header.lane == "readings":
         if series_here:
-            readings = [record for _, record in batch.records if isinstance(record, Reading)]
-            insert_readings(db, header.box_id, header.boot_id, readings)
-        return _receipt(batch, "accepted", None), []
+            insert_readings(db, header.box_id, header.boot_id, readings_of(batch))
+        return receipt, []
     box = db.get_one(Box, header.box_id)
     changed: dict[int, Alert] = {}
     for _, record in batch.records:
@@ -153,7 +143,29 @@ def take_batch(db: Session, batch: Batch, *, series_here: bool = True) -> tuple[
             alerts = _take_event(db, box, repaired(db, box.id, header.boot_id, record))
             changed |= {alert.id: alert for alert in [*alerts, *correct(db, box.id, record, series_here=series_here)]}
     db.flush()
-    return _receipt(batch, "accepted", None), list(changed.values())
+    return receipt, list(changed.values())
+
+
+def journal_batch(db: Session, header: BatchHeader, sha256: str, raw: bytes) -> tuple[Status, str | None, int | None]:
+    """Store the bytes of a verified batch; gives status, reason, and the number of its row if it was accepted.
+
+    What is derived from it, its place in the index of sources as well, is left to the caller.
+    """
+    lock_box(db, header.box_id)
+    near = _neighbours(db, header)
+    if header.seq in near:
+        if near[header.seq].sha256 == sha256:
+            return "duplicate", None, None
+        return "rejected", "conflict: other bytes are stored under this identity", None
+    if not _fits(header, sha256, near):
+        return "rejected", "chain: it does not follow the batch stored before it", None
+    now = datetime.now(UTC)
+    row = header.model_dump(include={"box_id", "epoch", "lane", "seq", "previous_sha256", "count"})
+    batch_id = db.execute(_ADD, {**row, "sha256": sha256, "raw": raw, "received_at": now}).scalar_one()
+    if header.seq - 1 not in near:
+        note_lane(db, header)
+    db.execute(_SEEN, {"seen": header.box_id, "old": now - LAST_SEEN_STEP, "now": now})
+    return "accepted", None, batch_id
 
 
 def _neighbours(db: Session, header: BatchHeader) -> dict[int, _Near]:
@@ -163,15 +175,14 @@ def _neighbours(db: Session, header: BatchHeader) -> dict[int, _Near]:
     return {row[0]: _Near(row[1], row[2]) for row in rows}
 
 
-def _fits(batch: Batch, near: Mapping[int, _Near]) -> bool:
+def _fits(header: BatchHeader, sha256: str, near: Mapping[int, _Near]) -> bool:
     """Whether the chain holds towards the stored neighbours; a missing neighbour is a gap, not a break."""
-    header = batch.header
     before, after = near.get(header.seq - 1), near.get(header.seq + 1)
     previous = FIRST_PREVIOUS if header.seq == 1 else before.sha256 if before else header.previous_sha256
-    return header.previous_sha256 == previous and (after is None or after.previous_sha256 == batch.sha256)
+    return header.previous_sha256 == previous and (after is None or after.previous_sha256 == sha256)
 
 
-def _receipt(batch: Batch, status: str, reason: str | None) -> Receipt:
+def _receipt(batch: Batch, status: Status, reason: str | None) -> Receipt:
     header = batch.header
     return Receipt.model_validate(
         {

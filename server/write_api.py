@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.access import needs
 from server.audit import person
 from server.deps import AppState, RemoteDep, StateDep, UserDep, body_within, in_thread, transact
-from server.intake.gateway import payload_of, store_readings
+from server.intake.gateway import payload_of, store_values
 from server.intake.lines import READINGS_MAX, LinesRefused, Precision, TooManyReadings, read_lines
 from server.models import User
 from server.policy import cut_of
@@ -93,21 +93,21 @@ def _store(
 ) -> None:
     try:
         text = _unpack(body, encoding).decode()
-        readings = read_lines(text, precision, datetime.now(UTC))
+        values = read_lines(text, precision, datetime.now(UTC))
     except UnicodeDecodeError as error:
         raise Problem(400, "encoding", "the body is not UTF-8") from error
     except LinesRefused as error:
         raise Problem(400, "line_protocol", f"nothing was stored: {error}") from error
     except TooManyReadings as error:
         raise Problem(413, "too_large", f"at most {READINGS_MAX} values are taken at once") from error
-    if not readings:
+    if not values:
         return
-    payload = payload_of(readings)
+    payload = payload_of(values)
     series_here = state.settings.series.in_record
     transact(
         state,
-        lambda db: store_readings(
-            db, state.key.signer, site_id, readings, payload, person(user, remote), series_here=series_here
+        lambda db: store_values(
+            db, state.key.signer, site_id, values, payload, person(user, remote), series_here=series_here
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Reads InfluxDB line protocol into readings. Pure; a line that cannot be a reading is named with its reason.
+"""Reads InfluxDB line protocol into values. Pure; a line that cannot be a reading is named with its reason.
 
 The grammar is that of InfluxDB 2 (its line protocol reference): ``measurement[,tag=value..] field=value[,..] [time]``.
 A tag ``sensor_id`` names the sensor; without it the measurement with all its tags does. The field is the quantity, or
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
-from telemetry.messages import Reading
+from server.series.port import to_ms
 
 Precision = Literal["ns", "us", "ms", "s"]
 READINGS_MAX = 50_000
@@ -50,60 +49,92 @@ class TooManyReadings(Exception):
     """One request holds more than READINGS_MAX readings."""
 
 
+class Quantity(NamedTuple):
+    """What is measured: the names are those of a `telemetry.messages.Reading`, and fit it."""
+
+    sensor_id: str
+    quantity: str
+    unit: str
+
+
+class Moment(NamedTuple):
+    """A time, as it is and as the series counts it (milliseconds since 1970 UTC)."""
+
+    at: datetime
+    at_ms: int
+
+
+class Value(NamedTuple):
+    """A reading of good quality. No `Reading`: to make one costs more than to read its line."""
+
+    of: Quantity
+    when: Moment
+    value: float
+
+
 class _Series(NamedTuple):
     sensor_id: str
     measurement: str
     unit: str | None
+    quantities: dict[str, Quantity]  # by the field as it is written
 
 
-def read_lines(text: str, precision: Precision, now: datetime) -> list[Reading]:
-    """The readings of all lines; *now* is the time of those without one. Raises LinesRefused or TooManyReadings."""
-    readings: list[Reading] = []
+class _Known(NamedTuple):
+    """What stood in earlier lines of the same request."""
+
+    series: dict[str, _Series]
+    moments: dict[str, Moment]  # by the time as it is written, "" for none
+
+
+def read_lines(text: str, precision: Precision, now: datetime) -> list[Value]:
+    """The values of all lines; *now* is the time of those without one. Raises LinesRefused or TooManyReadings."""
+    values: list[Value] = []
     errors: list[tuple[int, str]] = []
-    known: dict[str, _Series] = {}
+    known = _Known({}, {"": Moment(now, to_ms(now))})
     for number, told in enumerate(text.split("\n"), 1):
         line = told.strip("\r\t ")
         if not line or line.startswith("#"):
             continue
         try:
-            readings.extend(_read_line(line, precision, now, known))
+            _read_line(line, precision, known, values)
         except ValueError as error:
             errors.append((number, str(error)))
             if len(errors) == ERRORS_MAX:
                 break
-        if len(readings) > READINGS_MAX:
+        if len(values) > READINGS_MAX:
             raise TooManyReadings
     if errors:
         raise LinesRefused(errors)
-    return readings
+    return values
 
 
-def _read_line(line: str, precision: Precision, now: datetime, known: dict[str, _Series]) -> Iterable[Reading]:
+def _read_line(line: str, precision: Precision, known: _Known, values: list[Value]) -> None:
     head, _, rest = _cut(line, _SPACE)
     if '"' in rest and _TEXT.search(rest):
         raise ValueError("a text field is no reading; leave it out (Telegraf: fieldexclude)")
-    series = known.get(head)
+    series = known.series.get(head)
     if series is None:
-        series = known[head] = _read_series(head)
-    fields, _, time = _cut(rest.lstrip(" "), _SPACE)
-    at = _read_time(time.strip(" "), precision) if time else now
+        series = known.series[head] = _read_series(head)
+    fields, _, told = _cut(rest.lstrip(" "), _SPACE)
+    time = told.strip(" ")
+    when = known.moments.get(time)
+    if when is None:
+        when = known.moments[time] = _read_time(time, precision)
     if not fields:
         raise ValueError("there is no field")
-    readings = []
     for field in _split(fields, _COMMA):
         key, sign, value = _cut(field, _EQUALS)
         if not key or not sign:
             raise ValueError(f"a field is name=value, not {field[:40]!r}")
-        name = _plain(key)
-        quantity = name_of(series.measurement if name == "value" else name)
-        unit = series.unit if series.unit is not None else UNIT_OF.get(quantity, "")
-        readings.append(  # every part was checked here: the model would do it all again
-            Reading.model_construct(
-                sensor_id=series.sensor_id, quantity=quantity, value=_read_value(value), unit=unit, observed_at=at,
-                quality="good", reason=None, clock_synced=True,
-            )
-        )  # fmt: skip
-    return readings
+        quantity = series.quantities.get(key)
+        if quantity is None:
+            quantity = series.quantities[key] = _name_quantity(series, _plain(key))
+        values.append(Value(quantity, when, _read_value(value)))
+
+
+def _name_quantity(series: _Series, field: str) -> Quantity:
+    name = name_of(series.measurement if field == "value" else field)
+    return Quantity(series.sensor_id, name, series.unit if series.unit is not None else UNIT_OF.get(name, ""))
 
 
 def _read_series(head: str) -> _Series:
@@ -122,7 +153,7 @@ def _read_series(head: str) -> _Series:
     if unit is not None and len(unit) > 16:
         raise ValueError("a unit has at most 16 characters")
     whole = ",".join([_plain(measurement), *(f"{key}={tags[key]}" for key in sorted(tags))])
-    return _Series(name_of(tags.get("sensor_id") or whole), _plain(measurement), unit)
+    return _Series(name_of(tags.get("sensor_id") or whole), _plain(measurement), unit, {})
 
 
 def name_of(text: str) -> str:
@@ -149,13 +180,14 @@ def _read_value(text: str) -> float:
     raise ValueError(f"{text[:40]!r} is no number that a reading can hold")
 
 
-def _read_time(text: str, precision: Precision) -> datetime:
+def _read_time(text: str, precision: Precision) -> Moment:
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is no timestamp")
     at_us = int(text) // 1_000 if precision == "ns" else int(text) * _US_PER[precision]
     if not 0 <= at_us < _AT_US_MAX:
         raise ValueError(f"the timestamp {text} in {precision} is not within the years 1970 to 8999")
-    return _EPOCH + timedelta(microseconds=at_us)
+    at = _EPOCH + timedelta(microseconds=at_us)
+    return Moment(at, to_ms(at))
 
 
 def _cut(text: str, sign: re.Pattern[str]) -> tuple[str, str, str]:

@@ -21,8 +21,8 @@ from server.reports.excursions import find_excursions, span_of_excursions
 from server.reports.gaps import GapReasons
 from server.reports.models import ReportEntry, SignedReport
 from server.reports.series import Point, summarise
-from server.reports.sources import BatchRef, digest_of, find_batches, to_ms
-from server.series.port import SeriesKey, SeriesStore
+from server.reports.sources import BatchRef, digest_of, find_batches
+from server.series.port import SeriesKey, SeriesStore, to_ms
 
 QUANTITY = "temperature"
 PERIOD_MAX = timedelta(days=31)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from server.reports.document import Asset, Content
-from server.reports.sources import to_ms
+from server.series.port import to_ms
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from server.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick
 from server.reports.document import Asset, Content
 from server.reports.series import thin
-from server.reports.sources import to_ms
+from server.series.port import to_ms
 
 BUCKETS = 300
 

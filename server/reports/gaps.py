@@ -13,7 +13,8 @@ from server.boxes.keys import KeyBook
 from server.models import Box, StoredBatch, StoredEvent
 from server.reports.document import Gap
 from server.reports.series import Point, Span, at_of, find_gaps, usable
-from server.reports.sources import BatchRef, find_batches, to_ms
+from server.reports.sources import BatchRef, find_batches
+from server.series.port import to_ms
 from telemetry.batch import BatchError, open_batch
 from telemetry.messages import Reading
 

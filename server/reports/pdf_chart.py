@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from server.reports.document import Asset, Content
 from server.reports.pdf_sheet import BRAND, INK, LINE, MARGIN, MUTED, RED, WIDTH, Sheet
 from server.reports.series import thin
-from server.reports.sources import to_ms
+from server.series.port import to_ms
 
 HEIGHT, LEFT, FOOT = 62.0, 11.0, 8.0  # millimetres
 BUCKETS = 700  # a quarter of a millimetre each

@@ -11,7 +11,8 @@ from server.models import StoredBatch
 from server.reports.builder import QUANTITY
 from server.reports.document import Content, Lane, digest_points
 from server.reports.series import Point
-from server.reports.sources import digest_of, to_ms
+from server.reports.sources import digest_of
+from server.series.port import to_ms
 from telemetry.batch import Batch, BatchError, open_batch
 from telemetry.messages import Reading
 

@@ -8,8 +8,7 @@ with the list can recompute it with sha256sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple, cast
 
@@ -19,7 +18,8 @@ from sqlalchemy.orm import Session
 from server.dialects import write_rows
 from server.models import StoredBatch
 from server.reports.models import BatchSource
-from telemetry.batch import Batch
+from server.series.port import to_ms
+from telemetry.batch import Batch, BatchHeader
 from telemetry.messages import Event, Lane
 
 _TABLE = cast(Table, BatchSource.__table__)
@@ -35,32 +35,38 @@ class BatchRef(NamedTuple):
     sha256: str
 
 
-def to_ms(at: datetime) -> int:
-    """Milliseconds since 1970 UTC, as the series keeps them."""
-    return round(at.timestamp() * 1000)
-
-
 def spans_of(batch: Batch, repair_ms: int = 0) -> dict[str, tuple[int, int]]:
     """Source → first and last time of its records in this batch (milliseconds since 1970 UTC); *repair_ms* is the
     clock correction of its boot.
     """
-    spans: dict[str, tuple[int, int]] = {}
+    times: list[tuple[str, int]] = []
     for _, record in batch.records:
         source_id, at = (
             (record.source_id, record.at) if isinstance(record, Event) else (record.sensor_id, record.observed_at)
         )
-        at_ms = to_ms(at) + (0 if record.clock_synced else repair_ms)
-        first, last = spans.get(source_id, (at_ms, at_ms))
-        spans[source_id] = (min(first, at_ms), max(last, at_ms))
+        times.append((source_id, to_ms(at) + (0 if record.clock_synced else repair_ms)))
+    return widen(times)
+
+
+def widen(times: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
+    """Source → its first and last time."""
+    spans: dict[str, tuple[int, int]] = {}
+    for source_id, at_ms in times:
+        span = spans.get(source_id)
+        if span is None:
+            spans[source_id] = (at_ms, at_ms)
+        elif at_ms > span[1]:
+            spans[source_id] = (span[0], at_ms)
+        elif at_ms < span[0]:
+            spans[source_id] = (at_ms, span[1])
     return spans
 
 
-def index_batch(db: Session, batch_id: int, batch: Batch, repair_ms: int = 0) -> None:
-    """Add a stored batch to the index."""
-    header = batch.header
+def index_batch(db: Session, batch_id: int, header: BatchHeader, spans: Mapping[str, tuple[int, int]]) -> None:
+    """Add a stored batch to the index; *spans* as of `spans_of`."""
     rows = [
         (batch_id, source_id, header.box_id, header.lane, first_ms, last_ms)
-        for source_id, (first_ms, last_ms) in spans_of(batch, repair_ms).items()
+        for source_id, (first_ms, last_ms) in spans.items()
     ]
     write_rows(db, _TABLE, rows)
 
@@ -68,7 +74,7 @@ def index_batch(db: Session, batch_id: int, batch: Batch, repair_ms: int = 0) ->
 def move_batch(db: Session, batch_id: int, batch: Batch, repair_ms: int) -> None:
     """Put a stored batch where it belongs by now."""
     db.execute(delete(BatchSource).where(BatchSource.batch_id == batch_id))
-    index_batch(db, batch_id, batch, repair_ms)
+    index_batch(db, batch_id, batch.header, spans_of(batch, repair_ms))
 
 
 def find_batches(

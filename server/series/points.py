@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from server.clock_repair import at_ms
-from server.series.port import Point
+from server.series.port import Point, to_ms
 from telemetry.batch import Batch
 from telemetry.messages import Reading
 
@@ -20,7 +19,7 @@ def points_of(box_id: str, readings: Iterable[Reading], repair_ms: int = 0) -> l
             box_id,
             item.sensor_id,
             item.quantity,
-            at_ms(item) + (0 if item.clock_synced else repair_ms),
+            to_ms(item.observed_at) + (0 if item.clock_synced else repair_ms),
             item.value,
             item.quality,
         )

@@ -8,10 +8,16 @@ since 1970 UTC.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 POINTS_PER_WRITE_MAX = 10_000
 PIECE_MS = 72 * 3600 * 1000  # the longest time that one question to a store spans (InfluxDB 3 Core's limit)
+
+
+def to_ms(at: datetime) -> int:
+    """Milliseconds since 1970 UTC, the nearest to *at*."""
+    return round(at.timestamp() * 1000)
 
 
 class SeriesKey(NamedTuple):

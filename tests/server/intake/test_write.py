@@ -17,7 +17,7 @@ from server.accounts import ensure_site
 from server.audit import CONSOLE
 from server.database import make_engine
 from server.instance_key import InstanceKey
-from server.intake.gateway import payload_of, store_readings
+from server.intake.gateway import payload_of, store_values
 from server.intake.lines import read_lines
 from server.models import Box, StoredBatch
 from server.models_audit import AuditEntry
@@ -164,10 +164,10 @@ def test_an_empty_request_is_well_and_stores_nothing(door: District, administrat
 def test_a_record_with_another_key_goes_on_as_another_gateway(door: District, administrator: Somebody) -> None:
     secret = token(door, administrator, "K")
     write(door, secret, LINES)
-    readings = read_lines(LINES, "ms", datetime.now(UTC))
+    values = read_lines(LINES, "ms", datetime.now(UTC))
     with door.database() as db:
         key = InstanceKey(b"k" * 32)
         place = ensure_site(db, "K").id
-        store_readings(db, key.signer, place, readings, payload_of(readings), CONSOLE, series_here=True)
+        store_values(db, key.signer, place, values, payload_of(values), CONSOLE, series_here=True)
         assert len(db.scalars(select(Box).where(Box.site_id == place)).all()) == 2
     assert door.verified().problems == []
