@@ -31,6 +31,7 @@ from server.ingest import (
 from server.live import Change
 from server.problems import Problem
 from server.retention.purged import recall_blobs
+from server.together import transact_together
 from server.turns import Haste
 from telemetry.batch import FRAME_BYTES_MAX, Batch, BatchError, open_batch, read_header, split_batches
 from telemetry.evidence import BLOB_BYTES_MAX, MANIFEST_BYTES_MAX, EvidenceError, open_evidence
@@ -127,7 +128,8 @@ def _store(state: AppState, body: bytes, *, historical: bool = False, ask_missin
         lanes = {item.header.lane for item in batches if isinstance(item, Batch)}
         haste = Haste.EVENTS if lanes == {"events"} else Haste.HISTORICAL if historical else Haste.USUAL
         series_here = state.settings.series.in_record
-        receipts, changes = transact(state, lambda db: _take(db, batches, keys, series_here), haste, beside=True)
+        take = partial(_take, batches=batches, keys=keys, series_here=series_here)
+        receipts, changes = transact_together(state, take, haste, len(body))
     except BatchError as error:
         raise Problem(STATUS[error.code], error.code, error.detail) from error
     boxes = {receipt.box_id for receipt in receipts} if ask_missing else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from pathlib import Path
@@ -21,11 +22,16 @@ KEEP_ALIVE_S = 75  # longer than a box keeps an idle connection (60 s, telemetry
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams first: they would hold the stop up until its time is over."""
+    """Ends the streams first when it stops: they would hold the stop up until its time is over."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what stays as long as the process is not looked through again for each few hundred readings
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.brightline.broadcaster.close()

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from server.turns import Haste, Turns
+from server.turns import TOGETHER_BYTES_MAX, Errand, Haste, Turns
 from tests.waiting import wait_for
 
 
@@ -56,3 +56,33 @@ def test_no_two_threads_ever_write_at_once() -> None:
         thread.join()
     assert len(most) == 200 * len(threads)
     assert set(most) == {1}
+
+
+def test_a_turn_takes_along_small_errands_of_its_haste_and_nobody_is_overtaken() -> None:
+    turns, order = Turns(), list[str]()
+
+    def write(name: str, haste: Haste, size_bytes: int) -> None:
+        errand = Errand(lambda _: None, size_bytes)
+        names[errand] = name
+        with turns.shared(errand, haste) as errands:
+            if errands:
+                order.append(" ".join(names[one] for one in errands))
+
+    def write_alone() -> None:
+        with turns.taken():
+            order.append("person")
+
+    names: dict[Errand[None], str] = {}
+    small, large = 10, TOGETHER_BYTES_MAX
+    threads = [threading.Thread(target=write, args=arrival) for arrival in [
+        ("1", Haste.USUAL, small), ("2", Haste.USUAL, small), ("3", Haste.USUAL, large), ("4", Haste.USUAL, small),
+        ("event", Haste.EVENTS, small),
+    ]]  # fmt: skip
+    threads += [threading.Thread(target=write_alone), threading.Thread(target=write, args=("5", Haste.USUAL, small))]
+    with turns.taken():
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_for("the thread waits", lambda number=number: turns.waiting == number)  # type: ignore[misc]
+    for thread in threads:
+        thread.join()
+    assert order == ["event", "1 2", "3", "4", "person", "5"]
