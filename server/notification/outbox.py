@@ -22,6 +22,7 @@ from server.notification.rules import Delivery, Rules
 from server.notification.timing import URGENT_TIER, due_at, held_flap
 
 CHANGES_AT_ONCE_MAX = 100
+_WAITING = select(AlertChange).where(AlertChange.position.is_(None)).order_by(AlertChange.id)
 
 
 def queue_notices(db: Session, alert: Alert, change: str) -> None:
@@ -73,15 +74,19 @@ def thread_of(change: AlertChange) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
+def has_waiting(db: Session) -> bool:
+    """Whether there are changes that nobody has dealt with."""
+    return db.scalar(_WAITING.with_only_columns(AlertChange.id).limit(1)) is not None
+
+
 def fan_out(db: Session, rules: Rules, now: datetime) -> int:
     """Deal with the next changes within the caller's writing transaction; how many there were."""
-    waiting = select(AlertChange).where(AlertChange.position.is_(None)).order_by(AlertChange.id)
-    if db.scalar(waiting.with_only_columns(AlertChange.id).limit(1)) is None:
+    if not has_waiting(db):
         return 0
     # the desk's row is locked before the changes are read: of two workers one waits, and then sees them done
     db.execute(update(EventDesk).where(EventDesk.id == 1).values(next_position=EventDesk.next_position))
     desk = db.get_one(EventDesk, 1)
-    changes = list(db.scalars(waiting.limit(CHANGES_AT_ONCE_MAX)))
+    changes = list(db.scalars(_WAITING.limit(CHANGES_AT_ONCE_MAX)))
     for change in changes:
         change.position = desk.next_position
         desk.next_position += 1

@@ -22,7 +22,7 @@ from server.database import writing
 from server.models_notification import NotificationMessage
 from server.notification import messages, webhook
 from server.notification.egress import Egress
-from server.notification.outbox import fan_out
+from server.notification.outbox import fan_out, has_waiting
 from server.notification.port import Message, Notifier, Recipient, Undelivered
 from server.notification.settings import NotificationSettings, Webhook
 
@@ -64,7 +64,10 @@ class Worker:
             yield db
 
     def spread(self) -> int:
-        """Deal with the changes that wait; how many there were."""
+        """Deal with the changes that wait; how many there were. Nobody who writes is held up where there are none."""
+        with Session(self._engine) as db:
+            if not has_waiting(db):
+                return 0
         with self._transaction() as db:
             return fan_out(db, self._settings.rules, self._clock())
 
