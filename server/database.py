@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
+from server.seals.sealing import seal_all_sessions
 from server.settings import PostgresRecord, Settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ UNIQUE_VIOLATION, SERIALIZATION_FAILURE, DEADLOCK = "23505", "40001", "40P01"
 
 
 def make_engine(settings: Settings) -> Engine:
-    """An engine on the instance's record."""
+    """An engine on the instance's record; what sessions write with it is sealed (`server.seals`)."""
+    seal_all_sessions()
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if isinstance(settings.database, PostgresRecord):
         from server.postgres import open_engine

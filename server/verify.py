@@ -1,4 +1,4 @@
-"""Walks the record and proves it: signatures, chains, pictures, alerts, reports, audit log, Merkle log, series.
+"""Walks the record and proves it: signatures, chains, pictures, alerts, reports, sealed rows, both logs, series.
 
 Trusts no derived table. What the journal says is kept on disk meanwhile (`server.verify_scratch`), so that the memory
 that it takes does not grow with the record.
@@ -31,6 +31,7 @@ from server.models_audit import AuditEntry
 from server.models_life_cycle import RectificationPhoto
 from server.reports.verification import verify_reports
 from server.retention.purged import Purged, verify_tombstones
+from server.seals.verification import verify_seals
 from server.self_control.ledger import verify_records
 from server.series.points import points_of_batch
 from server.series.port import SeriesStore
@@ -58,6 +59,7 @@ class Verification:
     audit_entries: int = 0
     self_control: int = 0
     assets: int = 0
+    sealed_rows: int = 0
     log_leaves: int = 0
     log_heads: int = 0
     purged: int = 0
@@ -86,12 +88,13 @@ def verify(db: Session, blobs: BlobStore, series: SeriesStore, held: HeldOutside
         found.audit_entries, audit_problems = verify_audit(db)
         found.self_control, record_problems = verify_records(db)
         found.assets, asset_problems = verify_assets(db)
+        found.sealed_rows, seal_problems = verify_seals(db)
         log = verify_log(db, held)
         found.log_leaves, found.log_heads = log.leaves, log.heads
         points = verify_series(db, series, journal)  # last: it may end the snapshot
     found.points = points.points
     found.problems += [*reports.problems, *audit_problems, *record_problems, *asset_problems]
-    found.problems += [*log.problems, *points.problems]
+    found.problems += [*seal_problems, *log.problems, *points.problems]
     found.gaps += [*reports.gaps, *log.gaps, *points.gaps]
     return found
 

@@ -148,5 +148,5 @@ def _checked(found: Verification | ReportVerification | BundleVerification) -> s
         f"{found.batches} batches, {found.readings} readings, {found.events} events, {found.pictures} pictures, "
         f"{sum(found.alerts_by_kind.values())} alerts, {found.reports} reports, {found.audit_entries} audit entries, "
         f"{found.self_control} editions of self-control records, {found.assets} assets, "
-        f"{found.log_leaves} leaves of the log, {found.purged} purged"
+        f"{found.sealed_rows} sealed rows, {found.log_leaves} leaves of the log, {found.purged} purged"
     )

@@ -23,6 +23,7 @@ from server.models_life_cycle import RectificationPhoto
 from server.models_self_control import RetainedSample, SampleRemoval, SelfControlEdition
 from server.reports.models import ReportEntry, ReportFile, SignedReport
 from server.retention.models import Tombstone
+from server.seals.models import RowSeal
 
 REFS_AT_ONCE_MAX = 500
 Key = InstrumentedAttribute[int] | InstrumentedAttribute[str]
@@ -182,6 +183,10 @@ KINDS: dict[str, Kind] = {
         Kind(
             "asset", AssetVersion.id,
             (AssetVersion.id, AssetVersion.sheet, AssetVersion.asset_id, AssetVersion.at, AssetVersion.sha256),
+        ),
+        Kind(
+            "seal", RowSeal.id,
+            (RowSeal.id, RowSeal.table_name, RowSeal.ref, RowSeal.at, RowSeal.sha256, RowSeal.found),
         ),
         Kind("audit", AuditEntry.seq, (AuditEntry.seq, AuditEntry.sha256)),
         Kind(

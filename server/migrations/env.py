@@ -22,12 +22,14 @@ import server.models_oidc
 import server.models_self_control
 import server.retention.models
 import server.rollout.models
+import server.seals.models
 import server.series.models
 import server.work  # noqa: F401 - their tables belong to the metadata
 from server.database import LOCK_WAIT_S
 from server.merkle.triggers import ensure_triggers
 from server.models_uplink import Base
 from server.postgres import MIGRATION_LOCK, connect_arguments
+from server.seals.sealing import seal_anew
 from server.settings import PostgresRecord, Settings
 
 
@@ -67,4 +69,5 @@ with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
         context.run_migrations()
         ensure_triggers(connection)
+        seal_anew(connection, context.config.attributes.pop("seal_anew", ()))  # tables that a migration named
 engine.dispose()

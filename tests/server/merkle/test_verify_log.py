@@ -20,8 +20,9 @@ def test_a_whole_record_is_in_the_log_and_accepted(whole: SmallRecord) -> None:
     found = whole.verify(HeldOutside([LogKey.of(whole.signer.public_key)], held))
     assert (found.problems, found.gaps) == ([], [])
     assert (found.log_heads, len(held)) == (4, 2)
-    # 3 batches, 1 picture, 1 alert, 3 moves, 1 rectification, its photo and decision, the audit entries
-    assert found.log_leaves == 11 + found.audit_entries
+    # 3 batches, 1 picture, 1 alert, 3 moves, 1 rectification, its photo and decision, the audit entries, and
+    # a seal of each sealed row, of the alert once more when it was closed
+    assert found.log_leaves == 11 + found.audit_entries + found.sealed_rows + 1
 
 
 @pytest.mark.parametrize(

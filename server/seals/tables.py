@@ -1,0 +1,116 @@
+"""Which tables are sealed, and how the digest of a row is made.
+
+A column that changes all the time and proves nothing is left out, with the reason. The digest covers the columns that
+are not NULL: one that a later version of this program adds, still empty, changes none. A migration that fills one
+asks for new seals (`server.seals.sealing.seal_anew`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Select, Table, select, tuple_, type_coerce
+from sqlalchemy.types import NullType
+
+from server.models import Alert, Base, Box, EnrolmentCode, Region, Site, User
+from server.models_access import ApiToken, RecoveryCode, TotpSecret
+from server.models_assets import SiteCard
+from server.models_boxes import BoxCommand, BoxKey
+from server.models_keys import KeyPrint
+from server.models_life_cycle import Card, Dismissal, Interview, OverdueStep, Recheck, RectificationPhoto
+from server.models_notification import AlertChange, NotificationChannel, VendorEvent, VendorSource, WebhookSkip
+from server.models_oidc import OidcLink
+from server.models_self_control import SelfControlRecord
+from server.reports.models import ReportEntry, ReportFile, SensorCard, SignedReport
+from server.retention.models import LegalHold
+from server.rollout.models import Release, Rollout, RolloutBox
+
+Key = tuple[Any, ...]
+# the columns that are left out, by their table: counters and leases of a moment, which tell nothing of the past
+LEFT_OUT: dict[type[Base], tuple[str, ...]] = {
+    User: ("failed_logins", "locked_until"),  # every log-in changes them
+    Box: ("last_seen_at",),  # every batch changes it, and the newest one tells it
+    ApiToken: ("last_used_at",),
+    TotpSecret: ("last_step",),
+    AlertChange: ("position",),  # its place in the feed, given later
+    NotificationChannel: ("lease_by", "lease_until", "held_until", "failures", "paused_until"),
+}
+MODELS: tuple[type[Base], ...] = (
+    Region, Site, User, ApiToken, TotpSecret, RecoveryCode, OidcLink, KeyPrint,
+    EnrolmentCode, Box, BoxKey, BoxCommand, Release, Rollout, RolloutBox,
+    Alert, AlertChange, OverdueStep, Card, Interview, Dismissal, Recheck, RectificationPhoto,
+    NotificationChannel, WebhookSkip, VendorSource, VendorEvent,
+    SelfControlRecord, SensorCard, SignedReport, ReportEntry, ReportFile, SiteCard, LegalHold,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SealedTable:
+    """A table, its key, and the columns that are sealed."""
+
+    table: Table
+    key: tuple[ColumnElement[Any], ...]
+    names: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    def rows(self, present: Iterable[str] | None = None) -> Select[Any]:
+        """Its rows by their keys: key and sealed columns, as the driver gives them, so that damage can be read too.
+
+        *present*: the columns that there are, of a record that is being migrated.
+        """
+        names = sorted(self.names if present is None else self.names.intersection(present))
+        raw = [type_coerce(self.table.c[name], NullType()).label(name) for name in names]
+        return select(*self.key, *raw).order_by(*self.key)
+
+    def among(self, keys: Sequence[Key]) -> ColumnElement[bool]:
+        """The condition that a row's key is one of *keys*."""
+        if len(self.key) == 1:
+            return self.key[0].in_([key[0] for key in keys])
+        return tuple_(*self.key).in_(keys)
+
+    def ref_and_digest(self, row: Sequence[Any], present: Iterable[str] | None = None) -> tuple[str, str]:
+        """Of a row that `rows` gave."""
+        names = sorted(self.names if present is None else self.names.intersection(present))
+        width = len(self.key)
+        return ref_of(row[:width]), self.digest(dict(zip(names, row[width:], strict=True)))
+
+    def digest(self, said: dict[str, Any]) -> str:
+        """SHA-256 of table and columns, as JSON: keys sorted, no spaces, NULL left out, bytes by their own digest."""
+        fields = {name: _plain(value) for name, value in said.items() if value is not None}
+        text = json.dumps([self.name, fields], sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC).isoformat(timespec="microseconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    return sha256(value).hexdigest() if isinstance(value, bytes) else value
+
+
+def ref_of(key: Iterable[Any]) -> str:
+    """A key as it stands in a seal."""
+    return json.dumps(list(key), ensure_ascii=False, separators=(",", ":"))
+
+
+def key_of(ref: str) -> Key:
+    return tuple(json.loads(ref))
+
+
+def _sealed(model: type[Base]) -> SealedTable:
+    table = cast(Table, model.__table__)
+    names = frozenset(column.name for column in table.columns) - set(LEFT_OUT.get(model, ()))
+    return SealedTable(table, tuple(table.primary_key.columns), names)
+
+
+BY_MODEL: dict[type, SealedTable] = {model: _sealed(model) for model in MODELS}
+BY_NAME: dict[str, SealedTable] = {sealed.name: sealed for sealed in BY_MODEL.values()}
