@@ -153,6 +153,7 @@ def _verify_journal(db: Session, found: Verification, seen: Scratch, purged: Pur
             found.problems.append(f"{name}: its bytes are those of another batch")
         repair_ms = offsets_ms.get((header.box_id, header.boot_id), 0)
         _collect(batch, repair_ms, found, seen, carried=position is None or row.id <= position)
+    found.problems += [f"box {box_id}: a key of it on record is no key" for box_id in keys.damaged]
     return Journal(seen, last_id, offsets_ms, purged.readings_to_ms)
 
 

@@ -47,9 +47,10 @@ class Standing(NamedTuple):
 
 
 class KeyBook:
-    """Looks up histories, each once."""
+    """Looks up histories, each once. A box with a key on record that is none has no history; ``damaged`` names it."""
 
     def __init__(self, db: Session) -> None:
+        self.damaged: list[str] = []
         self._db = db
         self._known: dict[str, KeyHistory | None] = {}
 
@@ -57,7 +58,11 @@ class KeyBook:
         """The keys of an enrolled box."""
         if box_id not in self._known:
             box = self._db.get(Box, box_id)
-            self._known[box_id] = _history(box, _replaced(self._db, box_id)) if box else None
+            try:
+                self._known[box_id] = _history(box, _replaced(self._db, box_id)) if box else None
+            except ValueError:
+                self._known[box_id] = None
+                self.damaged.append(box_id)
         return self._known[box_id]
 
 

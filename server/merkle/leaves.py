@@ -26,6 +26,7 @@ from server.retention.models import Tombstone
 from server.seals.models import RowSeal
 
 REFS_AT_ONCE_MAX = 500
+NO_ROW = -1
 Key = InstrumentedAttribute[int] | InstrumentedAttribute[str]
 
 
@@ -58,7 +59,10 @@ class Kind:
         return {self.key.key} | ({self.once.key} if self.once is not None else set())
 
     def ref(self, text: str) -> int | str:
-        return text if self.key.type.python_type is str else int(text)
+        """The key of a row as its column has it; of a damaged one a key that no row has."""
+        if self.key.type.python_type is str:
+            return text
+        return int(text) if text.isdecimal() else NO_ROW
 
     def data(self, row: Row[Any] | Sequence[Any]) -> bytes:
         """The leaf of a row that `query` gave."""

@@ -103,7 +103,12 @@ def ref_of(key: Iterable[Any]) -> str:
 
 
 def key_of(ref: str) -> Key:
-    return tuple(json.loads(ref))
+    """The key that `ref_of` wrote; of a damaged one an empty key, which no row has."""
+    try:
+        found = json.loads(ref)
+    except ValueError:
+        return ()
+    return tuple(found) if isinstance(found, list) and all(isinstance(part, str | int) for part in found) else ()
 
 
 def _sealed(model: type[Base]) -> SealedTable:

@@ -19,17 +19,18 @@ def verify_seals(db: Session) -> tuple[int, list[str]]:
         return 0, []  # the record is older than the seals
     count, problems = 0, list[str]()
     for sealed in BY_NAME.values():
-        there, wrong = _verify_table(db, sealed)
+        there, wrong = verify_table(db, sealed)
         count += there
         problems += wrong
     return count, problems
 
 
-def _verify_table(db: Session, sealed: SealedTable) -> tuple[int, list[str]]:
+def verify_table(db: Session, sealed: SealedTable) -> tuple[int, list[str]]:
+    """`verify_seals` of one table."""
     met, problems = 0, list[str]()
     standing = newest_seals(sealed.name).where(RowSeal.sha256 != REMOVED)
     for seals in _portions(db, standing):
-        keys = [key_of(row[0]) for row in seals]
+        keys = [key for key in (key_of(row[0]) for row in seals) if len(key) == len(sealed.key)]
         rows = db.execute(sealed.rows().where(sealed.among(keys)))
         said = dict(sealed.ref_and_digest(row) for row in rows)
         met += len(said)
@@ -58,4 +59,4 @@ def _portions(db: Session, query: Select[Any]) -> Iterator[Sequence[Any]]:
 
 def _name(sealed: SealedTable, ref: str) -> str:
     """As people name it: ``alert 12``, ``rollout_box 3, box-1``."""
-    return f"{sealed.name} {', '.join(str(part) for part in key_of(ref))}"
+    return f"{sealed.name} {', '.join(str(part) for part in key_of(ref)) or ref}"
