@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Delete, Insert, Select, Table, Update, event,
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
 from server.seals.models import RowSeal
-from server.seals.tables import BY_MODEL, BY_NAME, Key, SealedTable, key_of, ref_of
+from server.seals.tables import BY_MODEL, BY_NAME, Key, SealedTable, ref_of
 
 REMOVED = ""
 ROWS_AT_ONCE = 500
@@ -70,7 +70,7 @@ def _note_statement(execution: ORMExecuteState) -> None:
         _noted(session, sealed).update(tuple(row) for row in session.execute(rows))
         return
     given = execution.parameters
-    names = [column.key for column in sealed.key]
+    names = [column.name for column in sealed.table.primary_key.columns]
     for row in given if isinstance(given, Sequence) else [given or {}]:
         if not row.keys() >= set(names):
             raise TypeError(f"rows of {sealed.name} are sealed: add objects, or rows with their keys")
@@ -106,7 +106,7 @@ def _seal(connection: Connection, sealed: SealedTable, keys: Sequence[Key], now:
     _add(connection, sealed, changed, now, found=False)
 
 
-def newest_seals(table_name: str, refs: Sequence[str] | None = None) -> Select[Any]:
+def newest_seals(table_name: str, refs: Sequence[str] | None = None) -> Select[str, str]:
     """Row and digest of the newest seal of each row of a table, in the order of their making."""
     last = select(func.max(RowSeal.id)).where(RowSeal.table_name == table_name).group_by(RowSeal.ref)
     if refs is not None:

@@ -52,7 +52,7 @@ def _unsealed(db: Session, sealed: SealedTable) -> Iterator[str]:
         yield from sorted(set(refs) - {row[0] for row in known})
 
 
-def _portions(db: Session, query: Select[Any]) -> Iterator[Sequence[Any]]:
+def _portions(db: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
     with db.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as result:
         yield from result.partitions()
 

@@ -106,11 +106,12 @@ def test_the_log_can_be_taken_out_and_made_again(postgres: PostgresServer, tmp_p
     old = make_record(tmp_path / "old", picture, postgres.new_record())
     with old.changing() as db:  # as an older version wrote it: nothing tells of it
         db.execute(text("INSERT INTO site_contact (site_id, role, person, phone) VALUES (1, 'chef', '王', '')"))
-    assert old.verify().problems == ["asset contacts 1: nothing tells that it was written"]
+    before = old.verify()
+    assert before.problems == ["asset contacts 1: nothing tells that it was written"]
     config = _alembic()
     config.attributes["settings"] = old.settings
     command.downgrade(config, "0012")
     migrate(old.settings)
-    assert old.verify().gaps == ["log: 18 rows wait for their leaf"]
+    assert old.verify().gaps == [f"log: {18 + before.sealed_rows} rows wait for their leaf"]
     old.grow()
     assert old.verify().problems == []

@@ -29,7 +29,7 @@ LATER = "2027-08-09 10:11:12.000000"
 
 
 def make_full_record(data: Path, jpeg: Callable[..., bytes]) -> SmallRecord:
-    """All tables but those of the log, which `verify` checks by itself, have a row that was written as the centre does."""
+    """Every table has a row that was written as the centre writes, and each that becomes a leaf is one."""
     made = make_record(data, jpeg)
     models = {mapper.local_table: mapper.class_ for mapper in Base.registry.mappers}
     with made.changing() as db:
@@ -54,7 +54,13 @@ def _value(db: Session, column: Column[Any]) -> Any:
         return sha256(DOCUMENT).hexdigest()
     if isinstance(kind, String | Text):
         return "x"
-    for one, value in ((UtcDateTime, AT), (Date, AT.date()), (Boolean, False), (LargeBinary, DOCUMENT), (JSON, {"x": 1})):
+    for one, value in (
+        (UtcDateTime, AT),
+        (Date, AT.date()),
+        (Boolean, False),
+        (LargeBinary, DOCUMENT),
+        (JSON, {"x": 1}),
+    ):
         if isinstance(kind, one):
             return value
     return 1
@@ -96,14 +102,14 @@ def problems_of(record: SmallRecord, connection: Connection) -> list[str]:
 def alter(connection: Connection, table: Table, column: Column[Any]) -> None:
     """Write something else into a column of the table's last row."""
     last = connection.exec_driver_sql(_last(table, f'"{column.name}"')).one()
-    connection.exec_driver_sql(f'UPDATE "{table.name}" SET "{column.name}" = ? WHERE {_where(table)}', (  # noqa: S608
+    connection.exec_driver_sql(f'UPDATE "{table.name}" SET "{column.name}" = ? WHERE {_where(table)}', (
         _other(column, last[0]), *last[1:],
     ))  # fmt: skip
 
 
 def delete_last(connection: Connection, table: Table) -> None:
     key = connection.exec_driver_sql(_last(table, "1")).one()[1:]
-    connection.exec_driver_sql(f'DELETE FROM "{table.name}" WHERE {_where(table)}', tuple(key))  # noqa: S608
+    connection.exec_driver_sql(f'DELETE FROM "{table.name}" WHERE {_where(table)}', tuple(key))
 
 
 def _keys(table: Table) -> list[str]:
@@ -112,7 +118,7 @@ def _keys(table: Table) -> list[str]:
 
 def _last(table: Table, wanted: str) -> str:
     order = ", ".join(f"{key} DESC" for key in _keys(table))
-    return f'SELECT {", ".join([wanted, *_keys(table)])} FROM "{table.name}" ORDER BY {order} LIMIT 1'  # noqa: S608
+    return f'SELECT {", ".join([wanted, *_keys(table)])} FROM "{table.name}" ORDER BY {order} LIMIT 1'
 
 
 def _where(table: Table) -> str:
