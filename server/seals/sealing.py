@@ -8,11 +8,25 @@ sealed row, a batch of readings above all, pays nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Delete, Insert, Select, Table, Update, event, func, insert, inspect, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+)
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
 from server.seals.models import RowSeal
@@ -97,21 +111,22 @@ def _forget(session: Session, transaction: SessionTransaction) -> None:
 
 def _seal(connection: Connection, sealed: SealedTable, keys: Sequence[Key], now: datetime) -> None:
     """Add a seal for each row that is not what its newest seal says; for one that is gone, an empty one."""
-    rows = connection.execute(sealed.rows().where(sealed.among(keys)))
-    said = dict(sealed.ref_and_digest(row) for row in rows)
+    said = sealed.digests(connection, keys)
     refs = [ref_of(key) for key in keys]
-    known = {row[0]: row[1] for row in connection.execute(newest_seals(sealed.name, refs))}
+    known = connection.execute(_NEWEST_OF, {"table_name": sealed.name, "refs": refs})
+    before = {row[0]: row[1] for row in known}
     now_said = {ref: said.get(ref, REMOVED) for ref in refs}
-    changed = [(ref, digest) for ref, digest in now_said.items() if digest != known.get(ref, REMOVED)]
+    changed = [(ref, digest) for ref, digest in now_said.items() if digest != before.get(ref, REMOVED)]
     _add(connection, sealed, changed, now, found=False)
 
 
-def newest_seals(table_name: str, refs: Sequence[str] | None = None) -> Select[str, str]:
-    """Row and digest of the newest seal of each row of a table, in the order of their making."""
-    last = select(func.max(RowSeal.id)).where(RowSeal.table_name == table_name).group_by(RowSeal.ref)
-    if refs is not None:
-        last = last.where(RowSeal.ref.in_(refs))
+def newest_seals(table_name: Any, *which: ColumnElement[bool]) -> Select[str, str]:
+    """Row and digest of the newest seal of each row of a table, in the order of their making; *which*: of some rows."""
+    last = select(func.max(RowSeal.id)).where(RowSeal.table_name == table_name, *which).group_by(RowSeal.ref)
     return select(RowSeal.ref, RowSeal.sha256).where(RowSeal.id.in_(last)).order_by(RowSeal.id)
+
+
+_NEWEST_OF = newest_seals(bindparam("table_name"), RowSeal.ref.in_(bindparam("refs", expanding=True)))
 
 
 def _add(
@@ -128,14 +143,8 @@ def seal_anew(connection: Connection, names: Iterable[str]) -> None:
     """Seal all rows of the tables *names* as a migration leaves them, within its transaction, and mark the seals so."""
     inspected, now = inspect(connection), datetime.now(UTC)
     for name in sorted(names):
-        sealed = BY_NAME[name]
-        present = {column["name"] for column in inspected.get_columns(name)}
-        for rows in _portions(connection, sealed, present):
-            said = [sealed.ref_and_digest(row, present) for row in rows]
-            _add(connection, sealed, said, now, found=True)
-
-
-def _portions(connection: Connection, sealed: SealedTable, present: set[str]) -> Iterator[Sequence[Any]]:
-    query = sealed.rows(present).execution_options(yield_per=ROWS_AT_ONCE)
-    with connection.execute(query) as result:
-        yield from result.partitions()
+        sealed = BY_NAME[name].cut_to(column["name"] for column in inspected.get_columns(name))
+        query = sealed.rows().execution_options(yield_per=ROWS_AT_ONCE)
+        with connection.execute(query) as result:
+            for rows in result.partitions():
+                _add(connection, sealed, [sealed.ref_and_digest(row) for row in rows], now, found=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, Table, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select, tuple_, type_coerce
 from sqlalchemy.types import NullType
 
 from server.models import Alert, Base, Box, EnrolmentCode, Region, Site, User
@@ -61,26 +62,30 @@ class SealedTable:
     def name(self) -> str:
         return self.table.name
 
-    def rows(self, present: Iterable[str] | None = None) -> Select[Any]:
-        """Its rows by their keys: key and sealed columns, as the driver gives them, so that damage can be read too.
-
-        *present*: the columns that there are, of a record that is being migrated.
-        """
-        names = sorted(self.names if present is None else self.names.intersection(present))
-        raw = [type_coerce(self.table.c[name], NullType()).label(name) for name in names]
+    def rows(self) -> Select[Any]:
+        """Its rows by their keys: key and sealed columns, as the driver gives them, so that damage can be read too."""
+        raw = [type_coerce(self.table.c[name], NullType()).label(name) for name in sorted(self.names)]
         return select(*self.key, *raw).order_by(*self.key)
 
-    def among(self, keys: Sequence[Key]) -> ColumnElement[bool]:
-        """The condition that a row's key is one of *keys*."""
-        if len(self.key) == 1:
-            return self.key[0].in_([key[0] for key in keys])
-        return tuple_(*self.key).in_(keys)
+    def cut_to(self, present: Iterable[str]) -> SealedTable:
+        """The same with the columns alone that a record has so far which is being migrated."""
+        return replace(self, names=self.names.intersection(present))
 
-    def ref_and_digest(self, row: Sequence[Any], present: Iterable[str] | None = None) -> tuple[str, str]:
+    @cached_property
+    def _among(self) -> Select[Any]:
+        one = self.key[0] if len(self.key) == 1 else tuple_(*self.key)
+        return self.rows().where(one.in_(bindparam("wanted", expanding=True)))
+
+    def digests(self, connection: Connection, keys: Sequence[Key]) -> dict[str, str]:
+        """The digests of the rows with these keys as the database holds them; a row that is not there is left out."""
+        wanted = [key[0] for key in keys] if len(self.key) == 1 else list(keys)
+        rows = connection.execute(self._among, {"wanted": wanted})
+        return dict(self.ref_and_digest(row) for row in rows)
+
+    def ref_and_digest(self, row: Sequence[Any]) -> tuple[str, str]:
         """Of a row that `rows` gave."""
-        names = sorted(self.names if present is None else self.names.intersection(present))
         width = len(self.key)
-        return ref_of(row[:width]), self.digest(dict(zip(names, row[width:], strict=True)))
+        return ref_of(row[:width]), self.digest(dict(zip(sorted(self.names), row[width:], strict=True)))
 
     def digest(self, said: dict[str, Any]) -> str:
         """SHA-256 of table and columns, as JSON: keys sorted, no spaces, NULL left out, bytes by their own digest."""

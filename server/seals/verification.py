@@ -31,8 +31,7 @@ def verify_table(db: Session, sealed: SealedTable) -> tuple[int, list[str]]:
     standing = newest_seals(sealed.name).where(RowSeal.sha256 != REMOVED)
     for seals in _portions(db, standing):
         keys = [key for key in (key_of(row[0]) for row in seals) if len(key) == len(sealed.key)]
-        rows = db.execute(sealed.rows().where(sealed.among(keys)))
-        said = dict(sealed.ref_and_digest(row) for row in rows)
+        said = sealed.digests(db.connection(), keys)
         met += len(said)
         for ref, digest in seals:
             if ref not in said:
@@ -48,7 +47,7 @@ def verify_table(db: Session, sealed: SealedTable) -> tuple[int, list[str]]:
 def _unsealed(db: Session, sealed: SealedTable) -> Iterator[str]:
     for rows in _portions(db, select(*sealed.key).order_by(*sealed.key)):
         refs = [ref_of(row) for row in rows]
-        known = db.execute(newest_seals(sealed.name, refs).where(RowSeal.sha256 != REMOVED))
+        known = db.execute(newest_seals(sealed.name, RowSeal.ref.in_(refs)).where(RowSeal.sha256 != REMOVED))
         yield from sorted(set(refs) - {row[0] for row in known})
 
 

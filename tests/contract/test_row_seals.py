@@ -1,4 +1,4 @@
-"""Seals in SQLite and in PostgreSQL: rows of before are sealed by the migration, and writers beside each other agree."""
+"""Seals in SQLite and PostgreSQL: rows of before are sealed by the migration, writers beside each other agree."""
 
 from __future__ import annotations
 

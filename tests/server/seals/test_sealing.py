@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from server.database import make_engine, writing
 from server.dialects import insert_new
-from server.models import Site, User
+from server.models import Region, Site, User
 from server.models_keys import KeyPrint
 from server.seals.models import RowSeal
 from server.seals.sealing import REMOVED
@@ -62,6 +62,13 @@ def test_a_row_gets_one_seal_in_a_transaction_and_none_where_it_is_the_same_as_b
     with Session(writing(engine)) as db, db.begin():
         db.execute(update(Site).values(time_zone="Asia/Urumqi"))
     assert len(seals(engine, "site")) == 2
+    assert problems(engine) == []
+
+
+def test_a_row_is_sealed_that_changes_by_what_it_is_related_to(engine: Engine) -> None:
+    with Session(writing(engine)) as db, db.begin():
+        db.scalars(select(Site)).one().region = Region(level="province", name="浙江")
+    assert (len(seals(engine, "site")), len(seals(engine, "region"))) == (2, 1)
     assert problems(engine) == []
 
 
