@@ -190,7 +190,10 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "seal", RowSeal.id,
-            (RowSeal.id, RowSeal.table_name, RowSeal.ref, RowSeal.at, RowSeal.sha256, RowSeal.found),
+            (
+                RowSeal.id, RowSeal.table_name, RowSeal.ref, RowSeal.at, RowSeal.sha256, RowSeal.found,
+                RowSeal.broken,
+            ),
         ),
         Kind("audit", AuditEntry.seq, (AuditEntry.seq, AuditEntry.sha256)),
         Kind(

@@ -14,6 +14,7 @@ class RowSeal(Base):
     """What a row said from ``at`` on: the digest of its columns; of a row that was taken out, an empty one.
 
     ``ref`` is the row's key as a JSON array. ``found``: a migration found the row so, and nothing tells of before.
+    ``broken``: before the program wrote the row, it was not what its newest seal said.
     """
 
     __tablename__ = "row_seal"
@@ -24,3 +25,4 @@ class RowSeal(Base):
     at: Mapped[datetime]
     sha256: Mapped[str] = mapped_column(String(64))
     found: Mapped[bool]
+    broken: Mapped[bool]

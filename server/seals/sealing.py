@@ -1,14 +1,15 @@
 """Seals every row of the sealed tables in the transaction that writes it, so that no code can forget to.
 
-Sessions note the keys of what they write, by objects or by statements; before the commit the rows are read back, as
-the database holds them by then, and each whose digest is new gets a seal. The writer holds the row's lock until the
-commit, so the newest seal of a row is always that of its newest state, with any number of replicas. What writes no
-sealed row, a batch of readings above all, pays nothing.
+Sessions note the keys of what they write, by objects or by statements, and look whether the rows are what their newest
+seals say: what was changed past the program must not be sealed with its next change as if all were well. Before the
+commit the rows are read back, as the database holds them by then, and each whose digest is new gets a seal. The writer
+holds the row's lock until the commit, so the newest seal of a row is always that of its newest state, with any number
+of replicas. What writes no sealed row, a batch of readings above all, pays nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -36,13 +37,14 @@ REMOVED = ""
 ROWS_AT_ONCE = 500
 _NOTED = "brightline_written"
 _SEALS = cast(Table, RowSeal.__table__)
-Noted = dict[str, set[Key]]
+Noted = dict[str, dict[Key, bool]]  # table → key → whether the row was changed past the program before
 
 
 def seal_all_sessions() -> None:
     """From now on every session of this process seals what it writes; a second call changes nothing."""
     for moment, listener in (
-        ("after_flush", _note_objects),
+        ("before_flush", _note_changing),
+        ("after_flush", _note_written),
         ("do_orm_execute", _note_statement),
         ("before_commit", _seal_noted),
         ("after_transaction_end", _forget),
@@ -51,20 +53,34 @@ def seal_all_sessions() -> None:
             event.listen(Session, moment, listener)
 
 
-def _noted(session: Session, sealed: SealedTable) -> set[Key]:
-    noted: Noted = session.info.setdefault(_NOTED, {})
-    return noted.setdefault(sealed.name, set())
+def _note(session: Session, sealed: SealedTable, keys: Iterable[Key], *, written: bool) -> None:
+    """Note rows to be sealed; what is not *written* yet is looked at as it stands, once in a transaction."""
+    every: Noted = session.info.setdefault(_NOTED, {})
+    noted = every.setdefault(sealed.name, {})
+    fresh = [key for key in keys if key not in noted]
+    if fresh:
+        broken = set() if written else _changed_past(session.connection(), sealed, fresh)
+        noted.update({key: key in broken for key in fresh})
 
 
-def _note_objects(session: Session, _: UOWTransaction) -> None:
-    for item in (*session.new, *session.deleted):
+def _note_changing(session: Session, *_: object) -> None:
+    keys: dict[str, list[Key]] = {}
+    gone = set(session.deleted)
+    for item in (*gone, *session.dirty):
         sealed = BY_MODEL.get(type(item))
-        if sealed is not None:
-            _noted(session, sealed).add(_key_of_object(item))
-    for item in session.dirty:
-        sealed = BY_MODEL.get(type(item))
-        if sealed is not None and inspect(item).unmodified_intersection(sealed.names) != sealed.names:
-            _noted(session, sealed).add(_key_of_object(item))
+        if sealed is None:
+            continue
+        if item in gone or inspect(item).unmodified_intersection(sealed.watched) != sealed.watched:
+            keys.setdefault(sealed.name, []).append(_key_of_object(item))
+    for name, some in keys.items():
+        _note(session, BY_NAME[name], some, written=False)
+
+
+def _note_written(session: Session, _: UOWTransaction) -> None:
+    """What was added has its key by now."""
+    for item in session.new:
+        if type(item) in BY_MODEL:
+            _note(session, BY_MODEL[type(item)], [_key_of_object(item)], written=True)
 
 
 def _key_of_object(item: Any) -> Key:
@@ -81,14 +97,14 @@ def _note_statement(execution: ORMExecuteState) -> None:
     session = execution.session
     if not isinstance(statement, Insert):
         rows = select(*sealed.key).where(*[] if statement.whereclause is None else [statement.whereclause])
-        _noted(session, sealed).update(tuple(row) for row in session.execute(rows))
+        _note(session, sealed, [tuple(row) for row in session.execute(rows)], written=False)
         return
     given = execution.parameters
     names = [column.name for column in sealed.table.primary_key.columns]
     for row in given if isinstance(given, Sequence) else [given or {}]:
         if not row.keys() >= set(names):
             raise TypeError(f"rows of {sealed.name} are sealed: add objects, or rows with their keys")
-        _noted(session, sealed).add(tuple(row[name] for name in names))
+        _note(session, sealed, [tuple(row[name] for name in names)], written=False)
 
 
 def _seal_noted(session: Session) -> None:
@@ -99,9 +115,9 @@ def _seal_noted(session: Session) -> None:
     connection = session.connection()
     now = datetime.now(UTC)
     for name in sorted(noted):
-        keys = sorted(noted[name])
+        keys = sorted(noted[name].items())
         for start in range(0, len(keys), ROWS_AT_ONCE):
-            _seal(connection, BY_NAME[name], keys[start : start + ROWS_AT_ONCE], now)
+            _seal(connection, BY_NAME[name], dict(keys[start : start + ROWS_AT_ONCE]), now)
 
 
 def _forget(session: Session, transaction: SessionTransaction) -> None:
@@ -109,32 +125,56 @@ def _forget(session: Session, transaction: SessionTransaction) -> None:
         session.info.pop(_NOTED, None)
 
 
-def _seal(connection: Connection, sealed: SealedTable, keys: Sequence[Key], now: datetime) -> None:
+def _changed_past(connection: Connection, sealed: SealedTable, keys: Sequence[Key]) -> set[Key]:
+    """Which rows are not what their newest seal says, though nobody else writes them at the moment."""
+    wrong: set[Key] = set()
+    for start in range(0, len(keys), ROWS_AT_ONCE):
+        refs = {ref_of(key): key for key in keys[start : start + ROWS_AT_ONCE]}
+        before = _newest(connection, sealed, refs)
+        said = sealed.digests(connection, list(refs.values()))
+        odd = {ref: key for ref, key in refs.items() if said.get(ref, REMOVED) != before.get(ref, (REMOVED,))[0]}
+        if odd:  # another replica may have written and sealed it between the two looks
+            after = _newest(connection, sealed, odd)
+            wrong |= {key for ref, key in odd.items() if after.get(ref) == before.get(ref)}
+    return wrong
+
+
+def _newest(connection: Connection, sealed: SealedTable, refs: Iterable[str]) -> dict[str, tuple[str, int]]:
+    rows = connection.execute(_NEWEST_OF, {"table_name": sealed.name, "refs": list(refs)})
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def _seal(connection: Connection, sealed: SealedTable, keys: dict[Key, bool], now: datetime) -> None:
     """Add a seal for each row that is not what its newest seal says; for one that is gone, an empty one."""
-    said = sealed.digests(connection, keys)
-    refs = [ref_of(key) for key in keys]
-    known = connection.execute(_NEWEST_OF, {"table_name": sealed.name, "refs": refs})
-    before = {row[0]: row[1] for row in known}
-    now_said = {ref: said.get(ref, REMOVED) for ref in refs}
-    changed = [(ref, digest) for ref, digest in now_said.items() if digest != before.get(ref, REMOVED)]
-    _add(connection, sealed, changed, now, found=False)
+    said = sealed.digests(connection, list(keys))
+    broken = {ref_of(key): was for key, was in keys.items()}
+    before = _newest(connection, sealed, broken)
+    now_said = {ref: said.get(ref, REMOVED) for ref in broken}
+    changed = [
+        (ref, digest) for ref, digest in now_said.items() if broken[ref] or digest != before.get(ref, (REMOVED,))[0]
+    ]
+    _add(connection, sealed, changed, now, broken=broken)
 
 
-def newest_seals(table_name: Any, *which: ColumnElement[bool]) -> Select[str, str]:
-    """Row and digest of the newest seal of each row of a table, in the order of their making; *which*: of some rows."""
+def newest_seals(table_name: Any, *which: ColumnElement[bool]) -> Select[str, str, int]:
+    """Row, digest and number of the newest seal of each row of a table, in their order; *which*: of some rows."""
     last = select(func.max(RowSeal.id)).where(RowSeal.table_name == table_name, *which).group_by(RowSeal.ref)
-    return select(RowSeal.ref, RowSeal.sha256).where(RowSeal.id.in_(last)).order_by(RowSeal.id)
+    return select(RowSeal.ref, RowSeal.sha256, RowSeal.id).where(RowSeal.id.in_(last)).order_by(RowSeal.id)
 
 
 _NEWEST_OF = newest_seals(bindparam("table_name"), RowSeal.ref.in_(bindparam("refs", expanding=True)))
 
 
 def _add(
-    connection: Connection, sealed: SealedTable, said: Iterable[tuple[str, str]], now: datetime, *, found: bool
+    connection: Connection,
+    sealed: SealedTable,
+    said: Iterable[tuple[str, str]],
+    now: datetime,
+    broken: Mapping[str, bool] | None = None,
 ) -> None:
-    made = [
-        {"table_name": sealed.name, "ref": ref, "at": now, "sha256": digest, "found": found} for ref, digest in said
-    ]
+    """Add seals of what rows say now; *broken* tells of each what `RowSeal` says, None: a migration found them so."""
+    of_all = {"table_name": sealed.name, "at": now, "found": broken is None}
+    made = [{**of_all, "ref": ref, "sha256": digest, "broken": bool(broken and broken[ref])} for ref, digest in said]
     if made:
         connection.execute(insert(_SEALS), made)
 
@@ -147,4 +187,4 @@ def seal_anew(connection: Connection, names: Iterable[str]) -> None:
         query = sealed.rows().execution_options(yield_per=ROWS_AT_ONCE)
         with connection.execute(query) as result:
             for rows in result.partitions():
-                _add(connection, sealed, [sealed.ref_and_digest(row) for row in rows], now, found=True)
+                _add(connection, sealed, [sealed.ref_and_digest(row) for row in rows], now)

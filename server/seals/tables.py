@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select, tuple_, type_coerce
+from sqlalchemy.orm import class_mapper
 from sqlalchemy.types import NullType
 
 from server.models import Alert, Base, Box, EnrolmentCode, Region, Site, User
@@ -54,6 +55,7 @@ MODELS: tuple[type[Base], ...] = (
 class SealedTable:
     """A table, its key, and the columns that are sealed."""
 
+    model: type[Base]
     table: Table
     key: tuple[ColumnElement[Any], ...]
     names: frozenset[str]
@@ -61,6 +63,11 @@ class SealedTable:
     @property
     def name(self) -> str:
         return self.table.name
+
+    @cached_property
+    def watched(self) -> frozenset[str]:
+        """The attributes whose change may change a sealed column."""
+        return self.names | set(class_mapper(self.model).relationships.keys())
 
     def rows(self) -> Select[Any]:
         """Its rows by their keys: key and sealed columns, as the driver gives them, so that damage can be read too."""
@@ -119,7 +126,7 @@ def key_of(ref: str) -> Key:
 def _sealed(model: type[Base]) -> SealedTable:
     table = cast(Table, model.__table__)
     names = frozenset(column.name for column in table.columns) - set(LEFT_OUT.get(model, ()))
-    return SealedTable(table, tuple(table.primary_key.columns), names)
+    return SealedTable(model, table, tuple(table.primary_key.columns), names)
 
 
 BY_MODEL: dict[type, SealedTable] = {model: _sealed(model) for model in MODELS}

@@ -33,7 +33,7 @@ def verify_table(db: Session, sealed: SealedTable) -> tuple[int, list[str]]:
         keys = [key for key in (key_of(row[0]) for row in seals) if len(key) == len(sealed.key)]
         said = sealed.digests(db.connection(), keys)
         met += len(said)
-        for ref, digest in seals:
+        for ref, digest, _ in seals:
             if ref not in said:
                 problems.append(f"{_name(sealed, ref)}: is gone")
             elif said[ref] != digest:
@@ -41,6 +41,9 @@ def verify_table(db: Session, sealed: SealedTable) -> tuple[int, list[str]]:
     there = db.scalar(select(func.count()).select_from(sealed.table)) or 0
     if there > met:
         problems += [f"{_name(sealed, ref)}: nothing tells that it was written" for ref in _unsealed(db, sealed)]
+    past = select(RowSeal.ref, RowSeal.at).where(RowSeal.table_name == sealed.name, RowSeal.broken)
+    for ref, at in db.execute(past.order_by(RowSeal.id)):
+        problems.append(f"{_name(sealed, ref)}: was changed past the program before {at:%Y-%m-%d %H:%M:%S}")
     return there, problems
 
 

@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("found", sa.Boolean(), nullable=False),
+        sa.Column("broken", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_row_seal_ref", "row_seal", ["table_name", "ref", "id"])

@@ -131,6 +131,22 @@ def test_rows_that_slip_in_go_or_come_back_are_named(engine: Engine) -> None:
     assert problems(engine) == ["site 1: is gone", "key_print a.key: nothing tells that it was written"]
 
 
+@pytest.mark.parametrize("by", ["object", "statement", "deletion"])
+def test_what_was_changed_past_the_program_is_still_found_when_the_program_writes_the_row(
+    engine: Engine, by: str
+) -> None:
+    tamper(engine, "UPDATE site SET name = 'X'")
+    with Session(writing(engine)) as db, db.begin():
+        if by == "object":
+            db.scalars(select(Site)).one().time_zone = "Asia/Shanghai"
+        elif by == "statement":
+            db.execute(update(Site).values(time_zone="Asia/Shanghai"))
+        else:
+            db.delete(db.scalars(select(Site)).one())
+    newest = seals(engine, "site")[-1]
+    assert problems(engine) == [f"site 1: was changed past the program before {newest.at:%Y-%m-%d %H:%M:%S}"]
+
+
 def test_seals_are_only_added_to(engine: Engine) -> None:
     for statement in ("UPDATE row_seal SET sha256 = ''", "DELETE FROM row_seal"):
         with pytest.raises(Exception, match="row_seal is only added to"):
