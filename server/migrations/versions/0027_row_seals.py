@@ -8,7 +8,7 @@ from alembic import context, op
 from server.models import UtcDateTime
 
 revision = "0027"
-down_revision = "0028"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 TABLES = (

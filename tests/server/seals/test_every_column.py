@@ -39,6 +39,7 @@ NOT_FOUND_OF_TABLE = {
     "clock_correction": OF_JOURNAL,
     "unsynced_point": OF_JOURNAL,
     "unsynced_event": OF_JOURNAL,
+    "unsynced_batch": OF_JOURNAL,
     "batch_source": OF_JOURNAL,
     "series_cursor": "how far a series store is; the series itself is compared with the journal",
     "series_problem": "what a series store refused, told as a gap",
