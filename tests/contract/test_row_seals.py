@@ -31,7 +31,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 def test_rows_of_before_are_sealed_as_they_stand_and_marked_so(settings: Settings) -> None:
     config = _alembic()
     config.attributes["settings"] = settings
-    command.upgrade(config, str(ScriptDirectory.from_config(config).get_revision("0027").down_revision))
+    command.upgrade(config, str(ScriptDirectory.from_config(config).get_revision("0030").down_revision))
     engine = make_engine(settings)
     with writing(engine).begin() as connection:
         connection.execute(text("INSERT INTO site (id, name, time_zone) VALUES (1, 'A', 'UTC'), (2, 'B', 'UTC')"))

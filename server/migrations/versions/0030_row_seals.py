@@ -7,8 +7,8 @@ from alembic import context, op
 
 from server.models import UtcDateTime
 
-revision = "0027"
-down_revision = "0029"
+revision = "0030"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 TABLES = (
