@@ -95,13 +95,18 @@ def _note_statement(execution: ORMExecuteState) -> None:
     if sealed is None:
         return
     session = execution.session
-    if not isinstance(statement, Insert):
-        rows = select(*sealed.key).where(*[] if statement.whereclause is None else [statement.whereclause])
-        _note(session, sealed, [tuple(row) for row in session.execute(rows)], written=False)
-        return
     given = execution.parameters
+    portions = given if isinstance(given, Sequence) else [given or {}]
+    if not isinstance(statement, Insert):
+        written = {column.key for column in getattr(statement, "_values", None) or ()}
+        if written and not written & sealed.names:
+            return  # when a box was seen last, a lease
+        rows = select(*sealed.key).where(*[] if statement.whereclause is None else [statement.whereclause])
+        for one in portions:
+            _note(session, sealed, [tuple(row) for row in session.execute(rows, one)], written=False)
+        return
     names = [column.name for column in sealed.table.primary_key.columns]
-    for row in given if isinstance(given, Sequence) else [given or {}]:
+    for row in portions:
         if not row.keys() >= set(names):
             raise TypeError(f"rows of {sealed.name} are sealed: add objects, or rows with their keys")
         _note(session, sealed, [tuple(row[name] for name in names)], written=False)
