@@ -98,7 +98,7 @@ def _note_statement(execution: ORMExecuteState) -> None:
     given = execution.parameters
     portions = given if isinstance(given, Sequence) else [given or {}]
     if not isinstance(statement, Insert):
-        written = {column.key for column in getattr(statement, "_values", None) or ()}
+        written = {getattr(column, "key", column) for column in getattr(statement, "_values", None) or ()}
         if written and not written & sealed.names:
             return  # when a box was seen last, a lease
         rows = select(*sealed.key).where(*[] if statement.whereclause is None else [statement.whereclause])
