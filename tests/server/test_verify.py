@@ -215,7 +215,9 @@ def test_any_flipped_byte_of_any_evidence_is_found(evidence: Path, data: Path, p
 
 def test_evidence_that_is_missing_in_its_chain_is_told_as_a_gap(evidence: Path, data: Path) -> None:
     shutil.copytree(evidence, data)
+    with closing(sqlite3.connect(data / "record.sqlite")) as db:
+        (key,) = db.execute("SELECT key FROM evidence WHERE sha256 = ?", (sha256_hex(CLIP),)).fetchone()
     tamper(data, "DELETE FROM evidence WHERE sha256 = ?", sha256_hex(CLIP))
     found = problems(data)
-    assert [problem.rpartition(" of leaf ")[0] for problem in found.problems] == [f"log: evidence {sha256_hex(CLIP)}"]
+    assert [problem.rpartition(" of leaf ")[0] for problem in found.problems] == [f"log: evidence {key}"]
     assert found.gaps == [f"picture {sha256_hex(SEALED)}: the evidence before it in its chain is not here"]
