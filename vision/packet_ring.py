@@ -55,11 +55,14 @@ class PacketRing:
         self._stream: Any = None
         self._time_base: Any = None
 
-    def begin(self, video: Any) -> None:
-        """A new connection, with the video stream *video*: its clock and parameters are others than before."""
+    def begin(self, video: Any, clock: Fraction | None = None) -> None:
+        """A new connection, with the video stream *video*: its clock and parameters are others than before.
+
+        *clock*: the unit of its packets' times, in seconds, where it is not the stream's.
+        """
         holder, stream, time_base = hold_stream(video)
         with self._lock:
-            self._holder, self._stream, self._time_base = holder, stream, time_base
+            self._holder, self._stream, self._time_base = holder, stream, clock or time_base
             self._kept.clear()
             self._size_bytes = 0
 

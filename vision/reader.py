@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from vision.frame import Frame
 from vision.hardware import accelerator, found_hardware
 from vision.keyframes import Keyframes
 from vision.packet_ring import PacketRing
+from vision.stream_clock import ARRIVAL_CLOCK, is_untimed, stamp_arrival
 
 logger = logging.getLogger(__name__)
 BACKOFF_S_MAX = 3.0  # with a time-out before it and a keyframe after it: back within ten seconds
@@ -120,20 +122,24 @@ class Reader:
 
     def _packets(self, container: Any, video: Any) -> Iterator[Any]:
         """What comes; to the ring, if there is one, on its way."""
-        ring = self._begin_ring(video)
+        untimed = not self.plays_file and is_untimed(container)
+        ring = self._begin_ring(video, ARRIVAL_CLOCK if untimed else None)
+        begin_s, stamp = time.monotonic(), None
         for packet in container.demux(video):
             self.packet_s = time.monotonic()
+            if untimed and packet.size:
+                stamp = stamp_arrival(packet, self.packet_s - begin_s, stamp)
             if ring is not None:
                 ring.add(packet, self.packet_s)
             yield packet
 
-    def _begin_ring(self, video: Any) -> PacketRing | None:
+    def _begin_ring(self, video: Any, clock: Fraction | None) -> PacketRing | None:
         """None where there are no films, or the camera sends what none can hold (a USB camera's raw pictures)."""
         import av
 
         try:
             if self._ring is not None:
-                self._ring.begin(video)
+                self._ring.begin(video, clock)
         except (av.FFmpegError, ValueError) as error:
             logger.warning("camera %s: there will be no films: %s", self.shown, error)
             self._ring = None

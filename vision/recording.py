@@ -201,8 +201,8 @@ class RecordedRing(PacketRing):
         super().__init__()
         self._recording = recording
 
-    def begin(self, video: Any) -> None:
-        super().begin(video)
+    def begin(self, video: Any, clock: Fraction | None = None) -> None:
+        super().begin(video, clock)
         self._recording.begin(self._holder, self._stream, self._time_base)
 
     def keep(self, packet: KeptPacket) -> None:

@@ -9,16 +9,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
-import cv2
 import pytest
 
 from firmware_sim.camera import HttpCamera, RtspCamera, Schedule, stream, write_file
-from tests.vision import views
 from tests.waiting import wait_for
 from vision.address import CameraAddress
 from vision.frame import Frame
@@ -333,41 +330,6 @@ def test_films_come_from_the_main_stream_while_the_sub_stream_is_looked_at(tmp_p
     clip.write_bytes(film.mp4)
     with CameraAddress(str(clip)).open() as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (320, 192)
-
-
-class MjpegHandler(BaseHTTPRequestHandler):
-    """A camera that sends one JPEG after the other, as web cameras do."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        pause = threading.Event()
-        with suppress(OSError):  # the viewer went away
-            while not pause.wait(0.1):
-                data = cv2.imencode(".jpg", views.wall(160, 96))[1].tobytes()
-                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data))
-                self.wfile.write(data + b"\r\n")
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
-
-
-def test_a_camera_that_sends_jpegs_over_http_is_read() -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), MjpegHandler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with VideoSource(f"http://127.0.0.1:{server.server_address[1]}/video", rate_fps=10) as source:
-            frame = first(source, Frame, 30)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
-    assert isinstance(frame, Frame)
-    assert frame.image.shape == (96, 160, 3)
-    assert abs(float(frame.image.mean()) - float(views.wall(160, 96).mean())) < 5
 
 
 def test_a_usb_camera_that_is_not_there_is_lost_with_the_reason() -> None:
