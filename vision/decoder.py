@@ -21,6 +21,7 @@ class PictureDecoder:
 
     def __init__(self, video: Any, *, hardware: str, keyframes_only: bool, drops: Counter[str]) -> None:
         """Raises av.FFmpegError or ValueError when the hardware cannot do it."""
+        self._video = video
         self._own = own_decoder(hardware, video)
         self._drops = drops
         self._whole = True
@@ -48,6 +49,10 @@ class PictureDecoder:
                 self._drops["decode_error"] += 1
         if not self._whole and time.monotonic() - self._whole_s > DAMAGED_S_MAX:
             raise ValueError("the camera sends damaged pictures")
+
+    def forget(self) -> None:
+        """Packets were left out: what the decoder still holds is older than they are, and the next is a keyframe."""
+        (self._own or self._video.codec_context).flush_buffers()
 
     @property
     def damaged(self) -> bool:

@@ -12,19 +12,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from vision.address import CameraAddress, public_name
-from vision.decoder import PictureDecoder
+from vision.decoder import DAMAGED_S_MAX, PictureDecoder
 from vision.frame import Frame
 from vision.hardware import accelerator, found_hardware
 from vision.keyframes import Keyframes
 from vision.packet_ring import PacketRing
-from vision.stream_clock import ARRIVAL_CLOCK, is_untimed, stamp_arrival
+from vision.stream_clock import ARRIVAL_CLOCK, CatchUp, StreamClock, is_untimed, stamp_arrival
 
 logger = logging.getLogger(__name__)
 BACKOFF_S_MAX = 3.0  # with a time-out before it and a keyframe after it: back within ten seconds
@@ -56,7 +56,10 @@ class Reader:
         self.reason = "not connected yet"
         self.finished = False  # a film that does not loop is over
         self.given = 0  # pictures published
-        self.packet_s = time.monotonic()  # when the camera last sent anything
+        self.packet_s = time.monotonic()  # when the camera last sent anything, and ...
+        self.taken_s = self.packet_s  # ... when it took that
+        self._clock = StreamClock()  # of this connection
+        self._paced_s = self.packet_s  # the same by the camera's own clock, which begins anywhere
         self._address = CameraAddress(url)
         self._interval_s = interval_s
         self._loop = loop
@@ -108,6 +111,7 @@ class Reader:
         import av
 
         self._came_any = False
+        self._clock = StreamClock()
         try:
             with self._address.open(accelerator("none" if self._in_software else self._hardware)) as container:
                 self._take_all(container, container.streams.video[0])
@@ -121,7 +125,7 @@ class Reader:
         return self._came_any
 
     def _packets(self, container: Any, video: Any) -> Iterator[Any]:
-        """What comes; to the ring, if there is one, on its way."""
+        """What comes, ``taken_s`` being when it was taken; to the ring, if there is one, on its way."""
         untimed = not self.plays_file and is_untimed(container)
         ring = self._begin_ring(video, ARRIVAL_CLOCK if untimed else None)
         begin_s, stamp = time.monotonic(), None
@@ -129,8 +133,13 @@ class Reader:
             self.packet_s = time.monotonic()
             if untimed and packet.size:
                 stamp = stamp_arrival(packet, self.packet_s - begin_s, stamp)
+            number = packet.pts if packet.dts is None else packet.dts
+            timed = number is not None and not self.plays_file and not untimed
+            stamp_s = float(number * packet.time_base) if timed else None
+            self.taken_s = self._clock.taken_s(stamp_s, self.packet_s)
+            self._paced_s = self.packet_s if stamp_s is None else stamp_s
             if ring is not None:
-                ring.add(packet, self.packet_s)
+                ring.add(packet, self.taken_s)
             yield packet
 
     def _begin_ring(self, video: Any, clock: Fraction | None) -> PacketRing | None:
@@ -149,7 +158,7 @@ class Reader:
         hardware = "none" if self._in_software else self._hardware
         decoder = PictureDecoder(video, hardware=hardware, keyframes_only=self._keyframes_only, drops=self._drops)
         before_s = time.monotonic()
-        for packet in self._packets(container, video):
+        for packet in self._not_late(self._packets(container, video), decoder):
             # FFmpeg's parser knows the end of a picture when the next one begins, or when it gives up waiting for that.
             held = self.packet_s - before_s > AGE_S_MAX and not self._keyframes_only
             before_s = self.packet_s
@@ -163,8 +172,28 @@ class Reader:
             else:
                 yield from pictures
 
+    def _not_late(self, packets: Iterator[Any], decoder: PictureDecoder) -> Iterator[Any]:
+        """Those that are worth decoding: when it takes longer than the camera does, some are skipped undecoded."""
+        catch_up, since_s = CatchUp(self._clock), None
+        beat = Beat(self._interval_s, 0.0)  # on the camera's clock: those that wait come all at once
+        for packet in packets:
+            if catch_up.skips(self.packet_s, keyframe=bool(packet.is_keyframe)):
+                if since_s is None:
+                    since_s, beat = self.packet_s, Beat(self._interval_s, self._paced_s)
+                self.reason = "decoding takes longer than the camera does"
+                if (packet.is_keyframe or not self._keyframes_only) and beat.takes(self._paced_s):
+                    self._drops["overload"] += 1
+                if self.packet_s - since_s > DAMAGED_S_MAX:
+                    raise ValueError(f"{self.reason}, and no keyframe comes")
+                continue
+            if since_s is not None:
+                since_s = None
+                decoder.forget()
+            yield packet
+
     def _take_all(self, container: Any, video: Any) -> None:
-        start_s = due_s = time.monotonic()
+        start_s = time.monotonic()
+        beat = Beat(self._interval_s, start_s)
         first_s: float | None = None
         keyframes = Keyframes(video)
         for picture in self._pictures(container, video):
@@ -174,18 +203,19 @@ class Reader:
                 first_s = picture.time if first_s is None else first_s
                 if self.stop.wait(max(0.0, start_s + picture.time - first_s - time.monotonic())):
                     return
-            now_s = time.monotonic()
+                self.taken_s = time.monotonic()
+            taken_s = self.taken_s
             self._at_work(True)
-            keyframes.take(picture, now_s)
+            keyframes.take(picture, taken_s)
             self._at_work(False)
-            if now_s + EARLY_SHARE * self._interval_s < due_s:
+            if not beat.takes(taken_s):
                 continue
-            due_s = next_due(due_s, now_s, self._interval_s)
             self._at_work(True)
             image = np.asarray(picture.to_ndarray(format="bgr24"), np.uint8)
             self._at_work(False)
             self._came()
-            self._publish(Frame(image, datetime.now(UTC), now_s, self.given, keyframes.latest))
+            taken_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - taken_s)
+            self._publish(Frame(image, taken_at, taken_s, self.given, keyframes.latest))
             self.given += 1
 
     def _came(self) -> None:
@@ -198,6 +228,21 @@ class Reader:
         if self._lost_told:
             self._lost_told = False
             logger.info("camera %s: pictures again", self.shown)
+
+
+class Beat:
+    """Which pictures are wanted: one an interval, the first at *due_s*."""
+
+    def __init__(self, interval_s: float, due_s: float) -> None:
+        self._interval_s = interval_s
+        self._due_s = due_s
+
+    def takes(self, at_s: float) -> bool:
+        """Whether a picture of that time is wanted; then the next one is due later."""
+        if at_s + EARLY_SHARE * self._interval_s < self._due_s:
+            return False
+        self._due_s = next_due(self._due_s, at_s, self._interval_s)
+        return True
 
 
 def next_due(due_s: float, now_s: float, interval_s: float) -> float:

@@ -64,7 +64,7 @@ class VideoSource:
         self._picture_lost_s = max(lost_s, KEYFRAME_LOST_S, 2.5 * self.interval_s) if keyframes_only else lost_s
         self._ready = ready or threading.Condition()
         self._latest: Frame | None = None
-        self._heard_s = 0.0
+        self._heard_s = self._told_lost_s = 0.0
         self._reader = Reader(
             url, interval_s=self.interval_s, loop=loop, ring=ring, publish=self._publish, wake=self._wake,
             drops=self.drops, at_work=at_work, keyframes_only=keyframes_only, hardware=hardware,
@@ -107,7 +107,9 @@ class VideoSource:
         with self._ready:
             frame, self._latest = self._latest, None
         if frame is not None:
-            if now_s - frame.monotonic_s <= AGE_S_MAX:
+            if (
+                now_s - frame.monotonic_s <= AGE_S_MAX and frame.monotonic_s >= self._told_lost_s
+            ):  # time never goes back
                 return frame
             self.drops["stale"] += 1
             return None
@@ -117,7 +119,7 @@ class VideoSource:
         if now_s < self.lost_at_s or self._reader.stop.is_set():
             return None
         self._replace_dead_reader()
-        self._heard_s = now_s
+        self._heard_s = self._told_lost_s = now_s
         return SourceLost(self._reader.reason, now_s)
 
     def __iter__(self) -> Iterator[Frame | SourceLost]:
@@ -148,7 +150,7 @@ class VideoSource:
             if (before := self._latest) is not None:
                 self.drops[self._cause(frame.monotonic_s - before.monotonic_s)] += 1
             self._latest = frame
-            self._heard_s = frame.monotonic_s
+            self._heard_s = time.monotonic()  # the picture itself may be older
             self._ready.notify_all()
 
     def _cause(self, waited_s: float) -> str:
