@@ -288,8 +288,8 @@ def _report(item: happenings.WatchItem, keeper: Keeper) -> CameraReport | None:
 
     if isinstance(item, happenings.ViolationOpened):
         return _opened(item, keeper)
-    if isinstance(item, happenings.ClipReady | happenings.Looked):
-        return _filmed(item, keeper) if isinstance(item, happenings.ClipReady) else _looked(item, keeper)
+    if isinstance(item, happenings.ClipReady | happenings.ClipMissing | happenings.Looked):
+        return _looked(item, keeper) if isinstance(item, happenings.Looked) else _filmed(item, keeper)
     if isinstance(item, happenings.ViolationClosed):
         return CameraReport(
             camera=item.camera_id, type="violation_closed", at=item.at,
@@ -332,7 +332,11 @@ def _looked(item: happenings.Looked, keeper: Keeper) -> CameraReport | None:
     )  # fmt: skip
 
 
-def _filmed(item: happenings.ClipReady, keeper: Keeper) -> CameraReport | None:
+def _filmed(item: happenings.ClipReady | happenings.ClipMissing, keeper: Keeper) -> CameraReport | None:
+    from vision.happenings import ClipMissing
+
+    if isinstance(item, ClipMissing):
+        return _film_told(item, keeper, [f"clip: {item.reason}"])
     frames = FrameTimes(first_at=item.first_at, last_at=item.last_at, count=item.frames)
     order = FilmOrder(
         incident_id=item.incident_id, kind=item.kind, zone=item.zone, at=item.at, model_sha256=item.model_sha256,
@@ -345,9 +349,13 @@ def _filmed(item: happenings.ClipReady, keeper: Keeper) -> CameraReport | None:
     kept = keeper.desk.keep_clip(item.clip_mp4, frames, order.subject)
     if keeper.films is not None and not kept.missing:
         keeper.films.order(order)
+    return _film_told(item, keeper, kept.missing)
+
+
+def _film_told(item: happenings.ClipReady | happenings.ClipMissing, keeper: Keeper, missing: list[str]) -> CameraReport:
     return CameraReport(
         camera=item.camera_id, type="violation_updated", at=item.at, incident_id=item.incident_id, kind=item.kind,
-        zone=item.zone, evidence=keeper.desk.of_incident(item.incident_id), evidence_missing=kept.missing,
+        zone=item.zone, evidence=keeper.desk.of_incident(item.incident_id), evidence_missing=missing,
     )  # fmt: skip
 
 

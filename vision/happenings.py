@@ -67,6 +67,18 @@ class ClipReady:
 
 
 @dataclass(frozen=True)
+class ClipMissing:
+    """There will be no film of an incident, for the reason."""
+
+    incident_id: str
+    kind: str
+    zone: str
+    at: datetime
+    camera_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class CameraStatus:
     """Sent when the camera goes blind (with the reason) or sees again."""
 
@@ -150,6 +162,7 @@ WatchItem = (
     | ViolationOpened
     | ViolationClosed
     | ClipReady
+    | ClipMissing
     | CameraStatus
     | FrameStats
     | CoverageReport

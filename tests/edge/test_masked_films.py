@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pyrage.x25519 import Identity
 
-from edge.camera import Keeper, _filmed, _looked
+from edge.camera import Keeper, _filmed, _looked, _report
 from edge.camera_report import CameraOrder, CameraReport
 from edge.camera_task import CameraTask
 from edge.config_cameras import Camera
@@ -22,7 +22,7 @@ from telemetry.evidence import SealedEvidence, open_evidence
 from tests.edge.originals import NOON, SIGNER, key_of
 from tests.edge.test_camera_child import start, told
 from tests.edge.test_film_desk import CLIP, Bench
-from vision.happenings import ClipReady, Looked
+from vision.happenings import ClipMissing, ClipReady, Looked
 from vision.zones import BLANK
 
 MASK = ((0.75, 0.0), (1.0, 0.0), (1.0, 0.5), (0.75, 0.5))
@@ -74,6 +74,14 @@ def test_a_crash_costs_the_film_and_not_the_secret_and_only_a_few_clips_wait_in_
         Keeper(again.evidence, None, {}, masked=True),
     )
     assert kept(tmp_path) == [], "where no films are made nothing is kept either"
+
+
+def test_an_incident_without_a_film_says_so_in_an_update_of_its_own(tmp_path: Path) -> None:
+    missing = ClipMissing("i1", "no_mask", "line", NOON, "kitchen", "the camera's stream is lost")
+    report = _report(missing, Keeper(Bench(tmp_path).evidence, None, {}, masked=False))
+    assert report is not None
+    assert (report.type, report.incident_id, report.kind, report.zone) == ("violation_updated", "i1", "no_mask", "line")
+    assert (report.evidence, report.evidence_missing) == ([], ["clip: the camera's stream is lost"])
 
 
 def shown_of_mask(picture: np.ndarray) -> float:
