@@ -57,17 +57,23 @@ class EvidenceFolder:
         self.tombstones = folder / "tombstones.jsonl"
         self._bytes_max = bytes_max
         self._free_bytes_min = free_bytes_min
+        self._kept_bytes: int | None = None  # the sum of the files as long as the lock has the mark; None: unknown
+        self._mark_ns = 0
         for path in (self._incidents, self._holds):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(self, data: bytes, sha256: str, incident_id: str) -> Path:
         """Keep an evidence file of *incident_id*, on disk when this returns. Raises StorageFull or OSError."""
         target = self._incidents / _checked(incident_id) / f"{sha256}.ble"
-        with self._locked():
-            if not self._make_room(len(data), self._free_bytes_min):
+        with self._locked() as lock:
+            if not self._make_room(len(data), self._free_bytes_min, lock):
                 raise StorageFull("the box's storage is full")
+            before_bytes = target.stat().st_size if target.exists() else 0
+            kept_bytes = self._sum_bytes()
+            self._change(lock)
             target.parent.mkdir(exist_ok=True, mode=0o700)
             write_whole(target, data)
+            self._kept_bytes = kept_bytes - before_bytes + len(data)
         return target
 
     def find(self, incident_id: str, sha256: str) -> Path | None:
@@ -116,30 +122,36 @@ class EvidenceFolder:
 
         Where even that would not be enough, nothing is removed: nothing goes in vain.
         """
-        with self._locked():
-            return self._make_room(wanted_bytes, self._free_bytes_min if free_bytes_min is None else free_bytes_min)
+        with self._locked() as lock:
+            least_bytes = self._free_bytes_min if free_bytes_min is None else free_bytes_min
+            return self._make_room(wanted_bytes, least_bytes, lock)
 
-    def _make_room(self, wanted_bytes: int, free_bytes_min: int) -> bool:
-        files, held = self.files(), self.holds()
-        after_bytes = sum(item.size_bytes for item in files) + wanted_bytes
+    def _make_room(self, wanted_bytes: int, free_bytes_min: int, lock: int) -> bool:
         free_bytes = shutil.disk_usage(self.folder).free - wanted_bytes
+        if free_bytes >= free_bytes_min and self._sum_bytes() + wanted_bytes <= self._bytes_max:
+            return True  # with many files, looking at each of them takes half a second
+        files, held = self.files(), self.holds()
+        kept_bytes = sum(item.size_bytes for item in files)
         removable = [item for item in files if item.incident_id not in held]
-        missing_bytes = max(after_bytes - self._bytes_max, free_bytes_min - free_bytes)
+        missing_bytes = max(kept_bytes + wanted_bytes - self._bytes_max, free_bytes_min - free_bytes)
         if missing_bytes > sum(item.size_bytes for item in removable):
             return False
+        self._change(lock)
         for item in removable:
             full = shutil.disk_usage(self.folder).free - wanted_bytes < free_bytes_min
-            if not full and after_bytes <= self._bytes_max:
-                return True
+            if not full and kept_bytes + wanted_bytes <= self._bytes_max:
+                break
             self._purge(item.path, "disk_full" if full else "over_cap")
-            after_bytes -= item.size_bytes
+            kept_bytes -= item.size_bytes
+        self._kept_bytes = kept_bytes
         free_bytes = shutil.disk_usage(self.folder).free - wanted_bytes
-        return free_bytes >= free_bytes_min and after_bytes <= self._bytes_max
+        return free_bytes >= free_bytes_min and kept_bytes + wanted_bytes <= self._bytes_max
 
     def expire(self, days_for: Callable[[EvidenceManifest], float], now: datetime) -> int:
         """Remove what is older than its days and not held; returns how many files. The clock must be right."""
         expired = 0
-        with self._locked():
+        with self._locked() as lock:
+            self._change(lock)
             held = self.holds()
             for item in self.files():
                 if item.incident_id in held:
@@ -183,15 +195,37 @@ class EvidenceFolder:
                 continue
             except EvidenceError:
                 pass
-            set_aside(item.path, self.folder / "quarantine")
+            with self._locked() as lock:
+                self._change(lock)
+                set_aside(item.path, self.folder / "quarantine")
             broken.append(item.path.name)
         return broken
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[int]:
+        """Gives the descriptor of the lock."""
         with (self.folder / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            if os.fstat(file.fileno()).st_mtime_ns != self._mark_ns:
+                self._kept_bytes = None  # another process was here
+            yield file.fileno()
+
+    def _sum_bytes(self) -> int:
+        """What all files have together; under the lock."""
+        if self._kept_bytes is None:
+            self._mark_ns = (self.folder / "lock").stat().st_mtime_ns
+            self._kept_bytes = sum(item.size_bytes for item in self.files())
+        return self._kept_bytes
+
+    def _change(self, lock: int) -> None:
+        """Before a file comes or goes: every process counts anew, this one too unless it knows the sum when it is done.
+
+        The lock's time is the mark: it counts up by a second each, which every file system keeps and takes no room for.
+        """
+        self._kept_bytes = None
+        mark_ns = os.fstat(lock).st_mtime_ns + 1_000_000_000
+        os.utime(lock, ns=(mark_ns, mark_ns))
+        self._mark_ns = os.fstat(lock).st_mtime_ns
 
     def _purge(self, path: Path, why: Why) -> None:
         marked = path.with_suffix(f".purged-{why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.config_evidence import EvidenceSection
-from edge.evidence_folder import EvidenceFolder, StorageFull
+from edge.evidence_folder import EvidenceFolder, KeptFile, StorageFull
 from telemetry.batch import sha256_hex
 from telemetry.evidence import EvidenceManifest
 from tests.edge.console import RunEdge
@@ -175,3 +176,53 @@ def test_a_key_with_a_typing_mistake_is_refused_by_its_line(run_edge: RunEdge, e
     assert refused.returncode == 2
     assert f"{config}:3: evidence.sealed_to: " in refused.stderr
     assert "is no age public key; make one with brightline-vision keygen" in refused.stderr
+
+
+class CountingFolder(EvidenceFolder):
+    """Counts how often it looks at every file."""
+
+    scans = 0
+
+    def files(self) -> list[KeptFile]:
+        self.scans += 1
+        return super().files()
+
+
+def test_what_is_kept_is_summed_up_once_and_not_for_each_file_that_comes(tmp_path: Path) -> None:
+    put(folder(tmp_path), b"before a restart", "i0")
+    ours = CountingFolder(tmp_path / "evidence", bytes_max=100 * KIB, free_bytes_min=0)
+    for number in range(5):
+        put(ours, b"%d" % number * KIB, f"i{number}")
+        put(ours, b"%d" % number * KIB, f"i{number}")  # the same again is no more than once
+    assert ours.scans == 1
+    assert ours._kept_bytes == sum(item.size_bytes for item in ours.files())
+
+
+def test_the_cap_is_kept_to_the_byte_when_two_processes_fill_one_folder(tmp_path: Path) -> None:
+    size_bytes = put(folder(tmp_path / "other"), b"0" * KIB, "i").stat().st_size
+    both = [folder(tmp_path, bytes_max=4 * size_bytes) for _ in range(2)]
+    paths = [put(both[number % 2], b"%d" % number * KIB, "i") for number in range(4)]
+    assert tombstones(both[0]) == []
+    for number, path in enumerate(paths):
+        age(path, NOON + timedelta(seconds=number))
+    put(both[0], b"4" * KIB, "i")
+    put(both[0], b"5" * KIB, "i")
+    both[1].expire(days(1), NOON + timedelta(days=1, seconds=2.5))  # one more; the other one has to see it
+    put(both[0], b"6" * KIB, "i")
+    assert len(both[0].files()) == 4
+    assert [stone["why"] for stone in tombstones(both[0])] == ["over_cap", "over_cap", "expired"]
+
+
+def test_a_file_that_could_not_be_kept_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = folder(tmp_path)
+    put(ours, b"1" * KIB, "i")
+
+    def fail(target: Path, data: bytes) -> None:
+        raise OSError(errno.EIO, "the card is worn out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edge.evidence_folder.write_whole", fail)
+        with pytest.raises(OSError, match="worn out"):
+            put(ours, b"2" * KIB, "i")
+    put(ours, b"3" * KIB, "i")
+    assert ours._kept_bytes == sum(item.size_bytes for item in ours.files())
