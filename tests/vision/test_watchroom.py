@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,8 +57,16 @@ def last_statistics(items: list[WatchItem], stop: threading.Event | None = None)
 
 @pytest.mark.parametrize("judges", [1, 2])
 def test_three_cameras_at_twice_the_capacity_are_served_alike_and_every_drop_has_its_cause(
-    film: Path, judges: int
+    film: Path, judges: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sources: list[VideoSource] = []
+
+    class NotedSource(VideoSource):
+        def __init__(self, url: str, **options: Any) -> None:
+            super().__init__(url, **options)
+            sources.append(self)
+
+    monkeypatch.setattr("vision.watchroom.VideoSource", NotedSource)
     slow = SlowDetector(judges / 15)  # for 30 pictures a second
     watches = [Watch(replace(SETTINGS, camera_id=name, source=str(film)), [slow]) for name in "abc"]
     items = list(watch_cameras(watches, threading.Event(), judges=judges))
@@ -65,9 +74,12 @@ def test_three_cameras_at_twice_the_capacity_are_served_alike_and_every_drop_has
     judged = [watch.statistics.judged for watch in watches]
     mean = sum(judged) / 3
     assert all(abs(count - mean) <= 1 + 0.1 * mean for count in judged), judged
-    for watch in watches:
-        final = watch.statistics.figures(1e9, {})
+    for watch, source in zip(watches, sources, strict=True):
+        final = watch.statistics.figures(1e9, source.drops)
         assert final.age_ms_max < 2000
+        assert set(final.drops) == set(DROP_CAUSES)
+        assert final.judged + sum(final.drops.values()) == source._reader.given, "every picture that was due"
+        assert 30 <= source._reader.given <= 40
 
 
 class MeetingDetector(ScriptedDetector):
