@@ -107,9 +107,8 @@ class VideoSource:
         with self._ready:
             frame, self._latest = self._latest, None
         if frame is not None:
-            if (
-                now_s - frame.monotonic_s <= AGE_S_MAX and frame.monotonic_s >= self._told_lost_s
-            ):  # time never goes back
+            # nor one from before the loss that was told: for whoever takes them, time never goes back
+            if frame.monotonic_s >= max(now_s - AGE_S_MAX, self._told_lost_s):
                 return frame
             self.drops["stale"] += 1
             return None
