@@ -62,8 +62,11 @@ def consider_interviews(db: Session, alert: Alert, rules: Rules, now: datetime) 
 
 
 def lock_site(db: Session, site_id: int) -> None:
-    """Let nobody else count this site meanwhile; taken before the audit log's lock, everywhere."""
-    db.execute(select(Site.id).where(Site.id == site_id).with_for_update()).one()
+    """Let nobody else count this site meanwhile; taken before the audit log's lock, everywhere.
+
+    Two who wrote an alert of the site refer to its row already: they must not wait for each other (NO KEY UPDATE).
+    """
+    db.execute(select(Site.id).where(Site.id == site_id).with_for_update(key_share=True)).one()
 
 
 def _counts(reason: InterviewReason, since: datetime) -> ColumnElement[bool]:
