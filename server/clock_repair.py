@@ -7,7 +7,6 @@ a `clock_corrected` event, before or after the records it is about. The first su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import delete, insert, select, tuple_, update
@@ -20,7 +19,7 @@ from server.models_uplink import ClockCorrection, UnsyncedBatch, UnsyncedEvent, 
 from server.reports.models import BatchSource
 from server.reports.sources import move_batch
 from server.series.port import to_ms
-from telemetry.batch import Batch, BatchError, open_batch
+from telemetry.batch import Batch
 from telemetry.messages import Event, Reading
 
 OFFSET_S_MAX = 100 * 366 * 86_400
@@ -60,11 +59,11 @@ def signed_offset_ms(db: Session, keys: KeyBook, box_id: str, boot_id: str) -> i
         .order_by(StoredBatch.id)
     )
     for raw in db.scalars(told_in):
-        with suppress(BatchError):
-            for _, record in open_batch(raw, keys.get).records:
-                told = offset_ms_of(record) if isinstance(record, Event) and record.event_id == event_id else None
-                if told is not None and told[0] == boot_id:
-                    return told[1]
+        batch = keys.opened(raw)
+        for _, record in batch.records if batch else ():
+            told = offset_ms_of(record) if isinstance(record, Event) and record.event_id == event_id else None
+            if told is not None and told[0] == boot_id:
+                return told[1]
     return None
 
 
@@ -163,9 +162,9 @@ def _correct_batches(db: Session, box_id: str, boot_id: str, offset_ms: int, *, 
     mine = (UnsyncedBatch.box_id == box_id, UnsyncedBatch.boot_id == boot_id)
     keys = KeyBook(db)
     for batch_id in db.scalars(select(UnsyncedBatch.batch_id).where(*mine).order_by(UnsyncedBatch.batch_id)).all():
-        raw = db.scalar(select(StoredBatch.raw).where(StoredBatch.id == batch_id))
-        with suppress(BatchError):  # purged, or damaged since: verify tells
-            move_batch(db, batch_id, open_batch(raw or b"", keys.get), offset_ms)
+        batch = keys.opened(db.scalar(select(StoredBatch.raw).where(StoredBatch.id == batch_id)))
+        if batch is not None:
+            move_batch(db, batch_id, batch, offset_ms)
     if series_here:
         db.execute(delete(UnsyncedBatch).where(*mine))
     else:

@@ -31,9 +31,12 @@ from server.backup.manifest import (
 from server.blob_folder import FolderBlobStore
 from server.blob_port import BlobDamaged, BlobStore
 from server.blob_references import referenced_blobs
+from server.boxes import settings as boxes
 from server.database import writing
 from server.merkle.settings import HEADS_FILE
+from server.notification import settings as notification
 from server.retention.worker import DUTY
+from server.series import settings as series
 from server.settings import FILE_NAME, PostgresRecord, Settings
 from server.work import hold_duty, leave_duty
 from telemetry.signing import Signer
@@ -41,7 +44,7 @@ from telemetry.signing import Signer
 LEASE_S = 6 * 3600.0
 DUMP_TIMEOUT_S = 6 * 3600.0
 # what is taken along of the data folder: settings hold references to secrets, never secrets
-FILES = (FILE_NAME, "series.yaml", "notification.yaml", "boxes.yaml", HEADS_FILE)
+FILES = (FILE_NAME, series.FILE_NAME, notification.FILE_NAME, boxes.FILE_NAME, HEADS_FILE)
 BLOBS = "blobs"
 
 

@@ -17,7 +17,7 @@ from server.audit import Actor, note
 from server.dialects import lock_box
 from server.models import Box, StoredBatch
 from server.models_boxes import BoxKey
-from telemetry.batch import Batch, BatchError, BatchHeader
+from telemetry.batch import Batch, BatchError, BatchHeader, open_batch
 from telemetry.evidence import EvidenceError, SealedEvidence
 from telemetry.key_change import KeyChange
 from telemetry.signing import SIGNATURE_BYTES, KeyHistory, PublicKey
@@ -64,6 +64,13 @@ class KeyBook:
                 self._known[box_id] = None
                 self.damaged.append(box_id)
         return self._known[box_id]
+
+    def opened(self, raw: bytes | None) -> Batch | None:
+        """A stored batch; None for one that was purged, or damaged since: `verify` names it."""
+        try:
+            return open_batch(raw or b"", self.get)
+        except BatchError:
+            return None
 
 
 def standing_of(db: Session, box_id: str) -> Standing | None:

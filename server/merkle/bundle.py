@@ -25,7 +25,7 @@ from server.merkle.papers import add_papers
 from server.models import Alert, AlertMove, Box, Evidence, Rectification, Site, StoredBatch
 from server.models_life_cycle import RectificationPhoto
 from server.reports.models import BatchSource
-from telemetry.batch import BatchError, open_batch
+from server.series.port import to_ms
 from telemetry.messages import Event
 
 FORMAT = "brightline-bundle-1"
@@ -177,7 +177,7 @@ def _export(
 
 def _batches(db: Session, start: datetime, end: datetime, *where: ColumnElement[bool]) -> Iterator[int]:
     """Batches that speak of some moment from *start* to *end*."""
-    first_ms, last_ms = (round(at.timestamp() * 1000) for at in (start, end))
+    first_ms, last_ms = (to_ms(at) for at in (start, end))
     query = select(BatchSource.batch_id).where(BatchSource.last_ms >= first_ms, BatchSource.first_ms <= last_ms, *where)
     yield from db.scalars(query)
 
@@ -188,10 +188,9 @@ def _batches_of_incident(db: Session, alert: Alert) -> Iterator[int]:
         BatchSource.box_id == alert.box_id, BatchSource.source_id == alert.source_id, BatchSource.lane == "events",
     )  # fmt: skip
     query = select(StoredBatch.id, StoredBatch.raw).join(BatchSource, BatchSource.batch_id == StoredBatch.id)
+    keys = KeyBook(db)
     for batch_id, raw in db.execute(query.where(*mine).execution_options(yield_per=20)):
-        try:
-            batch = open_batch(raw, KeyBook(db).get)
-        except BatchError:
-            continue  # `verify` names it
-        if any(isinstance(item, Event) and item.incident_id == alert.incident_id for _, item in batch.records):
+        batch = keys.opened(raw)
+        records = batch.records if batch else ()
+        if any(isinstance(item, Event) and item.incident_id == alert.incident_id for _, item in records):
             yield batch_id

@@ -15,7 +15,6 @@ from server.reports.document import Gap
 from server.reports.series import Point, Span, at_of, find_gaps, usable
 from server.reports.sources import BatchRef, find_batches
 from server.series.port import to_ms
-from telemetry.batch import BatchError, open_batch
 from telemetry.messages import Reading
 
 REASONS_MAX = 200  # so many gaps are looked up in the box's own readings; each costs one batch to open
@@ -99,10 +98,9 @@ class GapReasons:
                 StoredBatch.lane == ref.lane, StoredBatch.seq == ref.seq,
             )
         )  # fmt: skip
-        try:
-            batch = open_batch(raw or b"", self._keys.get)
-        except BatchError:
-            return []  # `verify` names it; the report only lacks the box's word
+        batch = self._keys.opened(raw)
+        if batch is None:
+            return []  # the report only lacks the box's word
         return [record for _, record in batch.records if isinstance(record, Reading)]
 
     def _lost_on_the_way(self, span: Span) -> Reason:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 from sqlalchemy import Table, delete, func, select
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from server.series.port import to_ms
 from telemetry.batch import Batch, BatchHeader
 from telemetry.messages import Event, Lane
 
+Key = TypeVar("Key")
 _TABLE = cast(Table, BatchSource.__table__)
 
 
@@ -48,17 +49,17 @@ def spans_of(batch: Batch, repair_ms: int = 0) -> dict[str, tuple[int, int]]:
     return widen(times)
 
 
-def widen(times: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
-    """Source → its first and last time."""
-    spans: dict[str, tuple[int, int]] = {}
-    for source_id, at_ms in times:
-        span = spans.get(source_id)
+def widen(times: Iterable[tuple[Key, int]]) -> dict[Key, tuple[int, int]]:
+    """What has times → its first and last one."""
+    spans: dict[Key, tuple[int, int]] = {}
+    for key, at_ms in times:
+        span = spans.get(key)
         if span is None:
-            spans[source_id] = (at_ms, at_ms)
+            spans[key] = (at_ms, at_ms)
         elif at_ms > span[1]:
-            spans[source_id] = (span[0], at_ms)
+            spans[key] = (span[0], at_ms)
         elif at_ms < span[0]:
-            spans[source_id] = (at_ms, span[1])
+            spans[key] = (at_ms, span[1])
     return spans
 
 

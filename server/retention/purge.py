@@ -24,12 +24,13 @@ from server.models import Alert, AlertMove, Box, Evidence, Rectification, Series
 from server.models_life_cycle import RectificationPhoto
 from server.models_uplink import UnsyncedPoint
 from server.reports.models import BatchSource, SignedReport
+from server.reports.sources import widen
 from server.retention.holds import active, alert_is_held
 from server.retention.models import LegalHold, Tombstone
 from server.retention.purged import add_tombstone, is_purged, never_purged
 from server.retention.rules import RetentionRules, Rule
 from server.series.points import points_of_batch
-from telemetry.batch import BatchError, open_batch
+from server.series.port import to_ms
 from telemetry.signing import Signer
 
 AT_ONCE_MAX = 20
@@ -111,7 +112,7 @@ def _may_go(db: Session, digest: str, rules: RetentionRules, now: datetime) -> b
 def _readings(db: Session, rule: Rule, now: datetime) -> Iterator[Purge]:
     """Batches from before the rule's limit; none of a held site, none that a signed report rests on."""
     before = rule.before(now)
-    before_ms = round(before.timestamp() * 1000)
+    before_ms = to_ms(before)
     last_ms = select(func.max(BatchSource.last_ms)).where(BatchSource.batch_id == StoredBatch.id).scalar_subquery()
     gone = is_purged("readings", cast(StoredBatch.id, String(64)))
     held = exists().where(LegalHold.site_id == Box.site_id, active(now))
@@ -208,22 +209,18 @@ def _has_bytes(db: Session, blobs: BlobStore, stone: Tombstone) -> bool:
 def _empty_batch(db: Session, batch_id: int) -> None:
     """Take the bytes out of a batch and its points out of the record's series; its place in the chain stays."""
     row = db.get_one(StoredBatch, batch_id)
-    try:
-        batch = open_batch(row.raw, KeyBook(db).get)
-    except BatchError:
-        row.raw = b""
+    batch = KeyBook(db).opened(row.raw)
+    row.raw = b""
+    if batch is None:
         return
-    spans: dict[tuple[str, str], list[int]] = {}
     repair_ms = known_offset_ms(db, row.box_id, batch.header.boot_id) or 0
-    for point in points_of_batch(batch, repair_ms):
-        spans.setdefault((point.sensor_id, point.quantity), []).append(point.at_ms)
-    for (sensor_id, quantity), at_ms in spans.items():
+    spans = widen((point.key, point.at_ms) for point in points_of_batch(batch, repair_ms))
+    for key, (first_ms, last_ms) in spans.items():
         db.execute(
             delete(SeriesPoint).where(
-                SeriesPoint.box_id == row.box_id, SeriesPoint.sensor_id == sensor_id,
-                SeriesPoint.quantity == quantity, SeriesPoint.observed_at_ms.between(min(at_ms), max(at_ms)),
+                SeriesPoint.box_id == key.box_id, SeriesPoint.sensor_id == key.sensor_id,
+                SeriesPoint.quantity == key.quantity, SeriesPoint.observed_at_ms.between(first_ms, last_ms),
             )
         )  # fmt: skip
     boot = (UnsyncedPoint.box_id == row.box_id, UnsyncedPoint.boot_id == batch.header.boot_id)
     db.execute(delete(UnsyncedPoint).where(*boot))
-    row.raw = b""

@@ -19,12 +19,13 @@ from server.database import writing
 from server.models import StoredBatch
 from server.models_uplink import UnsyncedBatch
 from server.reports.models import BatchSource
+from server.reports.sources import widen
 from server.series.journal import Portion
 from server.series.models import SeriesCursor
 from server.series.points import points_of, points_of_batch, readings_of
 from server.series.port import POINTS_PER_WRITE_MAX, CannotForget, Point, Refused, SeriesKey, SeriesStore
 from server.series.problems import note_problem, record_problems
-from telemetry.batch import Batch, BatchError, open_batch
+from telemetry.batch import Batch
 
 Spans = dict[SeriesKey, tuple[int, int]]  # first and last time as told, ms since 1970 UTC
 
@@ -35,7 +36,7 @@ def put_right(engine: Engine, store: SeriesStore) -> int:
         batch_id = _next(db, store.name)
         if batch_id is None:
             return 0
-        told = _told_spans(_open(db, KeyBook(db), batch_id))
+        told = _told_spans(KeyBook(db).opened(_raw(db, batch_id)))
     remains = ""
     try:
         for key, (first_ms, last_ms) in told.items():
@@ -65,24 +66,15 @@ def _next(db: Session, store_name: str) -> int | None:
     )
 
 
-def _open(db: Session, keys: KeyBook, batch_id: int) -> Batch | None:
-    """None for one that was purged, or damaged since: verify tells."""
-    raw = db.scalar(select(StoredBatch.raw).where(StoredBatch.id == batch_id))
-    try:
-        return open_batch(raw or b"", keys.get)
-    except BatchError:
-        return None
+def _raw(db: Session, batch_id: int) -> bytes | None:
+    return db.scalar(select(StoredBatch.raw).where(StoredBatch.id == batch_id))
 
 
 def _told_spans(batch: Batch | None) -> Spans:
-    spans: Spans = {}
     if batch is None:
-        return spans
+        return {}
     unsynced = (reading for reading in readings_of(batch) if not reading.clock_synced)
-    for point in points_of(batch.header.box_id, unsynced):
-        first, last = spans.get(point.key, (point.at_ms, point.at_ms))
-        spans[point.key] = (min(first, point.at_ms), max(last, point.at_ms))
-    return spans
+    return widen((point.key, point.at_ms) for point in points_of(batch.header.box_id, unsynced))
 
 
 def _touched(db: Session, batch_id: int, told: Spans) -> Iterator[Point]:
@@ -99,7 +91,7 @@ def _touched(db: Session, batch_id: int, told: Spans) -> Iterator[Point]:
             )
         )  # fmt: skip
     for other_id in sorted({batch_id, *others}):
-        batch = _open(db, keys, other_id)
+        batch = keys.opened(_raw(db, other_id))
         if batch is None:
             continue
         repair_ms = known_offset_ms(db, batch.header.box_id, batch.header.boot_id) or 0

@@ -29,7 +29,7 @@ from server.models_notification import VendorEvent, VendorSource
 from server.vendors.mapping import Told, mappings, read_event
 from telemetry.batch import FIRST_PREVIOUS, BatchHeader, open_batch, seal_batch
 from telemetry.messages import Event
-from telemetry.signing import PublicKey, Signer
+from telemetry.signing import Signer
 
 KEY_FILE = "vendors.key"
 KEY_BYTES = 32
@@ -167,8 +167,7 @@ def _journal(db: Session, signer: Signer, who: VendorSource, event: Event, now: 
         box_id=who.box_id, epoch=EPOCH, lane="events", seq=last.seq + 1 if last else 1,
         previous_sha256=last.sha256 if last else FIRST_PREVIOUS, created_at=now, count=1, boot_id=EPOCH,
     )  # fmt: skip
-    key = PublicKey.from_b64(db.get_one(Box, who.box_id).public_key)
-    batch = open_batch(seal_batch(header, [event], signer), lambda box_id: key if box_id == who.box_id else None)
+    batch = open_batch(seal_batch(header, [event], signer), lambda _: signer.public_key)
     receipt, alerts = take_batch(db, batch)
     assert receipt.status == "accepted", "the next batch of a chain fits"
     return alerts
