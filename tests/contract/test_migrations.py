@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -17,7 +16,6 @@ from server.merkle import triggers
 from server.merkle.leaves import KINDS
 from server.models import Evidence
 from server.settings import Settings
-from tests.postgres_server import PostgresServer
 
 AT = "2026-01-02 03:04:05.000000"
 ADD_EVENT = (
@@ -32,16 +30,6 @@ ADD_PICTURE = (
 
 class Cut(Exception):
     """Stands for the end of the process."""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Of an empty record."""
-    made = Settings(data_dir=tmp_path)
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        made = made.model_copy(update={"database": server.new_record()})
-    return made
 
 
 def test_migration_that_is_cut_leaves_nothing_half_done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

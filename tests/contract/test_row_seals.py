@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
@@ -16,16 +15,6 @@ from server.seals.models import RowSeal
 from server.seals.verification import verify_seals
 from server.settings import Settings
 from tests.postgres_server import PostgresServer
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Of an empty record."""
-    made = Settings(data_dir=tmp_path)
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        made = made.model_copy(update={"database": server.new_record()})
-    return made
 
 
 def test_rows_of_before_are_sealed_as_they_stand_and_marked_so(settings: Settings) -> None:

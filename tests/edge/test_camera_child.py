@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def start() -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def reports_of(process: subprocess.Popen[str], task: str) -> Iterator[CameraReport]:
+    """What the process says once it was told its *task*, one line after the other."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(task + "\n")
+    process.stdin.flush()
+    return (CameraReport.model_validate_json(line) for line in process.stdout)
+
+
 def told(folder: Path, *tasks: CameraTask) -> str:
     return WatchTask(cameras=tasks, crumbs_file=folder / "crumbs").model_dump_json(by_alias=True)
 
@@ -47,11 +57,8 @@ def test_hung_camera_is_reported_blind_and_its_process_ends_soon_after_its_input
         )  # fmt: skip
         process = start()
         try:
-            assert process.stdout is not None
             assert process.stdin is not None
-            process.stdin.write(told(tmp_path, task) + "\n")
-            process.stdin.flush()
-            said = (CameraReport.model_validate_json(line) for line in process.stdout)
+            said = reports_of(process, told(tmp_path, task))
             report = next(report for report in said if report.type != "stats")
             assert (report.type, report.incident_id) == ("camera_blind", None)
             assert json.loads(report.model_dump_json())["reason"].startswith("offline: ")
@@ -83,10 +90,7 @@ def test_an_incident_is_told_with_pictures_then_with_its_sealed_clip_and_its_fil
     process = start()
     try:
         assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(told(tmp_path, task) + "\n")
-        process.stdin.flush()
-        said = (CameraReport.model_validate_json(line) for line in process.stdout)
+        said = reports_of(process, told(tmp_path, task))
         opened = next(report for report in said if report.type == "violation_opened")
         clip = next(report for report in said if report.type == "violation_updated")
         film = next(report for report in said if report.type == "violation_updated" and report.is_film)
@@ -146,10 +150,7 @@ def test_a_camera_with_an_impossible_address_is_told_and_the_others_are_watched(
     process = start()
     try:
         assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(told(tmp_path, *tasks) + "\n")
-        process.stdin.flush()
-        said = (CameraReport.model_validate_json(line) for line in process.stdout)
+        said = reports_of(process, told(tmp_path, *tasks))
         refused = next(said)
         assert (refused.camera, refused.type, "pa55" in str(refused.reason)) == ("bad", "misconfigured", False)
         seeing = next(report for report in said if report.type == "camera_recovered")
@@ -190,10 +191,7 @@ def test_orders_are_answered_with_a_snapshot_a_verdict_and_a_clip_that_are_genui
     process = start()
     try:
         assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(told(tmp_path, task) + "\n")
-        process.stdin.flush()
-        said = (CameraReport.model_validate_json(line) for line in process.stdout)
+        said = reports_of(process, told(tmp_path, task))
         opened = next(report for report in said if report.type == "violation_opened")
         orders = [
             CameraOrder(order_id="o1", camera="k", what="snapshot"),

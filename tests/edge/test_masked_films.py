@@ -20,7 +20,7 @@ from edge.config_evidence import EvidenceSection
 from firmware_sim.camera import Schedule, write_file
 from telemetry.evidence import SealedEvidence, open_evidence
 from tests.edge.originals import NOON, SIGNER, key_of
-from tests.edge.test_camera_child import start, told
+from tests.edge.test_camera_child import reports_of, start, told
 from tests.edge.test_film_desk import CLIP, Bench
 from vision.happenings import ClipMissing, ClipReady, Looked
 from vision.zones import BLANK
@@ -124,10 +124,7 @@ def test_a_real_camera_with_masks_gives_films_in_which_they_are_grey(tmp_path: P
 def _told_of(process: subprocess.Popen[str], task: CameraTask, folder: Path) -> list[CameraReport]:
     """The incident, its film, and the film that is asked for then."""
     assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(told(folder, task) + "\n")
-    process.stdin.flush()
-    said = (CameraReport.model_validate_json(line) for line in process.stdout)
+    said = reports_of(process, told(folder, task))
     opened = next(report for report in said if report.type == "violation_opened")
     film = next(report for report in said if report.type == "violation_updated" and report.is_film)
     order = CameraOrder(order_id="o1", camera="k", what="clip", at=datetime.now(UTC) - timedelta(seconds=3))

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
 from server.turns import TOGETHER_BYTES_MAX, Errand, Haste, Turns
 from tests.waiting import wait_for
+
+
+def run_one_after_another(turns: Turns, threads: Sequence[threading.Thread]) -> None:
+    """Start all in this order while nobody gets a turn, then let them go, and wait for their end."""
+    with turns.taken():
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_for("the thread waits", lambda number=number: turns.waiting == number)  # type: ignore[misc]
+    for thread in threads:
+        thread.join()
 
 
 def test_events_come_before_live_readings_and_those_before_history_each_in_order_of_arrival() -> None:
@@ -22,12 +33,7 @@ def test_events_come_before_live_readings_and_those_before_history_each_in_order
         ("live 2", Haste.USUAL), ("event 2", Haste.EVENTS),
     ]  # fmt: skip
     threads = [threading.Thread(target=write, args=arrival) for arrival in arrivals]
-    with turns.taken():
-        for number, thread in enumerate(threads, 1):
-            thread.start()
-            wait_for("the thread waits", lambda number=number: turns.waiting == number)  # type: ignore[misc]
-    for thread in threads:
-        thread.join()
+    run_one_after_another(turns, threads)
     assert order == ["event 1", "event 2", "live 1", "live 2", "old 1", "old 2"]
 
 
@@ -79,10 +85,5 @@ def test_a_turn_takes_along_small_errands_of_its_haste_and_nobody_is_overtaken()
         ("event", Haste.EVENTS, small),
     ]]  # fmt: skip
     threads += [threading.Thread(target=write_alone), threading.Thread(target=write, args=("5", Haste.USUAL, small))]
-    with turns.taken():
-        for number, thread in enumerate(threads, 1):
-            thread.start()
-            wait_for("the thread waits", lambda number=number: turns.waiting == number)  # type: ignore[misc]
-    for thread in threads:
-        thread.join()
+    run_one_after_another(turns, threads)
     assert order == ["event", "1 2", "3", "4", "person", "5"]
